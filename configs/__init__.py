@@ -1,0 +1,1 @@
+"""The configuration files that ship with hybridsearch (also installed as hybridsearch.configs)."""

@@ -1,0 +1,1 @@
+"""What a function is: primitives -> units -> {text, batch} -> canonical -> genome -> function."""

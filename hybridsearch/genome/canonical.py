@@ -1,0 +1,68 @@
+"""When two genomes are the same function: the key.
+
+A key is a pure function of the genome, never of what was seen before. It hashes a fingerprint of
+the normal form: values on fixed points for fixed assignments of every beta, among them the start
+value, rounded to 29 bits. Rounding can separate two equal functions at the edge of a bin (one
+repeated training); two functions share a key only if they agree on every point and assignment to
+about 1e-9 relative. `docs/decisions/0002-canonical-key.md` has the argument and the measurements.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from hybridsearch.genome.batch import Behaviour, behaviour
+from hybridsearch.genome.primitives import BETA_START, Array
+from hybridsearch.genome.units import Tokens, normal_form
+
+# Half of the points lie where a normalised network's inputs do, half out to the tails; irregular,
+# so that no symmetry or period hides a difference.
+_RNG = np.random.Generator(np.random.PCG64(20171016))  # the paper's date, fixed for ever
+FINGERPRINT_POINTS: Array = np.sort(
+    np.concatenate([_RNG.uniform(-2.5, 2.5, 36), _RNG.uniform(-8.0, 8.0, 36)])
+)
+# Rows: assignments of the betas. The first is the start value; in the others every beta has a
+# value of its own, so that b1*x+b2 and b2*x+b1 differ.
+_SPREAD = np.array([0.0, 0.113, -0.071, 0.157, -0.129, 0.049, -0.173, 0.091])
+BETAS: Array = np.stack(
+    [np.full(8, BETA_START), 0.62 + _SPREAD, -0.83 - _SPREAD, 1.71 + _SPREAD[::-1]]
+)
+DROPPED_BITS = 23  # of the 52 of a double's mantissa: 29 stay, rounding is to 1e-9 relative
+_FEW_FINITE = 12  # with fewer finite values than this, the fingerprint alone proves too little
+
+
+def rounded(values: Array) -> Array:
+    """Values with the mantissa rounded to 29 bits (1e-9 relative), one nan, one zero."""
+    plain = np.where(np.abs(values) < 1e-250, 0.0, values)  # denormals carry too few bits
+    bits = plain.view(np.int64)
+    half = np.int64(1 << (DROPPED_BITS - 1))
+    result: Array = ((bits + half) & ~np.int64((1 << DROPPED_BITS) - 1)).view(np.float64)
+    result[np.isnan(values)] = np.nan
+    return result
+
+
+def keys(genomes: Sequence[Tokens], known: Behaviour | None = None) -> list[str]:
+    """The key of every genome, 32 hex digits.
+
+    `known` may carry the behaviour of the *normal forms* on FINGERPRINT_POINTS and BETAS where the
+    caller has it already.
+    """
+    forms = [normal_form(g) for g in genomes]
+    values = (known or behaviour(forms, FINGERPRINT_POINTS, BETAS)).values
+    prints = rounded(values)
+    finite = np.isfinite(prints).sum(axis=(1, 2))
+    result = []
+    for form, row, count in zip(forms, prints, finite, strict=True):
+        digest = hashlib.blake2b(row.tobytes(), digest_size=16)
+        if count < _FEW_FINITE:
+            digest.update(" ".join(form).encode())
+        result.append(digest.hexdigest())
+    return result
+
+
+def key(tokens: Tokens) -> str:
+    """The key of one genome."""
+    return keys([tokens])[0]

@@ -1,0 +1,165 @@
+"""The structure of a genome: tokens <-> core units; counting, enumerating, sampling.
+
+A core unit is `b(u1(i1), u2(i2))`. Its five tokens stand in prefix order, `b u1 i1 u2 i2`, and a
+genome is the units' tokens one after the other; the last unit's output is the function's value.
+An input is `x` or `uK`, the output of the K-th unit before this one (counted from 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+
+from hybridsearch.errors import UserError
+from hybridsearch.genome.primitives import BINARY, UNARY
+
+Tokens = tuple[str, ...]
+UNIT_LENGTH = 5
+INPUT_X = 0  # input number 0 is x; number k is the output of unit k
+
+
+class Unit(NamedTuple):
+    """One core unit; inputs are numbers (0 is x, k is the output of unit k)."""
+
+    binary: str
+    unary1: str
+    input1: int
+    unary2: str
+    input2: int
+
+    @property
+    def operands(self) -> tuple[tuple[str, int], tuple[str, int]]:
+        return (self.unary1, self.input1), (self.unary2, self.input2)
+
+    def reads(self) -> set[int]:
+        """The inputs whose values matter (`beta` ignores its input)."""
+        return {i for u, i in self.operands if UNARY[u].reads_input}
+
+    def betas(self) -> int:
+        """How many trainable parameters this unit has."""
+        return (
+            UNARY[self.unary1].uses_beta
+            + UNARY[self.unary2].uses_beta
+            + BINARY[self.binary].uses_beta
+        )
+
+
+def input_token(number: int) -> str:
+    return "x" if number == INPUT_X else f"u{number}"
+
+
+def to_tokens(units: Sequence[Unit]) -> Tokens:
+    """Units -> flat token tuple."""
+    flat: list[str] = []
+    for u in units:
+        flat += [u.binary, u.unary1, input_token(u.input1), u.unary2, input_token(u.input2)]
+    return tuple(flat)
+
+
+def to_units(tokens: Sequence[str]) -> tuple[Unit, ...]:
+    """Flat tokens -> units.
+
+    Raises: UserError naming the position of the first token that does not fit.
+    """
+    if not tokens or len(tokens) % UNIT_LENGTH:
+        raise UserError(
+            f"a genome has 5 tokens per core unit (binary unary input unary input), got {len(tokens)}"
+        )
+    units = []
+    for start in range(0, len(tokens), UNIT_LENGTH):
+        number = start // UNIT_LENGTH + 1
+        inputs = [input_token(k) for k in range(number)]
+        for offset, known in enumerate((BINARY, UNARY, inputs, UNARY, inputs)):
+            if tokens[start + offset] not in known:
+                what = ("binary function", "unary function", "input")[min(offset, 2 - offset % 2)]
+                raise UserError(
+                    f"token {start + offset + 1} of the genome must be a {what} "
+                    f"({', '.join(known)}), got {tokens[start + offset]!r}"
+                )
+        b, u1, i1, u2, i2 = tokens[start : start + UNIT_LENGTH]
+        units.append(Unit(b, u1, inputs.index(i1), u2, inputs.index(i2)))
+    return tuple(units)
+
+
+@dataclass(frozen=True)
+class Space:
+    """A set of genomes: min_units to max_units core units over the given functions."""
+
+    min_units: int = 1
+    max_units: int = 1
+    unary: tuple[str, ...] = tuple(UNARY)
+    binary: tuple[str, ...] = tuple(BINARY)
+
+    def count(self) -> int:
+        """The number of genomes: the sum over n of the product over k <= n of |B| (k |U|)^2."""
+        total, programs = 0, 1
+        for k in range(1, self.max_units + 1):
+            programs *= len(self.binary) * (k * len(self.unary)) ** 2
+            total += programs if k >= self.min_units else 0
+        return total
+
+    def enumerate(self) -> Iterator[Tokens]:
+        """Every genome once, short ones first, in a fixed order."""
+        for n in range(self.min_units, self.max_units + 1):
+            choices: list[Sequence[str]] = []
+            for k in range(1, n + 1):
+                inputs = [input_token(i) for i in range(k)]
+                choices += [self.binary, self.unary, inputs, self.unary, inputs]
+            yield from product(*choices)
+
+    def sample(self, rng: np.random.Generator) -> Tokens:
+        """One genome: the number of units uniform, then every token uniform."""
+        flat: list[str] = []
+        for k in range(1, int(rng.integers(self.min_units, self.max_units + 1)) + 1):
+            flat.append(self.binary[rng.integers(len(self.binary))])
+            for _ in range(2):
+                flat.append(self.unary[rng.integers(len(self.unary))])
+                flat.append(input_token(int(rng.integers(k))))
+        return tuple(flat)
+
+    def __contains__(self, tokens: object) -> bool:
+        try:
+            units = to_units(tokens)  # type: ignore[arg-type]
+        except (UserError, TypeError):
+            return False
+        return self.min_units <= len(units) <= self.max_units and all(
+            u.binary in self.binary and u.unary1 in self.unary and u.unary2 in self.unary
+            for u in units
+        )
+
+
+def normal_form(tokens: Tokens) -> Tokens:
+    """The algebraic normal form: same function, same parameters, unused parts removed.
+
+    Drops units that nobody reads, points the ignored input of `beta` at x, sorts the operands of
+    commuting functions, and numbers the units in the order in which the result needs them.
+    """
+    units = to_units(tokens)
+    shapes: dict[int, str] = {INPUT_X: "x"}
+    sorted_units: dict[int, Unit] = {}
+    for number, unit in enumerate(units, start=1):
+        operands = [(u, i if UNARY[u].reads_input else INPUT_X) for u, i in unit.operands]
+        if BINARY[unit.binary].commutes:
+            operands.sort(key=lambda o: (o[0], shapes[o[1]], o[1]))
+        (u1, i1), (u2, i2) = operands
+        sorted_units[number] = Unit(unit.binary, u1, i1, u2, i2)
+        shapes[number] = f"({unit.binary} {u1} {shapes[i1]} {u2} {shapes[i2]})"
+
+    order: dict[int, int] = {INPUT_X: INPUT_X}  # old number -> new number
+    kept: list[Unit] = []
+
+    def place(number: int) -> None:
+        if number in order:
+            return
+        unit = sorted_units[number]
+        place(unit.input1)
+        place(unit.input2)
+        kept.append(unit._replace(input1=order[unit.input1], input2=order[unit.input2]))
+        order[number] = len(kept)
+
+    place(len(units))
+    return to_tokens(kept)

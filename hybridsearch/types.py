@@ -1,0 +1,170 @@
+"""The values that flow one way through a search; all frozen, all with a JSON round trip.
+
+Config -> Proposer.ask -> Proposal -> Task -> Evaluation -> Outcome -> Proposer.tell
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybridsearch.genome.genome import Genome
+
+Json = Any  # what json.dumps takes
+
+
+class Status(StrEnum):
+    """How an evaluation ended."""
+
+    OK = "ok"
+    REJECTED = "rejected"  # by preflight, untrained, at no cost to the budget
+    DIVERGED = "diverged"  # training blew up: a property of the function
+    TIMEOUT = "timeout"  # the machine's fault: tried again once, then ERROR
+    ERROR = "error"  # the machine's fault: never rewarded, never punished, never cached
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A genome that a proposer suggests. `id` is unique in a run, `parents` are ids."""
+
+    id: int
+    genome: Genome
+    proposer: str
+    parents: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training of one function up to `steps`; equal tasks have equal results.
+
+    function: token text of a genome, or the name of a baseline. key: the function's key.
+    seed: of the child's weights and data order. context: digest of all else that changes the
+    number (data, split, network, optimiser, numerics, evaluator version). split: which data score
+    it; "test" only after the winner is named.
+    """
+
+    function: str
+    key: str
+    steps: int
+    seed: int
+    context: str
+    split: str = "validation"
+
+    @property
+    def hash(self) -> str:
+        """The cache key: 32 hex digits over everything but the function's spelling."""
+        parts = [self.key, self.steps, self.seed, self.context, self.split]
+        return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a task gave. loss is the mean cross-entropy in nats, accuracy in 0..1.
+
+    curve: [(step, loss, accuracy), ...] at the rungs passed on the way. correct: per image of the
+    test split, 1 where classified rightly, packed into bits, base64. seconds, host and cached
+    are volatile: they differ between equal runs.
+    """
+
+    task: str
+    status: Status
+    loss: float | None = None
+    accuracy: float | None = None
+    curve: tuple[tuple[int, float, float], ...] = ()
+    correct: str | None = None
+    message: str = ""
+    seconds: float = 0.0
+    host: str = ""
+    cached: bool = False
+
+    VOLATILE = ("seconds", "host", "cached")
+
+    def payload(self) -> dict[str, Json]:
+        """The deterministic part, as JSON."""
+        record = asdict(self)
+        for name in self.VOLATILE:
+            del record[name]
+        return record
+
+    def volatile(self) -> dict[str, Json]:
+        """The part that differs between equal runs, as JSON."""
+        return {name: getattr(self, name) for name in self.VOLATILE}
+
+    @classmethod
+    def from_json(cls, payload: Mapping[str, Json], volatile: Mapping[str, Json]) -> Evaluation:
+        fields = {**payload, **volatile}
+        fields["status"] = Status(fields["status"])
+        fields["curve"] = tuple((int(s), lo, a) for s, lo, a in fields["curve"])
+        return cls(**fields)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a proposal, told to its proposer.
+
+    fitness: on the scale of the top rung, higher is better; a child that was stopped early has the
+    score that its rung predicts; rejected and diverged ones have the chance score; None for ERROR.
+    reward: the fitness mapped so that chance is 0 and a perfect child is 1. rung: the last one
+    reached (-1 untrained, top = fully trained). known: the function was seen before in this run.
+    """
+
+    proposal: Proposal
+    key: str
+    status: Status
+    fitness: float | None
+    reward: float | None
+    rung: int = -1
+    known: bool = False
+    message: str = ""
+    evaluations: tuple[str, ...] = ()
+
+    def payload(self) -> dict[str, Json]:
+        record = asdict(self)
+        del record["proposal"]
+        return {
+            "id": self.proposal.id,
+            "genome": str(self.proposal.genome),
+            "formula": self.proposal.genome.formula,
+            "proposer": self.proposal.proposer,
+            "parents": list(self.proposal.parents),
+            **record,
+        }
+
+
+@dataclass(frozen=True)
+class State:
+    """What a proposer must keep to go on exactly where it stopped: JSON values and arrays."""
+
+    values: dict[str, Json] = field(default_factory=dict)
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+
+class Proposer(Protocol):
+    """Suggests functions and learns from what became of them; it cannot train anything."""
+
+    def ask(self, n: int) -> list[Proposal]:
+        """At most n proposals with new ids; an empty list means exhausted."""
+        ...
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """The outcomes of all proposals of the last ask, in the order of their ids."""
+        ...
+
+    def state(self) -> State:
+        """A snapshot; `restore` of it makes an equal proposer."""
+        ...
+
+    def restore(self, state: State) -> None: ...
+
+
+def seed_for(root: int, purpose: str, *path: int) -> np.random.SeedSequence:
+    """The seed of one purpose; never depends on a worker or an order of arrival."""
+    word = int.from_bytes(hashlib.blake2b(purpose.encode(), digest_size=8).digest(), "little")
+    return np.random.SeedSequence([root, word, *path])
