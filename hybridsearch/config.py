@@ -6,6 +6,7 @@ all fill this one typed tree. The default tree is the digits search that `make s
 
 from __future__ import annotations
 
+import itertools
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -157,11 +158,7 @@ class FidelityConfig(Section):
     @field_validator("rungs")
     @classmethod
     def _rising(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if (
-            not value
-            or value[-1] != 1
-            or any(a >= b for a, b in zip(value, value[1:], strict=False))
-        ):
+        if not value or value[-1] != 1 or any(a >= b for a, b in itertools.pairwise(value)):
             raise ValueError(f"fidelity.rungs must rise and end at 1, got {list(value)}")
         if value[0] <= 0:
             raise ValueError(f"fidelity.rungs must be above 0, got {list(value)}")
@@ -242,10 +239,13 @@ class Config(Section):
     workers: int = Field(
         0, ge=0, description="Worker processes; 0: one per CPU core (or one on a GPU)."
     )
+    pool: Literal["loky", "inline"] = Field(
+        "loky", description="Where children train: loky (worker processes) or inline (this one)."
+    )
     time_limit: float | None = Field(
         None,
         gt=0,
-        description="Hard limit per training, in seconds; default: 20 times the calibrated duration.",
+        description="Hard limit per training in seconds; default: 20 times the calibrated one.",
     )
     cache: str | None = Field(
         None, description="Shared cache file (SQLite); default: cache.sqlite in the folder of runs."
@@ -270,6 +270,14 @@ def explain(error: ValidationError) -> str:
     return f"{where + ': ' if where else ''}{message}{shown}"
 
 
+def packaged_configs() -> Path:
+    """The folder of the configs that ship: installed beside the package, or in the checkout."""
+    try:
+        return Path(str(resources.files("hybridsearch.configs")))
+    except ModuleNotFoundError:  # run from a checkout that is not installed
+        return Path(__file__).resolve().parent.parent / "configs"
+
+
 def config_path(name: str | Path) -> Path:
     """A config file: the path itself, or the packaged file of that name.
 
@@ -278,7 +286,7 @@ def config_path(name: str | Path) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    packaged = Path(str(resources.files("hybridsearch.configs")))
+    packaged = packaged_configs()
     inside = packaged / path.with_suffix(".yaml").name
     if inside.is_file():
         return inside

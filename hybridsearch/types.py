@@ -68,7 +68,7 @@ class Task:
 class Evaluation:
     """What a task gave. loss is the mean cross-entropy in nats, accuracy in 0..1.
 
-    curve: [(step, loss, accuracy), ...] at the rungs passed on the way. correct: per image of the
+    curve: [(step, mean training loss since the point before), ...]. correct: per image of the
     test split, 1 where classified rightly, packed into bits, base64. seconds, host and cached
     are volatile: they differ between equal runs.
     """
@@ -77,7 +77,7 @@ class Evaluation:
     status: Status
     loss: float | None = None
     accuracy: float | None = None
-    curve: tuple[tuple[int, float, float], ...] = ()
+    curve: tuple[tuple[int, float], ...] = ()
     correct: str | None = None
     message: str = ""
     seconds: float = 0.0
@@ -101,7 +101,7 @@ class Evaluation:
     def from_json(cls, payload: Mapping[str, Json], volatile: Mapping[str, Json]) -> Evaluation:
         fields = {**payload, **volatile}
         fields["status"] = Status(fields["status"])
-        fields["curve"] = tuple((int(s), lo, a) for s, lo, a in fields["curve"])
+        fields["curve"] = tuple((int(step), loss) for step, loss in fields["curve"])
         return cls(**fields)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hybridsearch.genome.batch import Behaviour, behaviour
 from hybridsearch.genome.canonical import BETAS, FINGERPRINT_POINTS, keys
@@ -81,6 +82,6 @@ def _reasons(values: Array, slopes: Array) -> list[str | None]:
         bend = np.abs(spread - tilt * _CENTRED).max(axis=2)
         checks.append(((bend <= size) | ~defined).all(axis=1))
         checks.append(((np.sqrt(slopes**2 @ _DENSITY) < DEAD) | ~defined).all(axis=1))
-    first = np.stack(checks).argmax(axis=0)
-    failed = np.stack(checks).any(axis=0)
+    table: NDArray[np.bool_] = np.stack(checks)
+    first, failed = table.argmax(axis=0).tolist(), table.any(axis=0).tolist()
     return [REASONS[i] if bad else None for i, bad in zip(first, failed, strict=True)]

@@ -1,8 +1,18 @@
-"""Genomes as text: the token text that logs store, and the formula that people write."""
+"""Genomes as text: the token text that logs store, the formula that people write, and LaTeX."""
 
 from __future__ import annotations
 
-from hybridsearch.genome.units import UNIT_LENGTH, Tokens
+from dataclasses import dataclass
+
+from hybridsearch.genome import canonical
+from hybridsearch.genome.cover import smallest
+from hybridsearch.genome.parse import read
+from hybridsearch.genome.primitives import BINARY, UNARY
+from hybridsearch.genome.units import UNIT_LENGTH, Tokens, Unit, normal_form, to_units
+
+# How tightly a text holds together, from a sum to what never needs parentheses.
+SUM, MINUS, PRODUCT, POWER, ATOM = range(5)
+Piece = tuple[str, int]  # a text and how tightly it holds
 
 
 def token_text(tokens: Tokens) -> str:
@@ -16,13 +26,181 @@ def from_token_text(line: str) -> Tokens:
     return tuple(line.replace("|", " ").split())
 
 
+def parse_formula(text: str) -> Tokens:
+    """The smallest genome that means a formula such as "x*sigmoid(beta*x)".
+
+    Every `beta` is a parameter of its own (the two of beta*a+(1-beta)*b are one); to use a
+    parameter or a part twice, bind it: "u1 = beta*x; u1*sigmoid(u1)".
+
+    Raises: UserError naming the column where the formula leaves the space.
+    """
+    tokens = smallest(read(text))
+    if len(tokens) > UNIT_LENGTH:
+        # One unit may do it in a way that no rewriting shows; imported here since the index
+        # is made of formulas.
+        from hybridsearch.genome.index import representative
+
+        return representative(tokens, canonical.key(tokens))
+    return tokens
+
+
 def formula(tokens: Tokens) -> str:
-    return token_text(tokens)
+    """The text that people write; `parse_formula` gives back a genome with the same key.
+
+    Units read once stand in place; those read more often are bound: "u1=tanh(x); u1*u1".
+    """
+    form = normal_form(tokens)
+    text = _render(form, _PLAIN, bind_all=False)
+    # With several betas the reader may find a genome that numbers them otherwise. Then bind every
+    # unit, which it keeps apart.
+    units = to_units(form)
+    if len(units) > 1 and sum(u.betas() for u in units) > 1:
+        key = canonical.key(form)
+        if canonical.key(parse_formula(text)) != key:
+            return _render(form, _PLAIN, bind_all=True)
+    return text
 
 
 def latex(tokens: Tokens) -> str:
-    return token_text(tokens)
+    """The formula in LaTeX's mathematical notation."""
+    return _render(normal_form(tokens), _LATEX, bind_all=False)
 
 
-def parse_formula(formula: str) -> Tokens:
-    return from_token_text(formula)
+@dataclass(frozen=True)
+class _Style:
+    """A notation. `unary` and `binary` tell for a token what its template in the table of
+    primitives needs of its operands, one after the other, and at last what the whole gives.
+    """
+
+    templates: dict[str, str]
+    unary: dict[str, tuple[int, int]]
+    binary: dict[str, tuple[int, int, int]]
+    beta: str
+    times: str
+    unit: str
+    gap: str
+    brackets: tuple[str, str]
+
+    def at(self, piece: Piece, level: int) -> str:
+        """The text, in parentheses where it holds less tightly than the level."""
+        return piece[0] if piece[1] >= level else self.brackets[0] + piece[0] + self.brackets[1]
+
+
+_UNARY_LEVELS = {  # the others have brackets of their own
+    "id": (SUM, ATOM),
+    "neg": (PRODUCT, MINUS),
+    "square": (ATOM, POWER),
+    "cube": (ATOM, POWER),
+    "scale": (PRODUCT, PRODUCT),
+    "shift": (SUM, SUM),
+    "gauss": (ATOM, ATOM),
+}
+_PLAIN = _Style(
+    templates={op.token: op.text for op in (*UNARY.values(), *BINARY.values())},
+    unary={u: _UNARY_LEVELS.get(u, (SUM, ATOM)) for u in UNARY},
+    binary={
+        "div": (PRODUCT, SUM, PRODUCT),
+        "max": (SUM, SUM, ATOM),
+        "min": (SUM, SUM, ATOM),
+        "rbf": (SUM, PRODUCT, ATOM),
+        "laplace": (SUM, PRODUCT, ATOM),
+        "blend": (PRODUCT, PRODUCT, SUM),
+    },
+    beta="beta",
+    times="*",
+    unit="u{}",
+    gap="; ",
+    brackets=("(", ")"),
+)
+_LATEX = _Style(
+    templates={op.token: op.latex for op in (*UNARY.values(), *BINARY.values())},
+    # An exponent after f(x) would read as one of f, and e^a^2 is no LaTeX: both need brackets.
+    unary={
+        u: (need, gives if u in {*_UNARY_LEVELS, "abs", "sqrt", "beta"} - {"gauss"} else POWER)
+        for u, (need, gives) in _PLAIN.unary.items()
+    },
+    binary={
+        "div": (SUM, SUM, POWER),
+        "max": (SUM, SUM, POWER),
+        "min": (SUM, SUM, POWER),
+        "rbf": (SUM, PRODUCT, POWER),
+        "laplace": (SUM, PRODUCT, POWER),
+        "blend": (PRODUCT, PRODUCT, SUM),
+    },
+    beta=r"\beta",
+    times=r"\cdot ",
+    unit="u_{{{}}}",
+    gap=r",\quad ",
+    brackets=(r"\left(", r"\right)"),
+)
+
+# In which order people write the operands of a sum and of a product; 3 for the unlisted.
+_IN_SUM = {"id": 0, "scale": 1, "square": 2, "cube": 2, "shift": 4, "neg": 5, "beta": 6}
+_IN_PRODUCT = {"beta": 0, "scale": 1, "neg": 1, "id": 2, "square": 2, "cube": 2}
+
+
+def _render(form: Tokens, style: _Style, bind_all: bool) -> str:
+    """A normal form in a notation; units read once are bound too if `bind_all`."""
+    units = to_units(form)
+    reads = [0] * (len(units) + 1)
+    for unit in units:
+        operands = {unit.operands[0]} if _repeats(unit) else unit.operands
+        for unary, source in operands:
+            reads[source] += UNARY[unary].reads_input
+    pieces: list[Piece] = [("x", ATOM)]
+    names = {"x"}
+    bound = []
+    for number, unit in enumerate(units[:-1], start=1):
+        piece = _unit(unit, pieces, style)
+        if piece[0] not in names and (bind_all or reads[number] > 1):
+            name = style.unit.format(len(names))
+            names.add(name)
+            bound.append(f"{name}={piece[0]}{style.gap}")
+            piece = name, ATOM
+        pieces.append(piece)
+    return "".join(bound) + _unit(units[-1], pieces, style)[0]
+
+
+def _repeats(unit: Unit) -> bool:
+    """Whether a unit is max(u, u) or min(u, u) of one function, and so that function itself."""
+    first, second = unit.operands
+    return unit.binary in ("max", "min") and first == second and not unit.betas()
+
+
+def _unit(unit: Unit, pieces: list[Piece], style: _Style) -> Piece:
+    """One unit, where `pieces` are the texts of its possible inputs."""
+    operands = list(unit.operands)
+    if _repeats(unit):
+        return _unary(*operands[0], pieces, style)
+    if unit.binary == "add":
+        operands.sort(key=lambda o: _IN_SUM.get(o[0], 3))
+    if unit.binary == "mul":
+        operands.sort(key=lambda o: _IN_PRODUCT.get(o[0], 3))
+    a, b = (_unary(*operand, pieces, style) for operand in operands)
+    if unit.binary in ("add", "sub"):
+        return _sum(a, b, unit.binary == "sub", style), SUM
+    if unit.binary == "gate":
+        a, b = b, (style.templates["sigmoid"].format(x=a[0]), ATOM)
+    if unit.binary in ("mul", "gate"):
+        text = style.at(a, MINUS) + style.times + style.at(b, PRODUCT)
+        return text, MINUS if a[1] == MINUS else PRODUCT
+    need1, need2, gives = style.binary[unit.binary]
+    template = style.templates[unit.binary]
+    if unit.binary in ("rbf", "laplace"):
+        gap = _sum(a, b, True, style)
+        return template.replace("{x1}-{x2}", "{gap}").format(gap=gap, b=style.beta), gives
+    return template.format(x1=style.at(a, need1), x2=style.at(b, need2), b=style.beta), gives
+
+
+def _unary(unary: str, source: int, pieces: list[Piece], style: _Style) -> Piece:
+    if unary == "id":
+        return pieces[source]
+    need, gives = style.unary[unary]
+    return style.templates[unary].format(x=style.at(pieces[source], need), b=style.beta), gives
+
+
+def _sum(a: Piece, b: Piece, minus: bool, style: _Style) -> str:
+    """a+b or a-b; a minus in front of b becomes the operator, or cancels it."""
+    if not minus:
+        return a[0] + ("" if b[0].startswith("-") else "+") + b[0]
+    return a[0] + ("+" + b[0][1:] if b[1] == MINUS else "-" + style.at(b, PRODUCT))

@@ -7,7 +7,7 @@ An input is `x` or `uK`, the output of the K-th unit before this one (counted fr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
@@ -67,13 +67,14 @@ def to_units(tokens: Sequence[str]) -> tuple[Unit, ...]:
     """
     if not tokens or len(tokens) % UNIT_LENGTH:
         raise UserError(
-            f"a genome has 5 tokens per core unit (binary unary input unary input), got {len(tokens)}"
+            f"a genome has 5 tokens per core unit (binary unary input unary input); got {len(tokens)}"
         )
     units = []
     for start in range(0, len(tokens), UNIT_LENGTH):
         number = start // UNIT_LENGTH + 1
         inputs = [input_token(k) for k in range(number)]
-        for offset, known in enumerate((BINARY, UNARY, inputs, UNARY, inputs)):
+        choices: tuple[Collection[str], ...] = (BINARY, UNARY, inputs, UNARY, inputs)
+        for offset, known in enumerate(choices):
             if tokens[start + offset] not in known:
                 what = ("binary function", "unary function", "input")[min(offset, 2 - offset % 2)]
                 raise UserError(

@@ -1,0 +1,78 @@
+"""What the benchmark programs share: two flags, a table on the screen, a JSON file of evidence."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+PACKAGES = ("hybridsearch", "numpy", "scipy", "scikit-learn", "torch")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --quick (a small version, to see that it runs) and --json PATH (keep the numbers)."""
+    parser.add_argument(
+        "--quick", action="store_true", help="a small version in seconds; its numbers prove nothing"
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="PATH", help="also write the numbers to this file"
+    )
+
+
+def machine() -> dict[str, Any]:
+    """Where the numbers were measured: system, processor, usable cores, versions."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    usable = getattr(os, "sched_getaffinity", None)  # Linux only
+    return {
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": len(usable(0)) if usable else os.cpu_count(),
+        "versions": versions,
+    }
+
+
+def write_json(path: Path | None, result: Mapping[str, Any]) -> None:
+    """Write the numbers, with the machine under "machine"; nothing where `path` is None.
+
+    Raises: ValueError when a number is nan or infinite, which JSON cannot hold.
+    """
+    if path is None:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({**result, "machine": machine()}, indent=2, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def print_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], caption: str = ""
+) -> None:
+    """Print a table: first column to the left, all others to the right; floats to 4 digits."""
+    table = Table(title=title, caption=caption or None, title_justify="left", highlight=False)
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="right" if i else "left")
+    for row in rows:
+        table.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row))
+    Console().print(table)
+
+
+def _processor() -> str:
+    """The processor's name; Linux keeps it where `platform` does not look."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,63 @@
+"""hybridsearch: finds activation functions for your network by search, and retests them honestly.
+
+    import hybridsearch
+    summary = hybridsearch.search(hybridsearch.Config(budget=100))
+
+The names below are the public API; they are imported when first used, so that `import
+hybridsearch` (and `--help`) does not wait for torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hybridsearch.analysis.runs import Run, load_run
+    from hybridsearch.config import Config, load_config
+    from hybridsearch.errors import UserError
+    from hybridsearch.genome.activation import Activation
+    from hybridsearch.genome.function import Function, resolve
+    from hybridsearch.genome.genome import Genome
+    from hybridsearch.genome.units import Space
+    from hybridsearch.session import resume, search
+
+__version__ = "0.1.0"
+__all__ = [
+    "Activation",
+    "Config",
+    "Function",
+    "Genome",
+    "Run",
+    "Space",
+    "UserError",
+    "load_config",
+    "load_run",
+    "resolve",
+    "resume",
+    "search",
+]
+_HOMES = {
+    "Activation": "genome.activation",
+    "Config": "config",
+    "Function": "genome.function",
+    "Genome": "genome.genome",
+    "Run": "analysis.runs",
+    "Space": "genome.units",
+    "UserError": "errors",
+    "load_config": "config",
+    "load_run": "analysis.runs",
+    "resolve": "genome.function",
+    "resume": "session",
+    "search": "session",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'hybridsearch' has no attribute {name!r}")
+    return getattr(import_module(f"hybridsearch.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,74 @@
+"""The pictures of a run: search curve, best functions, retest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hybridsearch.analysis.plots import (
+    RetestRow,
+    SearchPoint,
+    function_curve,
+    plot_functions,
+    plot_retest,
+    plot_search,
+)
+from hybridsearch.analysis.runs import Run, load_run
+from hybridsearch.genome.function import resolve
+from hybridsearch.genome.genome import Genome
+
+AXIS = {"loss": "minus validation loss (nats)", "accuracy": "validation accuracy"}
+SHOWN = 5  # best functions drawn
+
+
+def draw_run(folder: str | Path) -> list[Path]:
+    """Write the PNGs that the run's records allow into its folder; returns their paths."""
+    run = load_run(folder)
+    if run.summary is None or not run.distinct:
+        return []
+    made = [_search_curve(run), _best_functions(run)]
+    return [*made, _retest(run)] if run.summary["finalists"] else made
+
+
+def _what(run: Run) -> str:
+    return f"{run.config.strategy}, {run.config.data.name}, seed {run.config.seed}"
+
+
+def _search_curve(run: Run) -> Path:
+    path = run.folder / "search_curve.png"
+    top = len(run.config.fidelity.rungs) - 1
+    points = [
+        SearchPoint(o["order"], o["fitness"], o["rung"] == top, o["formula"]) for o in run.distinct
+    ]
+    assert run.summary is not None
+    plot_search(
+        points,
+        path,
+        chance=run.summary["chance"],
+        title=f"Search: {_what(run)}",
+        ylabel=AXIS[run.config.fitness],
+    )
+    return path
+
+
+def _best_functions(run: Run) -> Path:
+    path = run.folder / "best_functions.png"
+    assert run.summary is not None
+    best = [resolve(f["expression"]) for f in run.summary["finalists"][:SHOWN]]
+    curves = [function_curve(f.genome, f.label) for f in best if isinstance(f.genome, Genome)]
+    plot_functions(curves, path, f"Best functions: {_what(run)}")
+    return path
+
+
+def _retest(run: Run) -> Path:
+    path = run.folder / "retest.png"
+    assert run.summary is not None
+    winner, best = run.summary["winner"]["key"], run.summary["best_baseline"]["key"]
+    rows: dict[str, RetestRow] = {}
+    for group, plain in (("baselines", "baseline"), ("finalists", "finalist")):
+        for f in run.summary[group]:
+            kind = {winner: "winner", best: "best baseline"}.get(f["key"], plain)
+            rows[f["key"]] = RetestRow(f["label"], f["test_scores"], f["low"], f["high"], kind)
+    seeds = run.config.retest.seeds
+    title = f"Retest on {seeds} fresh seeds: {_what(run)}"
+    plot_retest(list(rows.values()), path, title, confidence=run.config.retest.confidence)
+    return path

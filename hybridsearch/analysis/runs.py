@@ -1,0 +1,69 @@
+"""A run's folder, read back: what a notebook, a report or a plot starts from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import yaml
+
+from hybridsearch.config import Config, make_config
+from hybridsearch.errors import UserError
+from hybridsearch.store import Record, read_log
+from hybridsearch.types import Json
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run. `trials` are its log's records; `evaluations` and `outcomes` their payloads."""
+
+    folder: Path
+    config: Config
+    environment: dict[str, Json]
+    trials: list[Record]
+
+    @cached_property
+    def summary(self) -> dict[str, Json] | None:
+        """The summary; None while the run is not finished."""
+        path = self.folder / "summary.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    def payloads(self, kind: str) -> Iterator[dict[str, Json]]:
+        """The payloads of one kind of record: "evaluation", "outcome" or "winner"."""
+        return (payload for payload, _ in self.trials if payload["kind"] == kind)
+
+    @property
+    def evaluations(self) -> list[dict[str, Json]]:
+        """Every training or cached result, in the order of the run."""
+        return list(self.payloads("evaluation"))
+
+    @property
+    def outcomes(self) -> list[dict[str, Json]]:
+        """Every proposal and what became of it, in the order of the run."""
+        return list(self.payloads("outcome"))
+
+    @property
+    def distinct(self) -> list[dict[str, Json]]:
+        """The outcomes of the functions evaluated, each once, in the order of evaluation."""
+        return [o for o in self.outcomes if o["order"] > 0]
+
+
+def load_run(folder: str | Path) -> Run:
+    """Read a run's folder, finished or not.
+
+    Raises: UserError when it holds no run or a record of its log is damaged.
+    """
+    folder = Path(folder)
+    if not (folder / "config.yaml").is_file():
+        raise UserError(f"{folder} holds no run (config.yaml is missing)")
+    settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    log = folder / "trials.jsonl"
+    return Run(
+        folder,
+        make_config(settings, str(folder / "config.yaml")),
+        json.loads((folder / "environment.json").read_text(encoding="utf-8")),
+        list(read_log(log)) if log.exists() else [],
+    )

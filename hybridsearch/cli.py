@@ -1,0 +1,146 @@
+"""The command line: `python -m hybridsearch [options]`, `... resume RUN`, `... data NAME`.
+
+Errors that a user can mend end in one line and exit status 2, Ctrl-C in 130 with the line that
+continues the run.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import cyclopts
+from cyclopts import App, Parameter
+from cyclopts.config import Dict
+from pydantic import ValidationError
+from rich.console import Console
+from rich.markup import escape
+
+from hybridsearch.config import Config, explain, read_settings
+from hybridsearch.errors import UserError
+
+EPILOGUE = """\
+Every setting can stand in the config file (a key, nested by sections) or on the command line
+(dotted, e.g. --controller.lr 0.01); the command line wins. Lists are given as --space.unary id
+--space.unary tanh. Configs that ship: digits, fashion_mnist, cifar10_small.
+"""
+
+DEFAULTS = Config()
+
+app = App(
+    name="hybridsearch",
+    help="Search for an activation function, and retest the winners honestly.",
+    help_epilogue=EPILOGUE,
+    result_action="return_value",
+)
+
+
+@app.default
+def search(
+    *,
+    config: Annotated[
+        str | None,
+        Parameter(help="YAML file with settings: a path, or the name of a packaged one."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        Parameter(help="Folder of the run; default runs/STRATEGY-DATA-seedN-TIME."),
+    ] = None,
+    settings: Annotated[Config, Parameter(name="*")] = DEFAULTS,
+) -> int:
+    """Search for an activation function, retest the best against nine baselines, name a winner."""
+    from hybridsearch.session import default_folder
+    from hybridsearch.session import search as run
+
+    folder = out or default_folder(settings)
+    return _watched(folder, lambda display: run(settings, folder, display))
+
+
+@app.command
+def resume(folder: Path, /) -> int:
+    """Continue a run where it stopped.
+
+    Parameters
+    ----------
+    folder
+        The run's folder, for instance runs/first.
+    """
+    from hybridsearch.session import resume as run
+
+    return _watched(folder, lambda display: run(folder, display))
+
+
+@app.command
+def data(name: str, /, *, folder: str | None = None) -> int:
+    """Get a data set: download it with its checksum verified, or take a folder that has it.
+
+    Parameters
+    ----------
+    name
+        fashion_mnist, cifar10 or cifar100 (digits ships with scikit-learn).
+    folder
+        Where the files are already; they are checked and linked, not copied.
+    """
+    from hybridsearch.evaluate.data import fetch
+
+    console = Console()
+    path = fetch(name, folder, lambda line: console.print(escape(line), highlight=False))
+    console.print(f"{name} is ready in {path}", highlight=False)
+    return 0
+
+
+def _watched(folder: Path, run: Any) -> int:
+    """Run with a display, then show the results; Ctrl-C says how to go on."""
+    from hybridsearch.analysis.tables import show_summary
+    from hybridsearch.progress import Display
+
+    console = Console()
+    console.print(f"Run folder: {folder}", highlight=False)
+    try:
+        with Display(console) as display:
+            summary = run(display)
+    except KeyboardInterrupt:
+        console.print(
+            f"\nStopped; nothing computed is lost. "
+            f"Continue: python -m hybridsearch resume {folder}",
+            highlight=False,
+        )
+        return 130
+    show_summary(summary, console)
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse, run, and turn every mendable error into one line; returns the exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        name = _config_file(words)
+        app.config = (Dict(read_settings(name), source=name),) if name else ()
+        result = app(words, exit_on_error=False, print_error=False)
+        return result if isinstance(result, int) else 0
+    except cyclopts.ValidationError as error:
+        cause = error.__cause__
+        return _fail(explain(cause) if isinstance(cause, ValidationError) else str(error))
+    except (cyclopts.CycloptsError, UserError) as error:
+        return _fail(str(error))
+    except BrokenPipeError:
+        return 1
+
+
+def _config_file(words: list[str]) -> str | None:
+    """The value of --config, needed before the other options are read."""
+    for place, word in enumerate(words):
+        if word.startswith("--config="):
+            return word.removeprefix("--config=")
+        if word == "--config":
+            if place + 1 == len(words):
+                raise UserError("--config: expected a file or the name of a packaged config")
+            return words[place + 1]
+    return None
+
+
+def _fail(message: str) -> int:
+    line = " ".join(message.split())
+    print(f"hybridsearch: {line}", file=sys.stderr)
+    return 2

@@ -1,0 +1,223 @@
+"""The loop: ask, inspect, train, tell; until the budget, the time or the space is used up.
+
+Everything that decides the course of a run is computed here from deterministic values in a fixed
+order, so that a run is the same with one worker or many, with a cold cache or a warm one, and
+after a kill and a resume.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from hybridsearch.config import Config
+from hybridsearch.genome.genome import Genome
+from hybridsearch.genome.index import representative
+from hybridsearch.genome.preflight import Inspection, inspect
+from hybridsearch.ladder import Climb, Ladder
+from hybridsearch.observe import Observer, Snapshot
+from hybridsearch.recorder import Recorder
+from hybridsearch.store import load_checkpoint, save_checkpoint
+from hybridsearch.types import Json, Outcome, Proposal, Proposer, Status
+
+
+@dataclass(frozen=True)
+class Known:
+    """What this run knows of a function. order: its place among the distinct functions evaluated,
+    from 1; 0 for rejected ones.
+    """
+
+    spec: str
+    status: Status
+    fitness: float | None
+    rung: int
+    message: str = ""
+    evaluations: tuple[str, ...] = ()
+    order: int = 0
+
+
+class Search:
+    """One search. `run` it, then ask for its `finalists`."""
+
+    def __init__(
+        self,
+        config: Config,
+        proposer: Proposer,
+        recorder: Recorder,
+        observer: Observer,
+        checkpoint: Path,
+    ) -> None:
+        self.config, self.proposer, self.recorder = config, proposer, recorder
+        self.observer, self.checkpoint = observer, checkpoint
+        self.ladder = Ladder(config, recorder, observer)
+        self.known: dict[str, Known] = {}
+        self.trained: set[str] = set()
+        self.distinct = self.proposals = self.batches = self.barren = 0
+        self.spent = 0.0  # seconds of sessions before this one
+        self.started = time.monotonic()
+
+    def run(self) -> str:
+        """Search, with a checkpoint after every batch; returns in a few words why it ended."""
+        self.observer.stage("search", self.config.budget)
+        self._show()
+        last = 0.0
+        while self.distinct < self.config.budget:
+            begun, limit = time.monotonic(), self.config.seconds
+            # Only whole batches count, so the search ends at the boundary nearest to the limit.
+            if limit is not None and self.batches and self.seconds + last / 2 > limit:
+                return f"the {limit:g} s of --seconds are over"
+            if self.barren >= self.config.patience:
+                return f"{self.barren} batches in a row brought no new function"
+            proposals = self.proposer.ask(self.config.batch)
+            if not proposals:
+                return "the proposer has nothing left to propose"
+            self._batch(proposals)
+            self._save()
+            self._show()
+            last = time.monotonic() - begun
+        return "the budget is used up"
+
+    def _batch(self, proposals: Sequence[Proposal]) -> None:
+        inspections = inspect([p.genome.tokens for p in proposals])
+        chance = self.ladder.scale.chance
+        fresh: dict[str, str] = {}  # key -> what is trained, in the order of proposal
+        news: dict[str, Known] = {}
+        for found in inspections:
+            if found.key in self.known or found.key in fresh or found.key in news:
+                continue
+            if found.rejected:
+                spec = str(Genome(found.form))
+                news[found.key] = Known(spec, Status.REJECTED, chance, -1, found.rejected)
+            elif self.distinct + len(fresh) < self.config.budget:
+                fresh[found.key] = str(Genome(representative(found.form, found.key)))
+        self.batches += 1
+        for child in self.ladder.climb(fresh, self.batches):
+            news[child.key] = self._result(child)
+        self.proposals += len(proposals)
+        self.barren = 0 if news else self.barren + 1
+        self._tell(proposals, inspections, news)
+        # The machine's faults are not known: such a function may be proposed and tried again.
+        self.known |= {k: entry for k, entry in news.items() if entry.status is not Status.ERROR}
+
+    def _result(self, child: Climb) -> Known:
+        if child.status is not Status.ERROR:
+            self.distinct += 1
+            if child.trained:
+                self.trained.add(child.key)
+        return Known(
+            child.spec,
+            child.status,
+            self.ladder.fitness(child),
+            child.rung,
+            child.failure.message if child.failure else "",
+            tuple(child.tasks),
+            self.distinct if child.status is not Status.ERROR else 0,
+        )
+
+    def _tell(
+        self,
+        proposals: Sequence[Proposal],
+        inspections: Sequence[Inspection],
+        news: Mapping[str, Known],
+    ) -> None:
+        """Log the outcomes of a batch and hand them to the proposer."""
+        outcomes, told = [], set(self.known)
+        for proposal, found in zip(proposals, inspections, strict=True):
+            entry = self.known.get(found.key) or news.get(found.key)
+            if entry is None:  # beyond the budget: it was not evaluated
+                continue
+            fitness = entry.fitness
+            outcome = Outcome(
+                proposal,
+                found.key,
+                entry.status,
+                fitness,
+                None if fitness is None else self.ladder.scale.reward(fitness),
+                entry.rung,
+                found.key in told,
+                entry.message,
+                entry.evaluations,
+            )
+            told.add(found.key)
+            outcomes.append(outcome)
+            order = 0 if outcome.known else entry.order
+            about = {"kind": "outcome", "batch": self.batches, "order": order}
+            self.recorder.log.append({**about, "function": entry.spec, **outcome.payload()})
+        self.proposer.tell(outcomes)
+
+    # What is known -------------------------------------------------------------------------
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of search, earlier sessions included."""
+        return self.spent + time.monotonic() - self.started
+
+    def finalists(self, count: int) -> list[tuple[str, Known]]:
+        """(key, what is known) of the best fully trained functions, best first, earlier ones
+        first among equals.
+        """
+        full = [
+            (key, entry)
+            for key, entry in self.known.items()
+            if entry.rung == self.ladder.top and entry.status is Status.OK
+        ]
+        return sorted(full, key=lambda item: -(item[1].fitness or 0.0))[:count]
+
+    def snapshot(self) -> Snapshot:
+        best = [entry for _, entry in self.finalists(1)]
+        return Snapshot(
+            budget=self.config.budget,
+            proposals=self.proposals,
+            distinct=self.distinct,
+            trained=len(self.trained),
+            cache_hits=self.distinct - len(self.trained),
+            rejected=len(self.known) - self.distinct,
+            training_steps=self.ladder.steps_taken,
+            seconds=self.seconds,
+            batches=self.batches,
+            incumbent=best[0].spec if best else "",
+            fitness=best[0].fitness if best else None,
+        )
+
+    def _show(self) -> None:
+        self.observer.snapshot(self.snapshot())
+        self.observer.advance(self.distinct)
+
+    # Checkpoints ---------------------------------------------------------------------------
+
+    def _save(self) -> None:
+        values: dict[str, Json] = {
+            "known": [[key, asdict(entry)] for key, entry in self.known.items()],
+            "trained": sorted(self.trained),
+            "pairs": sorted(self.ladder.extrapolation.pairs.items()),
+            "steps_taken": self.ladder.steps_taken,
+            "distinct": self.distinct,
+            "proposals": self.proposals,
+            "batches": self.batches,
+            "barren": self.barren,
+            "spent": self.seconds,
+            "position": self.recorder.log.position,
+        }
+        self.recorder.log.sync()
+        save_checkpoint(self.checkpoint, values, self.proposer.state())
+
+    def restore(self) -> None:
+        """Take up the state of the last checkpoint, where there is one."""
+        found = load_checkpoint(self.checkpoint)
+        if found is None:
+            return
+        values, state = found
+        self.proposer.restore(state)
+        for key, entry in values["known"]:
+            entry["evaluations"] = tuple(entry["evaluations"])
+            self.known[key] = Known(**{**entry, "status": Status(entry["status"])})
+        self.trained = set(values["trained"])
+        self.ladder.extrapolation.pairs = {
+            rung: [(low, top) for low, top in pairs] for rung, pairs in values["pairs"]
+        }
+        self.ladder.steps_taken = values["steps_taken"]
+        self.distinct, self.proposals = values["distinct"], values["proposals"]
+        self.batches, self.barren = values["batches"], values["barren"]
+        self.spent = values["spent"]

@@ -1,0 +1,74 @@
+"""The data sets by name. A search loads training and validation images, and never a test image."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hybridsearch.config import DataConfig
+from hybridsearch.errors import UserError, nearest
+from hybridsearch.evaluate.data import custom, digits
+from hybridsearch.evaluate.data.fetch import FILE_SETS, fetch
+from hybridsearch.evaluate.data.files import Part, data_home, read_part
+from hybridsearch.evaluate.data.splits import SearchData, Split, draw, make_search_data
+
+__all__ = ["SearchData", "Split", "data_home", "fetch", "load_search_data", "load_test_data"]
+
+
+def load_search_data(config: DataConfig) -> SearchData:
+    """Exactly config.train training and config.validation validation images, stratified.
+
+    Built-in sets draw both from the official training images with config.split_seed; custom data
+    draw each from its own part. The validation images do not depend on config.train.
+    Raises: UserError for an unknown name, missing or damaged files, or too few images.
+    """
+    name, sizes, seed = config.name, (config.validation, config.train), (config.split_seed,)
+    if ":" in name:
+        train, validation = custom.read(name, "train"), custom.read(name, "validation")
+        classes = custom.count_classes(name, train)
+        custom.check_alike(name, "validation", train, validation)
+        for part, split, size in (
+            ("train", train, config.train),
+            ("validation", validation, config.validation),
+        ):
+            if size > len(split):
+                raise UserError(
+                    f"data.{part} asks for {size:,} images, but {name}({part!r}) has "
+                    f"{len(split):,}; set data.{part} to {len(split)} or less"
+                )
+        train = train.take(draw(train.labels, (config.train,), seed)[0])
+        validation = validation.take(draw(validation.labels, (config.validation,), seed)[0])
+        return make_search_data(name, train, validation, classes)
+    pool, classes = _read(config, "train")
+    if sum(sizes) > len(pool):
+        raise UserError(
+            f"data.train {config.train:,} + data.validation {config.validation:,} = "
+            f"{sum(sizes):,} images, but {name} has {len(pool):,} for both; lower one of them"
+        )
+    validation_index, train_index = draw(pool.labels, sizes, seed)
+    return make_search_data(name, pool.take(train_index), pool.take(validation_index), classes)
+
+
+def load_test_data(config: DataConfig) -> Split:
+    """All test images; only called once the winner is named. Nothing but name and folder matter.
+
+    Raises: UserError as `load_search_data`, and where custom test data are unlike the training
+    data (so the callable is called with 'train' as well).
+    """
+    if ":" in config.name:
+        test = custom.read(config.name, "test")
+        custom.check_alike(config.name, "test", custom.read(config.name, "train"), test)
+        return test.take(np.arange(len(test)))  # a writable copy that is ours
+    return _read(config, "test")[0]
+
+
+def _read(config: DataConfig, part: Part) -> tuple[Split, int]:
+    """All official images of a part of a built-in data set, and its number of classes."""
+    if config.name == "digits":
+        return digits.read(part), digits.CLASSES
+    if config.name not in FILE_SETS:
+        raise UserError(
+            f"unknown data set {config.name!r} (own data: package.module:callable)"
+            f"{nearest(config.name, ['digits', *FILE_SETS])}"
+        )
+    data = FILE_SETS[config.name]
+    return read_part(data, part, config.folder), data.classes

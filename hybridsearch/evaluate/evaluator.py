@@ -1,0 +1,187 @@
+"""The evaluator: tasks in, evaluations out; it sees functions and never who proposed them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from math import inf
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from hybridsearch.config import Config
+from hybridsearch.errors import UserError
+from hybridsearch.evaluate.data import load_search_data, load_test_data
+from hybridsearch.evaluate.networks import check_network
+from hybridsearch.evaluate.pool import Failure, Pool, make_pool
+from hybridsearch.evaluate.worker import Job, measure, run
+from hybridsearch.types import Evaluation, Status, Task
+
+VERSION = 1  # raised by every change after which the same task gives another number
+LIMIT_FACTOR = 20  # a training may take this many times its calibrated duration ...
+LIMIT_FLOOR = 30.0  # ... and at least this many seconds
+
+
+class Evaluator(Protocol):
+    """What a search needs of an evaluator."""
+
+    classes: int
+    test_images: int  # 0 until the test split is opened
+
+    def calibrate(self) -> float: ...
+
+    def task(self, function: str, key: str, steps: int, seed: int) -> Task: ...
+
+    def test_task(self, trained: Task) -> Task: ...
+
+    def evaluate(self, tasks: Sequence[Task], keep: bool = False) -> Iterator[Evaluation]: ...
+
+    def forget(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def training_config(config: Config) -> Config:
+    """The config with everything at its default that cannot change a child's number."""
+    return Config(
+        data=config.data,
+        network=config.network,
+        training=config.training.model_copy(update={"steps": 1}),
+    )
+
+
+def pick_device(name: str) -> str:
+    """The torch device of `config.device`. Raises: UserError where it does not exist."""
+    if name == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"device: expected auto, cpu, cuda or cuda:N, got {name!r}") from error
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"device: expected auto, cpu, cuda or cuda:N, got {name!r}")
+    if device.type == "cuda" and (
+        not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()
+    ):
+        raise UserError(f"device: {name!r} is not there ({torch.cuda.device_count()} CUDA devices)")
+    return name
+
+
+def pick_workers(config: Config, device: str) -> int:
+    """The number of worker processes: as configured, else one per usable core, one on a GPU."""
+    if config.workers:
+        return config.workers
+    return 1 if device.startswith("cuda") else len(os.sched_getaffinity(0))
+
+
+class TrainingEvaluator:
+    """Trains child networks in a pool of workers.
+
+    children: folder for the checkpoints of children that may go on. Raises UserError at once, not
+    in a worker, when the data, network or device of the config cannot be had.
+    """
+
+    def __init__(self, config: Config, children: Path, pool: Pool | None = None) -> None:
+        self.config, self.children = training_config(config), children
+        self.device = pick_device(config.device)
+        self.workers = pick_workers(config, self.device)
+        self.pool = pool or make_pool(config.pool, self.workers)
+        data = load_search_data(config.data)
+        self.classes = data.classes
+        self.context = self._digest(data.digest)
+        self._full_steps = config.training.steps
+        self._time_limit = config.time_limit
+        self._limit: float | None = None
+        self._test = ""
+        self.test_images = 0
+        children.mkdir(parents=True, exist_ok=True)
+
+    def _digest(self, data: str) -> str:
+        """Everything but function, steps and seed that changes the number, as 32 hex digits."""
+        parts = {
+            "version": VERSION,
+            "data": data,
+            "augment": self.config.data.augment,
+            "network": check_network(self.config.network),
+            "width": self.config.network.width,
+            "training": self.config.training.model_dump(mode="json"),
+            "device": torch.device(self.device).type,
+            "torch": torch.__version__,
+        }
+        text = json.dumps(parts, sort_keys=True).encode()
+        return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+    def task(self, function: str, key: str, steps: int, seed: int) -> Task:
+        """The task of training a function for `steps` steps and scoring it on validation data."""
+        return Task(function, key, steps, seed, self.context)
+
+    def test_task(self, trained: Task) -> Task:
+        """The same training, scored on the test split; calling this opens the test split."""
+        if not self._test:
+            split = load_test_data(self.config.data)
+            digest = hashlib.sha256(split.images.tobytes() + split.labels.tobytes())
+            self.test_images = len(split.labels)
+            self._test = f"test-{digest.hexdigest()[:16]}"
+        return replace(trained, split=self._test)
+
+    def calibrate(self) -> float:
+        """Train ReLU for a few steps in a worker; returns the hard limit of one training, seconds.
+
+        Raises: UserError when even that fails, as a user's own network may.
+        """
+        if self._limit is None:
+            for _, measured in self.pool.run(measure, {"ReLU": (self.config, self.device)}, inf):
+                if isinstance(measured, Failure | str):
+                    reason = measured.message if isinstance(measured, Failure) else measured
+                    raise UserError(f"the network failed at its first training steps: {reason}")
+                limit = LIMIT_FACTOR * measured * self._full_steps
+                self._limit = self._time_limit or max(LIMIT_FLOOR, limit)
+        assert self._limit is not None
+        return self._limit
+
+    def evaluate(self, tasks: Sequence[Task], keep: bool = False) -> Iterator[Evaluation]:
+        """Yield the evaluation of every task, in the order in which they get done.
+
+        keep: leave checkpoints behind, so that the children can go on. A timeout or an error of
+        the machine is tried again once, then it is an ERROR.
+        """
+        again = []
+        for task, result in self._attempt(tasks, keep):
+            if isinstance(result, Failure):  # the pool has tried twice already
+                yield Evaluation(task.hash, Status.ERROR, message=result.message)
+            elif result.status in (Status.TIMEOUT, Status.ERROR):
+                again.append(task)
+            else:
+                yield result
+        for task, result in self._attempt(again, keep):
+            if isinstance(result, Failure):
+                result = Evaluation(task.hash, Status.ERROR, message=result.message)
+            elif result.status is Status.TIMEOUT:
+                result = replace(result, status=Status.ERROR)
+            yield result
+
+    def _attempt(
+        self, tasks: Sequence[Task], keep: bool
+    ) -> Iterator[tuple[Task, Evaluation | Failure]]:
+        if not tasks:
+            return
+        limit = self.calibrate()
+        by_hash = {task.hash: task for task in tasks}
+        jobs = {
+            name: Job(self.config, task, self.children, keep, self.device, limit)
+            for name, task in by_hash.items()
+        }
+        for name, result in self.pool.run(run, jobs, limit):
+            yield by_hash[name], result
+
+    def forget(self) -> None:
+        """Delete the checkpoints of all children."""
+        for path in self.children.glob("*.safetensors"):
+            path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        self.pool.close()

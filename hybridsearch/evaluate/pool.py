@@ -1,0 +1,183 @@
+"""Where jobs run: joblib's loky worker processes, or this process.
+
+loky fails every job in flight when one worker dies, and knows no limit per job. Here a worker
+that overruns its limit ends itself (a watchdog in C, so that even a stuck kernel is ended), and
+the jobs that were running when a worker died are tried again one by one; the one that kills its
+worker twice is named a failure, all others are finished.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky.process_executor import BrokenProcessPool
+
+from hybridsearch.errors import UserError
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+# One thread per process (more collapse on a busy machine), and glibc keeps its pages between
+# steps: both must be in the environment before the worker starts.
+ENVIRONMENT = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
+    "MALLOC_TOP_PAD_": str(64 << 20),
+}
+GRACE = 5.0  # seconds between the limit that a job may notice itself and the end of its process
+MAX_BARREN = 3  # times that workers may die with no job begun before the run gives up
+IDLE = 600  # seconds after which an unused worker goes away
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job that its machine did not finish, twice; `timeout` says that it overran its limit."""
+
+    message: str
+    timeout: bool
+
+
+class Pool(Protocol):
+    """Runs `function` on every job and yields (name, result) as they are done."""
+
+    def run(
+        self, function: Callable[[In], Out], jobs: Mapping[str, In], limit: float
+    ) -> Iterator[tuple[str, Out | Failure]]: ...
+
+    def close(self) -> None: ...
+
+
+class InlinePool:
+    """Runs jobs one after the other in this process: for tests and debuggers, no hard limit."""
+
+    workers = 1
+
+    def run(
+        self, function: Callable[[In], Out], jobs: Mapping[str, In], limit: float
+    ) -> Iterator[tuple[str, Out | Failure]]:
+        for name, job in jobs.items():
+            yield name, function(job)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+@dataclass(frozen=True)
+class _Call(Generic[In, Out]):
+    """One job as it goes to a worker; `mark` is a file that says that it has begun."""
+
+    function: Callable[[In], Out]
+    job: In
+    mark: Path
+    limit: float
+
+    def __call__(self) -> Out:
+        self.mark.write_text(str(os.getpid()))
+        watched = self.limit < float("inf")
+        if watched:
+            with Path(os.devnull).open("w") as nowhere:
+                faulthandler.dump_traceback_later(self.limit + GRACE, exit=True, file=nowhere)
+                try:
+                    return self.function(self.job)
+                finally:
+                    faulthandler.cancel_dump_traceback_later()
+        return self.function(self.job)
+
+
+class LokyPool:
+    """A reused pool of worker processes of one thread each."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._executor: Any = None
+
+    def _start(self) -> Any:
+        self._executor = get_reusable_executor(
+            max_workers=self.workers, timeout=IDLE, env=ENVIRONMENT, reuse=True
+        )
+        return self._executor
+
+    def run(
+        self, function: Callable[[In], Out], jobs: Mapping[str, In], limit: float
+    ) -> Iterator[tuple[str, Out | Failure]]:
+        """Yield every job's result once, in the order in which they are done.
+
+        limit: seconds after which a job's process is ended (plus GRACE). An exception that
+        `function` raises is raised here: workers return failures as values.
+        """
+        waiting = dict(jobs)
+        barren = 0
+        while waiting:
+            before = len(waiting)
+            with tempfile.TemporaryDirectory(prefix="hybridsearch-") as folder:
+                marks = {name: Path(folder, str(n)) for n, name in enumerate(waiting)}
+                yield from self._collect(function, waiting, marks, limit)
+                suspects = [name for name in waiting if marks[name].exists()]
+            for name in suspects:
+                yield from self._alone(function, name, waiting.pop(name), limit)
+            barren = 0 if len(waiting) < before else barren + 1
+            if barren == MAX_BARREN:
+                raise UserError(
+                    f"workers died {barren} times before they began a job; is memory exhausted?"
+                )
+
+    def _collect(
+        self,
+        function: Callable[[In], Out],
+        waiting: dict[str, In],
+        marks: Mapping[str, Path],
+        limit: float,
+    ) -> Iterator[tuple[str, Out]]:
+        """Yield what gets done and take it out of `waiting`; a dead worker ends this early."""
+        executor = self._start()
+        futures = {}
+        try:
+            for name, job in waiting.items():
+                futures[executor.submit(_Call(function, job, marks[name], limit))] = name
+            for future in as_completed(futures):
+                if not isinstance(future.exception(), BrokenProcessPool):
+                    result = future.result()
+                    name = futures[future]
+                    del waiting[name]
+                    yield name, result
+        except BrokenProcessPool:
+            return
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def _alone(
+        self, function: Callable[[In], Out], name: str, job: In, limit: float
+    ) -> Iterator[tuple[str, Out | Failure]]:
+        """Try a suspect again, with no other job beside it that could be blamed or lost."""
+        started = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="hybridsearch-") as folder:
+            alone = {name: job}
+            yield from self._collect(function, alone, {name: Path(folder, "mark")}, limit)
+            if alone:
+                late = time.monotonic() - started > limit
+                why = f"overran its limit of {limit:.0f} s" if late else "killed its worker"
+                yield name, Failure(f"{why} twice", late)
+
+    def close(self) -> None:
+        """End the workers."""
+        if self._executor is not None:
+            with contextlib.suppress(Exception):
+                self._executor.shutdown(wait=True, kill_workers=True)
+            self._executor = None
+
+
+def make_pool(kind: str, workers: int) -> Pool:
+    """The pool of a config: "loky" or "inline"."""
+    return InlinePool() if kind == "inline" else LokyPool(workers)

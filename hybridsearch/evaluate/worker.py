@@ -1,0 +1,145 @@
+"""What happens inside a worker process: one task, trained and scored, failures as values.
+
+A worker loads the data once and keeps them for all tasks of one context.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from hybridsearch.bits import pack
+from hybridsearch.config import Config
+from hybridsearch.evaluate.data import load_search_data, load_test_data
+from hybridsearch.evaluate.training import (
+    Child,
+    Diverged,
+    OutOfTime,
+    Resident,
+    Trainer,
+    load_child,
+    save_child,
+)
+from hybridsearch.genome.function import resolve
+from hybridsearch.types import Evaluation, Status, Task
+
+
+@dataclass(frozen=True)
+class Job:
+    """A task and how to run it: where children are kept, whether to keep this one, its limit."""
+
+    config: Config
+    task: Task
+    children: Path | None
+    keep: bool
+    device: str
+    limit: float  # seconds; inf: none
+
+
+@lru_cache(maxsize=2)
+def trainer_for(config: Config, device: str) -> Trainer:
+    """The trainer of a context, made once per process. `config`: of `training_config`."""
+    return Trainer(config, load_search_data(config.data), torch.device(device))
+
+
+@lru_cache(maxsize=2)
+def test_split(config: Config, device: str) -> Resident:
+    """The test images; asked for only by tasks made after the winner was named."""
+    return Resident.load(load_test_data(config.data), torch.device(device))
+
+
+def child_path(children: Path, task: Task) -> Path:
+    """The checkpoint of the child that a task trains, whatever the number of steps."""
+    return children / f"{task.key}-{task.seed}-{task.context[:8]}.safetensors"
+
+
+def run(job: Job) -> Evaluation:
+    """Train (or go on training) the child of a task and score it. Failures are values: this is
+    the edge of the process, and what goes wrong here must not end the search.
+    """
+    started = time.perf_counter()
+    host = platform.node()
+    task = job.task
+    with one_thread():
+        try:
+            result = _train_and_score(job, started)
+        except Diverged as error:
+            result = Evaluation(task.hash, Status.DIVERGED, message=str(error))
+        except OutOfTime as error:
+            result = Evaluation(task.hash, Status.TIMEOUT, message=str(error))
+        except Exception as error:
+            result = Evaluation(task.hash, Status.ERROR, message=one_line(error))
+    volatile = {"seconds": time.perf_counter() - started, "host": host, "cached": False}
+    return Evaluation.from_json(result.payload(), volatile)
+
+
+def _train_and_score(job: Job, started: float) -> Evaluation:
+    task, trainer = job.task, trainer_for(job.config, job.device)
+    child = trainer.new_child(resolve(task.function), task.seed)
+    path = child_path(job.children, task) if job.children else None
+    if path is not None:
+        load_child(child, path, task.steps)
+    trainer.train(child, task.steps, _clock(child, started, job.limit))
+    if job.keep and path is not None:
+        save_child(child, path)
+    if task.split == "validation":
+        loss, accuracy, _ = trainer.score(child, trainer.validation)
+        correct = None
+    else:
+        loss, accuracy, right = trainer.score(child, test_split(job.config, job.device))
+        correct = pack(right)
+    if not math.isfinite(loss):
+        raise Diverged(f"loss is {loss} after step {child.step}")
+    return Evaluation(task.hash, Status.OK, loss, accuracy, tuple(child.curve), correct)
+
+
+def _clock(child: Child, started: float, limit: float) -> Iterator[None]:
+    """Advanced once per step; raises OutOfTime when the limit is over."""
+    while True:
+        spent = time.perf_counter() - started
+        if spent > limit:
+            raise OutOfTime(f"stopped at step {child.step} after {limit:.0f} s")
+        yield
+
+
+def measure(job: tuple[Config, str]) -> float | str:
+    """Seconds per training step of ReLU, the median of a few, to calibrate the time limit; or in
+    one line why it cannot be trained.
+    """
+    times = []
+    with one_thread():
+        try:
+            trainer = trainer_for(*job)
+            child = trainer.new_child(resolve("ReLU"), 0)
+            for step in range(1, 9):
+                begin = time.perf_counter()
+                trainer.train(child, step)
+                times.append(time.perf_counter() - begin)
+        except Exception as error:
+            return one_line(error)
+    return sorted(times)[len(times) // 2]
+
+
+def one_line(error: Exception) -> str:
+    """An exception as one line."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute single-threaded, so that bits and speed do not depend on the machine's load."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

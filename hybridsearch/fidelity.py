@@ -1,0 +1,124 @@
+"""Rungs and early stopping; pure: no clock, no files, no training.
+
+Successive halving inside a batch (Jamieson and Talwalkar 2016): all children of a batch are
+trained up to the first rung, the best share of them goes on to the next, and so on. Scores of
+different rungs are not one scale, so a child that is stopped gets the score that its rung predicts
+for the top: a monotone fit on the children that were promoted all the way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from scipy.optimize import isotonic_regression
+
+from hybridsearch.config import FidelityConfig
+from hybridsearch.types import Evaluation, Status
+
+ENOUGH = 3  # pairs below which a fit would be an anecdote; until then scores stand as they are
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What a score means: higher is better, `chance` is a classifier that has learned nothing,
+    `perfect` one that makes no error.
+
+    loss: minus the mean cross-entropy in nats, chance -ln(classes); accuracy: chance 1/classes.
+    """
+
+    fitness: Literal["loss", "accuracy"]
+    classes: int
+
+    @property
+    def chance(self) -> float:
+        return -math.log(self.classes) if self.fitness == "loss" else 1 / self.classes
+
+    @property
+    def perfect(self) -> float:
+        return 0.0 if self.fitness == "loss" else 1.0
+
+    def score(self, evaluation: Evaluation) -> float:
+        """The score of an evaluation; never below chance, which is what a failed child has."""
+        if evaluation.status is not Status.OK:
+            return self.chance
+        value = evaluation.accuracy if self.fitness == "accuracy" else -(evaluation.loss or 0.0)
+        return max(self.chance, value if value is not None else self.chance)
+
+    def reward(self, score: float) -> float:
+        """The score mapped linearly: chance is 0, perfect is 1."""
+        return (score - self.chance) / (self.perfect - self.chance)
+
+
+def rung_steps(config: FidelityConfig, steps: int) -> tuple[int, ...]:
+    """The optimiser steps of every rung, rising; the last one is `steps`."""
+    return tuple(sorted({max(1, round(share * steps)) for share in config.rungs}))
+
+
+def promote(scores: Mapping[str, float], keep: float, chance: float) -> list[str]:
+    """The names that go on: the best `keep` of them, at least one, none that is at chance.
+
+    Ties go to the one that was proposed first, so that equal runs promote equally.
+    """
+    able = [name for name, score in scores.items() if score > chance]
+    count = min(len(able), max(1, round(keep * len(scores))))
+    chosen = set(sorted(able, key=lambda name: -scores[name])[:count])
+    return [name for name in scores if name in chosen]
+
+
+def probe(stopped: Sequence[str], chance_of: Mapping[str, float], chance: float, draw: int) -> str:
+    """One of the stopped children that goes on all the same ("" where none could).
+
+    The fit needs pairs from below the promoted range too, or it would have to extrapolate there.
+    `draw` is a random integer from the batch's own seed.
+    """
+    able = [name for name in stopped if chance_of[name] > chance]
+    return able[draw % len(able)] if able else ""
+
+
+@dataclass
+class Extrapolation:
+    """Predicts the score at the top from the score at a rung.
+
+    pairs[r]: (score at rung r, score at the top) of the children that reached the top, in order.
+    """
+
+    chance: float
+    pairs: dict[int, list[tuple[float, float]]] = field(default_factory=dict)
+
+    def add(self, rung: int, score: float, top: float) -> None:
+        self.pairs.setdefault(rung, []).append((score, top))
+
+    def fit(self, rung: int) -> Fit:
+        """The fit as it stands now; it does not change when pairs are added."""
+        pairs = self.pairs.get(rung, [])
+        if len(pairs) < ENOUGH:
+            return Fit(self.chance, (), ())
+        low, top = np.array(sorted(pairs)).T
+        blocks = isotonic_regression(top).blocks
+        means = [
+            (float(low[a:b].mean()), float(top[a:b].mean()))
+            for a, b in zip(blocks[:-1], blocks[1:], strict=True)
+        ]
+        return Fit(self.chance, *map(tuple, zip(*means, strict=True)))
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A monotone map from a rung's score to the top's: linear between the means of the blocks of
+    an isotonic regression, from chance (which stays chance) up, constant above the last block.
+    """
+
+    chance: float
+    low: tuple[float, ...]
+    top: tuple[float, ...]
+
+    def predict(self, score: float) -> float:
+        if not self.low or score <= self.chance:
+            return max(score, self.chance)
+        x, y = np.array([self.chance, *self.low]), np.array([self.chance, *self.top])
+        rising = np.concatenate([[True], np.diff(x) > 0])
+        return float(np.interp(score, x[rising], np.maximum.accumulate(y[rising])))

@@ -1,0 +1,83 @@
+"""Activation: an nn.Module made from an expression."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hybridsearch.errors import UserError
+from hybridsearch.genome.function import Function, resolve
+from hybridsearch.genome.genome import Genome
+from hybridsearch.genome.primitives import BINARY, UNARY
+from hybridsearch.genome.torch_ops import BINARY_TORCH, UNARY_TORCH
+from hybridsearch.genome.units import Tokens, normal_form, to_units
+
+# Constants: PAPER.md (LReLU 0.01, ELU 1); PReLU's slope is its one trainable parameter.
+_NAMED: dict[str, Callable[[Tensor, list[Tensor]], Tensor]] = {
+    "LReLU": lambda x, p: F.leaky_relu(x, 0.01),
+    "PReLU": lambda x, p: x.relu() - p[0] * torch.relu(-x),
+    "ELU": lambda x, p: F.elu(x),
+    "SELU": lambda x, p: F.selu(x),
+    "GELU": lambda x, p: F.gelu(x),
+}
+
+
+class Activation(nn.Module):
+    """An activation function with one set of trainable betas per channel.
+
+    expression: a name ("GELU"), a formula ("x*sigmoid(beta*x)"), a token text, or a Genome.
+    channels: size of the input's channel axis. axis: that axis, stated rather than guessed: 1
+    after a convolution, -1 after a dense layer.
+
+    Input and output have one shape and dtype; half-precision inputs are computed in float32.
+    Raises: UserError for an unreadable expression; ValueError in `forward` when the input's
+    channel axis has another size.
+    """
+
+    def __init__(self, expression: str | Genome | Function, channels: int, axis: int) -> None:
+        super().__init__()
+        if channels < 1:
+            raise UserError(f"channels must be at least 1, got {channels}")
+        function = resolve(expression)
+        self.function, self.channels, self.axis = function, channels, axis
+        self.live: Tokens | None = normal_form(function.genome.tokens) if function.genome else None
+        starts = torch.tensor(function.starts).reshape(-1, 1)
+        self.betas = nn.Parameter(starts.repeat(1, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[self.axis] != self.channels:
+            raise ValueError(
+                f"axis {self.axis} of the input should have {self.channels} channels, "
+                f"got shape {tuple(x.shape)}"
+            )
+        shape = [1] * x.dim()
+        shape[self.axis] = self.channels
+        half = x.dtype in (torch.float16, torch.bfloat16)
+        wide = x.float() if half else x
+        betas = [b.reshape(shape) for b in self.betas.to(wide.dtype).unbind()]
+        if self.live is None:
+            out = _NAMED[self.function.spec](wide, betas)
+        else:
+            out = evaluate(self.live, wide, betas)
+        return out.to(x.dtype) if half else out
+
+    def extra_repr(self) -> str:
+        return f"{self.function.name}, channels={self.channels}, axis={self.axis}"
+
+
+def evaluate(tokens: Tokens, x: Tensor, betas: list[Tensor]) -> Tensor:
+    """The value of a genome at x; betas (any shapes that broadcast) in the order of `batch`."""
+    remaining = iter(betas)
+    none = x.new_ones(())
+    values = [x]
+    for unit in to_units(tokens):
+        sides = [
+            UNARY_TORCH[name](values[source], next(remaining) if UNARY[name].uses_beta else none)
+            for name, source in unit.operands
+        ]
+        beta = next(remaining) if BINARY[unit.binary].uses_beta else none
+        values.append(BINARY_TORCH[unit.binary](sides[0], sides[1], beta))
+    return values[-1]

@@ -1,0 +1,114 @@
+"""One batch of functions, trained up the rungs: who stops where, and with which score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hybridsearch.config import Config
+from hybridsearch.fidelity import Extrapolation, Scale, probe, promote, rung_steps
+from hybridsearch.observe import Observer
+from hybridsearch.recorder import Recorder
+from hybridsearch.types import Evaluation, Status, seed_for
+
+
+@dataclass
+class Climb:
+    """One function's way up: its score at every rung it reached, and how it failed, if it did."""
+
+    key: str
+    spec: str
+    scores: list[float] = field(default_factory=list)
+    tasks: list[str] = field(default_factory=list)
+    failure: Evaluation | None = None
+    trained: bool = False
+
+    @property
+    def rung(self) -> int:
+        """The last rung with a score, from 0; -1 when there is none."""
+        return len(self.scores) - 1
+
+    @property
+    def status(self) -> Status:
+        return self.failure.status if self.failure else Status.OK
+
+
+class Ladder:
+    """Successive halving with one training seed that all candidates share (a paired comparison)."""
+
+    def __init__(self, config: Config, recorder: Recorder, observer: Observer) -> None:
+        self.config, self.recorder, self.observer = config, recorder, observer
+        self.scale = Scale(config.fitness, recorder.evaluator.classes)
+        self.rungs = rung_steps(config.fidelity, config.training.steps)
+        self.top = len(self.rungs) - 1
+        self.seed = int(seed_for(config.seed, "search", 0).generate_state(1)[0])
+        self.extrapolation = Extrapolation(self.scale.chance)
+        self.steps_taken = 0
+
+    def climb(self, functions: Mapping[str, str], batch: int) -> list[Climb]:
+        """Train functions (key -> what is trained) rung by rung, in their order.
+
+        batch: the number of the batch, from which the draw of the probe is derived.
+        """
+        all_ = [Climb(key, spec) for key, spec in functions.items()]
+        alive, before = all_, 0
+        for rung, steps in enumerate(self.rungs):
+            self._train(alive, rung)
+            alive = [child for child in alive if child.failure is None]
+            self.steps_taken += (steps - before) * len(alive)
+            if rung < self.top:
+                alive = self._promoted(alive, rung, batch)
+            before = steps
+        self.recorder.evaluator.forget()
+        self._learn(all_)
+        return all_
+
+    def _train(self, children: list[Climb], rung: int) -> None:
+        evaluator, steps = self.recorder.evaluator, self.rungs[rung]
+        tasks = [evaluator.task(c.spec, c.key, steps, self.seed) for c in children]
+        done = self.recorder.evaluate(
+            tasks,
+            keep=rung < self.top,
+            progress=lambda count: self.observer.training(rung + 1, count, len(tasks)),
+        )
+        for child, task in zip(children, tasks, strict=True):
+            result = done[task.hash]
+            child.tasks.append(task.hash)
+            child.trained |= not result.cached
+            if result.status is Status.OK:
+                child.scores.append(self.scale.score(result))
+            else:
+                child.failure = result
+
+    def _promoted(self, alive: list[Climb], rung: int, batch: int) -> list[Climb]:
+        """The children that go on: the best, and one probe for the fit."""
+        scores = {child.key: child.scores[-1] for child in alive}
+        going = promote(scores, self.config.fidelity.keep, self.scale.chance)
+        stopped = [key for key in scores if key not in going]
+        draw = int(seed_for(self.config.seed, "probe", batch, rung).generate_state(1)[0])
+        extra = probe(stopped, scores, self.scale.chance, draw)
+        return [child for child in alive if child.key in going or child.key == extra]
+
+    def _learn(self, children: list[Climb]) -> None:
+        """Add the pairs (score at a rung, score at the top) that this batch has shown."""
+        for child in children:
+            if child.rung == self.top:
+                end = child.scores[-1]
+            elif child.status is Status.DIVERGED:
+                end = self.scale.chance
+            else:
+                continue
+            for rung, score in enumerate(child.scores[: self.top]):
+                self.extrapolation.add(rung, score, end)
+
+    def fitness(self, child: Climb) -> float | None:
+        """The score on the top's scale: measured there, predicted below, chance for a diverged
+        child, None for the machine's faults.
+        """
+        if child.status is Status.DIVERGED:
+            return self.scale.chance
+        if child.failure is not None:
+            return None
+        if child.rung == self.top:
+            return child.scores[-1]
+        return self.extrapolation.fit(child.rung).predict(child.scores[-1])

@@ -1,0 +1,61 @@
+"""Who watches a run: the progress display, a notebook, nobody. Nothing here changes its course."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """How far a search is; counts since the run began, sessions before a resume included.
+
+    distinct: functions evaluated, each counted once, trained (at least one training was run) or
+    wholly from the cache. training_steps: optimiser steps of the run's course, cached ones too.
+    incumbent: the best fully trained function, "" while there is none; fitness: its score.
+    """
+
+    budget: int
+    proposals: int = 0
+    distinct: int = 0
+    trained: int = 0
+    cache_hits: int = 0
+    rejected: int = 0
+    training_steps: int = 0
+    seconds: float = 0.0
+    batches: int = 0
+    incumbent: str = ""
+    fitness: float | None = None
+
+
+class Observer(Protocol):
+    """Somebody who is told how a run goes."""
+
+    def stage(self, name: str, total: int) -> None:
+        """A part begins: "search" (total in functions), "retest" or "test" (in trainings)."""
+
+    def advance(self, done: int) -> None:
+        """So many of the stage's total are done."""
+
+    def training(self, rung: int, done: int, total: int) -> None:
+        """Within a batch of the search: trainings done on a rung (counted from 1)."""
+
+    def snapshot(self, now: Snapshot) -> None:
+        """After every batch of the search."""
+
+    def note(self, line: str) -> None:
+        """Something that the user should know."""
+
+
+class Silent:
+    """An observer that looks away."""
+
+    def stage(self, name: str, total: int) -> None: ...
+
+    def advance(self, done: int) -> None: ...
+
+    def training(self, rung: int, done: int, total: int) -> None: ...
+
+    def snapshot(self, now: Snapshot) -> None: ...
+
+    def note(self, line: str) -> None: ...

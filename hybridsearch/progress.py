@@ -1,0 +1,124 @@
+"""What a person sees while a run goes on: a live display on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from hybridsearch.genome.function import resolve
+from hybridsearch.observe import Snapshot
+
+PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
+WORDS = {
+    "search": "Searching",
+    "retest": "Retraining finalists and baselines on fresh seeds",
+    "test": "Opening the test split",
+}
+
+
+def describe(now: Snapshot) -> list[tuple[str, str]]:
+    """The counts of a search as (what, value) pairs."""
+    best = resolve(now.incumbent).label if now.incumbent else "none yet"
+    score = "" if now.fitness is None else f"  ({now.fitness:.4f} on validation)"
+    return [
+        ("proposals", f"{now.proposals:,}"),
+        ("distinct", f"{now.distinct:,} of {now.budget:,}"),
+        ("trained", f"{now.trained:,}"),
+        ("cache hits", f"{now.cache_hits:,}"),
+        ("rejected", f"{now.rejected:,}"),
+        ("best so far", best + score),
+    ]
+
+
+class Display:
+    """An observer that shows a run. Use it as a context manager."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._now = Snapshot(budget=1)
+        self._name, self._total, self._done = "search", 1, 0
+        self._rung = ""
+        self._begun = self._said = time.monotonic()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rung]}", style="dim"),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            console=console,
+        )
+        self._task = self._bar.add_task("", total=None, rung="")
+        self._live: Live | None = None
+        if console.is_terminal:
+            self._live = Live(get_renderable=self._render, console=console, refresh_per_second=8)
+
+    def __enter__(self) -> Display:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def stage(self, name: str, total: int) -> None:
+        self._name, self._total, self._done, self._rung = name, total, 0, ""
+        self._begun = time.monotonic()
+        self._bar.reset(self._task, total=total, description=WORDS[name], rung="")
+        if not self._live:
+            self.console.print(f"{WORDS[name]}: {total:,} {self._unit()}")
+
+    def advance(self, done: int) -> None:
+        self._done = done
+        self._bar.update(self._task, completed=done)
+        self._line()
+
+    def training(self, rung: int, done: int, total: int) -> None:
+        self._rung = f"rung {rung}: {done}/{total}"
+        self._bar.update(self._task, rung=self._rung)
+        self._line()
+
+    def snapshot(self, now: Snapshot) -> None:
+        self._now = now
+
+    def note(self, line: str) -> None:
+        (self._live.console if self._live else self.console).print(
+            line, highlight=False, markup=False, soft_wrap=True
+        )
+
+    def _unit(self) -> str:
+        return "functions" if self._name == "search" else "trainings"
+
+    def _render(self) -> Group:
+        table = Table.grid(padding=(0, 2))
+        for what, value in describe(self._now):
+            table.add_row(what, value)
+        return Group(table, self._bar)
+
+    def _line(self) -> None:
+        """A plain line now and then, so that a log file shows life."""
+        if self._live or time.monotonic() - self._said < PLAIN_EVERY:
+            return
+        self._said = time.monotonic()
+        spent = self._said - self._begun
+        left = spent * (self._total - self._done) / self._done if self._done else None
+        parts = [f"{self._done:,}/{self._total:,} {self._unit()}"]
+        if self._name == "search":
+            parts += [
+                f"{what} {value}" for what, value in describe(self._now) if what != "distinct"
+            ]
+            parts.append(self._rung)
+        if left is not None:
+            parts.append(f"about {left:.0f} s left")
+        line = "  ".join(part for part in parts if part)
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Who suggests functions: one module per proposer, all behind `types.Proposer`."""

@@ -1,0 +1,170 @@
+"""The controller as a proposer, trained with PPO on the validation accuracy of its children.
+
+Sources: Ramachandran, Zoph and Le 2017, section 3 (PPO, the reward's exponential moving average as
+the baseline); Schulman et al. 2017 (arXiv 1707.06347); Kingma and Ba 2015 (arXiv 1412.6980).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hybridsearch.config import ControllerConfig
+from hybridsearch.genome.units import Space
+from hybridsearch.propose.base import number, one_thread
+from hybridsearch.propose.controller import Controller, Weights
+from hybridsearch.types import Outcome, Proposal, State, seed_for
+
+ADAM_BETAS, ADAM_EPS = (0.9, 0.99), 1e-8
+ENTROPY_STEP = 1.5  # factor of the entropy weight per batch, up while it repeats and down after
+
+
+class ControllerProposer:
+    """Samples genomes from the controller and trains it on what became of them.
+
+    Genomes that it repeats stay in the batch: without them the gradient would not be the policy's.
+    """
+
+    name = "rl"
+
+    def __init__(self, space: Space, config: ControllerConfig, seed: int) -> None:
+        self._config = config
+        self._controller = Controller(space, config.hidden, config.embedding)
+        self._rng = np.random.default_rng(seed_for(seed, "propose/rl"))
+        self._weights = self._controller.init(self._rng, config.init_range)
+        self._adam_m = {k: torch.zeros_like(w) for k, w in self._weights.items()}
+        self._adam_v = {k: torch.zeros_like(w) for k, w in self._weights.items()}
+        self._adam_t = 0
+        self._baseline: float | None = None
+        self._scale: float | None = None
+        self._entropy = config.entropy
+        self._next_id = 0
+        # id -> log-probabilities [S] under which it was drawn
+        self._asked: dict[int, list[float]] = {}
+
+    def ask(self, n: int) -> list[Proposal]:
+        """n genomes drawn from the policy, with new ids."""
+        with one_thread():
+            rollout = self._controller.sample(self._weights, n, self._rng)
+        genomes = self._controller.decode(rollout.choices.numpy())
+        proposals = number(self._next_id, genomes, self.name)
+        self._next_id += len(proposals)
+        for proposal, row in zip(proposals, rollout.log_prob.tolist(), strict=True):
+            self._asked[proposal.id] = row
+        return proposals
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """One batch of PPO; outcomes with no reward (ERROR) and of other proposers teach nothing.
+
+        Proposals asked for and not told here are forgotten: the policy that drew them is gone.
+        """
+        known = {o.proposal.id: o for o in outcomes if o.proposal.id in self._asked}
+        batch = [o for _, o in sorted(known.items()) if o.reward is not None]
+        drawn = torch.tensor([self._asked[o.proposal.id] for o in batch])
+        if outcomes:
+            self._asked.clear()
+        if batch:
+            self._adapt_entropy(batch)
+            advantages = self._advantages([o.reward for o in batch if o.reward is not None])
+            with one_thread():
+                choices = self._controller.encode([o.proposal.genome.tokens for o in batch])
+                self._update(choices, drawn, torch.tensor(advantages))
+
+    def _adapt_entropy(self, batch: Sequence[Outcome]) -> None:
+        """Raise the entropy weight while too much of a batch repeats, else let it fall back."""
+        keys: set[str] = set()
+        repeats = 0
+        for outcome in batch:
+            repeats += outcome.known or outcome.key in keys
+            keys.add(outcome.key)
+        c = self._config
+        if repeats / len(batch) > c.repeat_target:
+            self._entropy = min(self._entropy * ENTROPY_STEP, max(c.entropy_max, c.entropy))
+        else:
+            self._entropy = max(self._entropy / ENTROPY_STEP, c.entropy)
+
+    def _advantages(self, rewards: list[float]) -> list[float]:
+        """Reward above the baseline, in units of its running root mean square.
+
+        The baseline is the moving average before this batch (Ramachandran et al. 2017, section 3),
+        at first 0, the reward of chance: so no sample is judged by itself.
+        """
+        before = 0.0 if self._baseline is None else self._baseline
+        decay = self._config.baseline_decay
+        mean = math.fsum(rewards) / len(rewards)
+        self._baseline = (
+            mean if self._baseline is None else decay * self._baseline + (1 - decay) * mean
+        )
+        square = math.fsum((r - before) ** 2 for r in rewards) / len(rewards)
+        self._scale = square if self._scale is None else decay * self._scale + (1 - decay) * square
+        return [(r - before) / max(math.sqrt(self._scale), 1e-3) for r in rewards]
+
+    def _update(self, choices: Tensor, drawn: Tensor, advantages: Tensor) -> None:
+        """PPO on decisions [B, S] drawn with log-probabilities [B, S]; advantages [B]."""
+        c = self._config
+        taken = choices >= 0
+        decisions = taken.sum()
+        advantage = advantages[:, None]
+        for _ in range(c.epochs):
+            leaves = {k: w.requires_grad_() for k, w in self._weights.items()}
+            rollout = self._controller.score(leaves, choices)
+            ratio = (rollout.log_prob - drawn).exp()  # Schulman et al. 2017, section 3
+            clipped = ratio.clamp(1 - c.clip, 1 + c.clip)
+            surrogate = torch.minimum(ratio * advantage, clipped * advantage) * taken  # eq. 7
+            # Eq. 9 without its value loss: there is no critic, the baseline is an average.
+            objective = (surrogate + self._entropy * rollout.entropy).sum() / decisions
+            grads = torch.autograd.grad(-objective, list(leaves.values()))
+            self._weights = {k: w.detach() for k, w in leaves.items()}
+            self._adam(dict(zip(leaves, grads, strict=True)))
+
+    def _adam(self, grads: Weights) -> None:
+        """One step of Adam (Kingma and Ba 2015, algorithm 1); torch.optim would load dynamo."""
+        norm = math.sqrt(math.fsum(float(g.square().sum()) for g in grads.values()))
+        shrink = min(1.0, self._config.max_grad_norm / (norm + 1e-12))
+        b1, b2 = ADAM_BETAS
+        self._adam_t += 1
+        for k, grad in grads.items():
+            g = grad * shrink
+            self._adam_m[k] = b1 * self._adam_m[k] + (1 - b1) * g
+            self._adam_v[k] = b2 * self._adam_v[k] + (1 - b2) * g * g
+            m_hat = self._adam_m[k] / (1 - b1**self._adam_t)
+            v_hat = self._adam_v[k] / (1 - b2**self._adam_t)
+            self._weights[k] = self._weights[k] - self._config.lr * m_hat / (
+                v_hat.sqrt() + ADAM_EPS
+            )
+
+    def state(self) -> State:
+        """Everything that a later draw or update depends on."""
+        groups = {"weight": self._weights, "adam_m": self._adam_m, "adam_v": self._adam_v}
+        return State(
+            {
+                "next_id": self._next_id,
+                "adam_t": self._adam_t,
+                "baseline": self._baseline,
+                "scale": self._scale,
+                "entropy": self._entropy,
+                "rng": self._rng.bit_generator.state,
+                "asked": [[k, row] for k, row in self._asked.items()],
+            },
+            {
+                f"{name}.{k}": t.numpy().copy()
+                for name, group in groups.items()
+                for k, t in group.items()
+            },
+        )
+
+    def restore(self, state: State) -> None:
+        values = state.values
+        self._next_id, self._adam_t = values["next_id"], values["adam_t"]
+        self._baseline, self._scale = values["baseline"], values["scale"]
+        self._entropy = values["entropy"]
+        self._rng.bit_generator.state = values["rng"]
+        self._asked = {k: list(row) for k, row in values["asked"]}
+        self._weights, self._adam_m, self._adam_v = (
+            {k: torch.from_numpy(state.arrays[f"{name}.{k}"].copy()) for k in self._weights}
+            for name in ("weight", "adam_m", "adam_v")
+        )

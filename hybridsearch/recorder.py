@@ -1,0 +1,68 @@
+"""Tasks -> evaluations, through what the log has already, the cache and the evaluator; all logged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+
+from hybridsearch.errors import UserError
+from hybridsearch.evaluate.evaluator import Evaluator
+from hybridsearch.store import Cache, RunLog
+from hybridsearch.types import Evaluation, Status, Task
+
+
+class Recorder:
+    """Evaluates tasks and logs every result, in the order of the tasks.
+
+    The order does not depend on which worker was faster: a result that waits for its turn in the
+    log is in the cache meanwhile.
+    """
+
+    def __init__(self, log: RunLog, cache: Cache, evaluator: Evaluator) -> None:
+        self.log, self.cache, self.evaluator = log, cache, evaluator
+        # What the log has beyond the checkpoint was computed before a stop: not again.
+        names = {f.name for f in fields(Evaluation)}
+        self.replayed = {
+            payload["task"]: Evaluation.from_json(
+                {name: value for name, value in payload.items() if name in names}, volatile
+            )
+            for payload, volatile in log.ahead
+            if payload["kind"] == "evaluation"
+        }
+
+    def evaluate(
+        self,
+        tasks: Sequence[Task],
+        keep: bool = False,
+        progress: Callable[[int], None] = lambda done: None,
+        strict: bool = False,
+    ) -> dict[str, Evaluation]:
+        """The evaluation of every task, by its hash.
+
+        keep: leave checkpoints behind, so that the children can go on. progress: told the number
+        done. strict: raise UserError on an ERROR instead of logging it, since nobody could go on.
+        """
+        done = {t.hash: self.replayed[t.hash] for t in tasks if t.hash in self.replayed}
+        hits, misses = self.cache.split(t for t in tasks if t.hash not in done)
+        done |= hits
+        written = self._write(tasks, done, 0)
+        progress(len(done))
+        for result in self.evaluator.evaluate(misses, keep):
+            if strict and result.status is Status.ERROR:
+                raise UserError(f"a training failed twice by the machine's fault: {result.message}")
+            self.cache.add(result)
+            done[result.task] = result
+            written = self._write(tasks, done, written)
+            progress(len(done))
+        return done
+
+    def _write(self, tasks: Sequence[Task], done: Mapping[str, Evaluation], start: int) -> int:
+        """Log results from task number `start` up to the first that is missing; returns that."""
+        while start < len(tasks) and tasks[start].hash in done:
+            task, result = tasks[start], done[tasks[start].hash]
+            about = {"function": task.function, "key": task.key, "steps": task.steps}
+            about |= {"seed": task.seed, "split": task.split, "context": task.context}
+            payload = {"kind": "evaluation", **about, **result.payload()}
+            self.log.append(payload, result.volatile())
+            start += 1
+        return start

@@ -1,0 +1,153 @@
+"""The honest end of a run: finalists and baselines retrained on fresh seeds, one winner named on
+validation, and only then the test split opened, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybridsearch.bits import unpack
+from hybridsearch.config import Config
+from hybridsearch.evidence.statistics import (
+    Interval,
+    bootstrap_mean,
+    paired_difference,
+    verdict,
+)
+from hybridsearch.fidelity import Scale
+from hybridsearch.genome.function import Function, baselines, resolve
+from hybridsearch.observe import Observer
+from hybridsearch.recorder import Recorder
+from hybridsearch.types import Evaluation, Json, Status, seed_for
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A function after the retest.
+
+    validation: mean score over the fresh seeds, on the scale of the run's fitness (what the
+    winner is named on). test_scores: test accuracy in 0..1 per seed. test: their mean and its
+    interval over seeds and test images. correct: [seeds, images], what the interval is made of.
+    """
+
+    function: Function
+    validation: float
+    validation_scores: tuple[float, ...]
+    test_scores: tuple[float, ...]
+    test: Interval
+    correct: NDArray[np.float64]
+
+    def to_json(self) -> dict[str, Json]:
+        return {
+            "expression": self.function.name,
+            "label": self.function.label,
+            "key": self.function.key,
+            "validation": self.validation,
+            "validation_scores": list(self.validation_scores),
+            "test_scores": list(self.test_scores),
+            "mean": self.test.mean,
+            "low": self.test.low,
+            "high": self.test.high,
+        }
+
+
+@dataclass(frozen=True)
+class Retest:
+    """The answer of a run. winner and best_baseline were named on validation."""
+
+    finalists: tuple[Tested, ...]
+    baselines: tuple[Tested, ...]
+    winner: Tested
+    best_baseline: Tested
+    difference: Interval
+    verdict: str
+
+
+def retest(
+    config: Config, finalists: Sequence[str], recorder: Recorder, observer: Observer
+) -> Retest | None:
+    """Retrain the finalists (token texts, best of the search first) and the nine baselines.
+
+    Every function is trained on the same fresh seeds with the settings of the search. None when
+    there is no finalist. Raises: UserError when the machine fails a training twice.
+    """
+    chosen = [resolve(spec) for spec in finalists]
+    named = baselines()
+    functions = {f.key: f for f in [*chosen, *named]}
+    seeds = [
+        int(seed_for(config.seed, "retest", k).generate_state(1)[0])
+        for k in range(config.retest.seeds)
+    ]
+    evaluator = recorder.evaluator
+    tasks = {
+        key: [evaluator.task(f.spec, key, config.training.steps, seed) for seed in seeds]
+        for key, f in functions.items()
+    }
+    every = [task for row in tasks.values() for task in row]
+    if not chosen:
+        return None
+
+    observer.stage("retest", len(every))
+    done = recorder.evaluate(every, keep=True, progress=observer.advance, strict=True)
+    scale = Scale(config.fitness, evaluator.classes)
+    scores = {key: [scale.score(done[task.hash]) for task in row] for key, row in tasks.items()}
+    means = {key: float(np.mean(row)) for key, row in scores.items()}
+    winner = max(chosen, key=lambda f: means[f.key])  # ties: the better in the search
+    best = max(named, key=lambda f: means[f.key])
+    decision: dict[str, Json] = {"kind": "winner", "winner": winner.key, "function": winner.spec}
+    decision |= {"best_baseline": best.key, "validation": dict(sorted(means.items()))}
+    recorder.log.append(decision)
+    recorder.log.sync()
+
+    observer.stage("test", len(every))
+    opened = {task.hash: evaluator.test_task(task) for task in every}
+    tested = recorder.evaluate(list(opened.values()), progress=observer.advance, strict=True)
+    evaluator.forget()
+    rng = np.random.default_rng(seed_for(config.seed, "bootstrap"))
+    confidence, resamples = config.retest.confidence, config.retest.resamples
+
+    def judge(function: Function) -> Tested:
+        row = [tested[opened[task.hash].hash] for task in tasks[function.key]]
+        correct = _matrix(row, evaluator.test_images, evaluator.classes)
+        return Tested(
+            function,
+            means[function.key],
+            tuple(scores[function.key]),
+            tuple(float(r.mean()) for r in correct),
+            bootstrap_mean(correct, confidence=confidence, resamples=resamples, rng=rng),
+            correct,
+        )
+
+    results = {key: judge(function) for key, function in functions.items()}
+    difference = paired_difference(
+        results[winner.key].correct,
+        results[best.key].correct,
+        confidence=confidence,
+        resamples=resamples,
+        rng=rng,
+    )
+    rediscovered = winner.key in {f.key for f in named}
+    return Retest(
+        tuple(results[f.key] for f in chosen),
+        tuple(results[f.key] for f in named),
+        results[winner.key],
+        results[best.key],
+        difference,
+        verdict(difference, rediscovered),
+    )
+
+
+def _matrix(row: Sequence[Evaluation], images: int, classes: int) -> NDArray[np.float64]:
+    """[seeds, images]: 1 where the child was right; a diverged child guesses (1/classes)."""
+    return np.stack(
+        [
+            unpack(e.correct, images).astype(np.float64)
+            if e.status is Status.OK and e.correct is not None
+            else np.full(images, 1 / classes)
+            for e in row
+        ]
+    )

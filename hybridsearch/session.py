@@ -1,0 +1,209 @@
+"""A run from its config to its summary: folder, search, retest, pictures; and going on later."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+
+import yaml
+
+from hybridsearch.analysis.pictures import draw_run
+from hybridsearch.config import Config, make_config
+from hybridsearch.errors import UserError
+from hybridsearch.evaluate.evaluator import TrainingEvaluator
+from hybridsearch.genome.function import resolve
+from hybridsearch.genome.units import Space
+from hybridsearch.observe import Observer, Silent
+from hybridsearch.propose.ppo import ControllerProposer
+from hybridsearch.propose.random import RandomProposer
+from hybridsearch.recorder import Recorder
+from hybridsearch.retest import Retest, retest
+from hybridsearch.engine import Search
+from hybridsearch.store import Cache, RunLog, load_checkpoint, write_json, write_text
+from hybridsearch.types import Json, Proposer
+
+CONFIG, ENVIRONMENT, LOG = "config.yaml", "environment.json", "trials.jsonl"
+CHECKPOINT, SUMMARY, CHILDREN = "checkpoint.safetensors", "summary.json", "children"
+
+
+def search(
+    config: Config | None = None, out: str | Path | None = None, observer: Observer | None = None
+) -> dict[str, Json]:
+    """Run a search and its retest; returns the summary that is written to the run's folder.
+
+    config: default `Config()`. out: folder of the run, which must not hold one yet; default
+    runs/STRATEGY-DATA-seedN-TIME. observer: told how it goes.
+    Raises: UserError with one line for anything the user can mend.
+    """
+    config = config or Config()
+    folder = Path(out) if out else default_folder(config)
+    if (folder / CONFIG).exists():
+        raise UserError(
+            f"{folder} holds a run already: continue it with `python -m hybridsearch resume "
+            f"{folder}`, or choose another --out"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    # The cache's place is resolved now, so that a resume from elsewhere finds it again.
+    cache = Path(config.cache) if config.cache else folder.parent / "cache.sqlite"
+    config = config.model_copy(update={"cache": str(cache.resolve())})
+    write_json(folder / ENVIRONMENT, environment())
+    write_text(folder / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    return _run(config, folder, observer or Silent())
+
+
+def resume(folder: str | Path, observer: Observer | None = None) -> dict[str, Json]:
+    """Continue a run where it stopped; a finished one is retested from its records.
+
+    Raises: UserError when the folder holds no run, or what it holds cannot be continued.
+    """
+    folder = Path(folder)
+    if not (folder / CONFIG).is_file():
+        raise UserError(f"{folder} holds no run ({CONFIG} is missing)")
+    try:
+        settings = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{folder / CONFIG}: not valid YAML") from error
+    return _run(make_config(settings, str(folder / CONFIG)), folder, observer or Silent())
+
+
+def default_folder(config: Config) -> Path:
+    """runs/STRATEGY-DATA-seedN-TIME."""
+    data = config.data.name.replace(":", "-")
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    return Path("runs", f"{config.strategy}-{data}-seed{config.seed}-{stamp}")
+
+
+def make_proposer(config: Config) -> Proposer:
+    """The proposer that `config.strategy` names."""
+    space = Space(
+        config.space.min_units, config.space.max_units, config.space.unary, config.space.binary
+    )
+    if config.strategy == "rl":
+        return ControllerProposer(space, config.controller, config.seed)
+    return RandomProposer(space, config.seed)
+
+
+def _run(config: Config, folder: Path, observer: Observer) -> dict[str, Json]:
+    with ExitStack() as stack:
+        evaluator = TrainingEvaluator(config, folder / CHILDREN)
+        stack.callback(evaluator.close)
+        assert config.cache is not None
+        cache = Cache(Path(config.cache))
+        stack.callback(cache.close)
+        found = load_checkpoint(folder / CHECKPOINT)
+        log = RunLog(folder / LOG, found[0]["position"] if found else 0)
+        stack.callback(log.close)
+        recorder = Recorder(log, cache, evaluator)
+        run = Search(config, make_proposer(config), recorder, observer, folder / CHECKPOINT)
+        run.restore()
+        evaluator.calibrate()
+        ended = run.run()
+        observer.note(f"search ended: {ended}")
+        top = [entry.spec for _, entry in run.finalists(config.retest.finalists)]
+        started = time.monotonic()
+        answer = retest(config, top, recorder, observer)
+        summary = summarise(config, run, answer, ended)
+        summary["retest_seconds"] = round(time.monotonic() - started, 1)
+    write_json(folder / SUMMARY, summary)
+    draw_run(folder)
+    return {**summary, "folder": str(folder)}
+
+
+def summarise(config: Config, run: Search, answer: Retest | None, ended: str) -> dict[str, Json]:
+    """The summary of a run; its keys are read by programs, see runs/README.md."""
+    now = run.snapshot()
+    best = resolve(now.incumbent) if now.incumbent else None
+    summary: dict[str, Json] = {
+        "strategy": config.strategy,
+        "seed": config.seed,
+        "data": config.data.name,
+        "network": config.network.name,
+        "fitness": config.fitness,
+        "chance": run.ladder.scale.chance,
+        "incumbent": best.name if best else None,
+        "incumbent_fitness": now.fitness,
+        "ended": ended,
+        "verdict": answer.verdict if answer else "nothing trained",
+        "winner": None,
+        "best_baseline": None,
+        "difference_to_best_baseline": None,
+        "finalists": [],
+        "baselines": [],
+        "budgets": {
+            "proposals": now.proposals,
+            "distinct": now.distinct,
+            "trained": now.trained,
+            "cache_hits": now.cache_hits,
+            "rejected": now.rejected,
+            "training_steps": now.training_steps,
+            "seconds": round(now.seconds, 1),
+        },
+    }
+    if answer:
+        gap = answer.difference
+        summary |= {
+            "winner": answer.winner.to_json(),
+            "best_baseline": answer.best_baseline.to_json(),
+            "difference_to_best_baseline": {"mean": gap.mean, "low": gap.low, "high": gap.high},
+            "finalists": [t.to_json() for t in answer.finalists],
+            "baselines": [t.to_json() for t in answer.baselines],
+        }
+    return summary
+
+
+def environment() -> dict[str, Json]:
+    """Versions, hardware and git revision: what a reader needs to judge or repeat a run."""
+    packages = ("hybridsearch", "torch", "numpy", "scipy", "joblib", "deap", "scikit-learn")
+    versions = {}
+    for name in packages:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return {
+        "command": sys.argv,
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "versions": versions,
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "cuda": _cuda(),
+        "git": _git(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def _cuda() -> list[str]:
+    import torch
+
+    return [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
+
+
+def _git() -> str | None:
+    """The revision of the checkout that this package runs from, with "+" when it was edited."""
+    here = Path(__file__).resolve().parent
+
+    def ask(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(here), *words], capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+
+    try:
+        return ask("rev-parse", "HEAD") + ("+" if ask("status", "--porcelain", str(here)) else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,184 @@
+"""What is kept: the run's log, which is the truth, and the shared cache, which is an index.
+
+A record of the log is one line of JSON with a deterministic `payload` and a `volatile` part
+(seconds, host, cached). Two runs are the same when their payloads are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from hybridsearch.errors import UserError
+from hybridsearch.types import Evaluation, Json, State, Status, Task
+
+SYNC_EVERY = 0.1  # seconds: an fsync costs milliseconds, so records are synced in groups
+
+Record = tuple[dict[str, Json], dict[str, Json]]  # payload, volatile
+
+
+def dump(value: Json) -> str:
+    """JSON with a fixed order and no spare space, so that equal values are equal bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+class RunLog:
+    """Append-only JSONL, flushed per record, synced in groups.
+
+    Opened on a log that has records already, it replays: an append must equal the record that
+    stands next in the file and is then not written again. So a resumed run either reproduces what
+    is there or stops at the first record that differs.
+    """
+
+    def __init__(self, path: Path, position: int = 0) -> None:
+        """position: how many records are already accounted for (by a checkpoint)."""
+        self.path, self.position = path, position
+        cut_torn_tail(path)
+        self.ahead: list[Record] = list(read_log(path))[position:] if path.exists() else []
+        self._file = path.open("a", encoding="utf-8")
+        self._synced = time.monotonic()
+
+    def append(self, payload: dict[str, Json], volatile: dict[str, Json] | None = None) -> None:
+        """Write one record, or check it against the one that is there.
+
+        Raises: UserError naming the line where a resumed run departs from its log.
+        """
+        self.position += 1
+        if self.ahead:
+            there, _ = self.ahead.pop(0)
+            if dump(there) != dump(payload):
+                raise UserError(
+                    f"{self.path} line {self.position}: the resumed run gives another record than "
+                    "the log has (other versions, data or machine?); start a new run instead"
+                )
+            return
+        self._file.write(dump({"payload": payload, "volatile": volatile or {}}) + "\n")
+        self._file.flush()
+        if time.monotonic() - self._synced > SYNC_EVERY:
+            self.sync()
+
+    def sync(self) -> None:
+        """Make everything written so far survive a power loss."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._synced = time.monotonic()
+
+    def close(self) -> None:
+        self.sync()
+        self._file.close()
+
+
+def cut_torn_tail(path: Path) -> None:
+    """Cut off a last line that was not written whole, as a kill can leave it."""
+    if not path.exists():
+        return
+    with path.open("rb+") as file:
+        data = file.read()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            file.truncate(whole)
+
+
+def read_log(path: Path) -> Iterator[Record]:
+    """The records of a log. Raises: UserError naming the first line that is damaged."""
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith("\n"):
+                return  # being written
+            try:
+                record = json.loads(line)
+                yield record["payload"], record["volatile"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(f"{path} line {number}: damaged record") from error
+
+
+class Cache:
+    """Evaluations by task hash, shared by all strategies and runs: one SQLite file.
+
+    ERROR and TIMEOUT, the machine's faults, are never stored. The rollback journal is kept on
+    purpose: it is safe under every SQLite that ships with Python, WAL is not.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises: UserError when the file is no cache or cannot be written."""
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.execute(
+                "CREATE TABLE IF NOT EXISTS evaluations "
+                "(task TEXT PRIMARY KEY, payload TEXT NOT NULL, volatile TEXT NOT NULL) "
+                "WITHOUT ROWID"
+            )
+        except (sqlite3.DatabaseError, OSError) as error:
+            raise UserError(f"cache {path} cannot be used ({error}); move it away") from error
+
+    def split(self, tasks: Iterable[Task]) -> tuple[dict[str, Evaluation], list[Task]]:
+        """Tasks that are known, by hash (marked as cached), and those that are not."""
+        hits, misses = {}, []
+        for task in tasks:
+            row = self._db.execute(
+                "SELECT payload, volatile FROM evaluations WHERE task = ?", (task.hash,)
+            ).fetchone()
+            if row is None:
+                misses.append(task)
+            else:
+                volatile = {**json.loads(row[1]), "cached": True}
+                hits[task.hash] = Evaluation.from_json(json.loads(row[0]), volatile)
+        return hits, misses
+
+    def add(self, evaluation: Evaluation) -> None:
+        """Store an evaluation, unless it is the machine's fault."""
+        if evaluation.status in (Status.OK, Status.DIVERGED):
+            self._db.execute(
+                "INSERT OR IGNORE INTO evaluations VALUES (?, ?, ?)",
+                (evaluation.task, dump(evaluation.payload()), dump(evaluation.volatile())),
+            )
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file atomically."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def write_json(path: Path, value: Json) -> None:
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def save_checkpoint(path: Path, values: Mapping[str, Json], proposer: State) -> None:
+    """Write the state of a run atomically, as tensors and JSON (safetensors), no pickle."""
+    note = {"run": dump(dict(values)), "proposer": dump(proposer.values)}
+    partial = path.with_name(path.name + ".partial")
+    save_file(dict(proposer.arrays), partial, metadata=note)
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Json], State] | None:
+    """The last checkpoint of a run; None where there is none yet.
+
+    Raises: UserError when it is damaged.
+    """
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="numpy") as file:
+            note = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return json.loads(note["run"]), State(json.loads(note["proposer"]), arrays)
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise UserError(f"{path}: damaged checkpoint; remove it to replay the log") from error
