@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from hybridsearch.config import Config, explain, read_settings
-from hybridsearch.errors import UserError
+from hybridsearch.errors import UserError, nearest
 
 EPILOGUE = """\
 Every setting can stand in the config file (a key, nested by sections) or on the command line
@@ -27,6 +27,7 @@ Every setting can stand in the config file (a key, nested by sections) or on the
 """
 
 DEFAULTS = Config()
+COMMANDS = ("resume", "data")
 
 app = App(
     name="hybridsearch",
@@ -122,6 +123,9 @@ def main(arguments: list[str] | None = None) -> int:
     except cyclopts.ValidationError as error:
         cause = error.__cause__
         return _fail(explain(cause) if isinstance(cause, ValidationError) else str(error))
+    except cyclopts.UnusedCliTokensError as error:
+        word = (error.unused_tokens or [""])[0]
+        return _fail(f"unexpected {word!r}{nearest(word, COMMANDS)}")
     except (cyclopts.CycloptsError, UserError) as error:
         return _fail(str(error))
     except BrokenPipeError:

@@ -174,11 +174,16 @@ class ControllerConfig(Section):
 
     hidden: int = Field(64, ge=1, description="LSTM units (Zoph and Le 35, Katib 64, DSO 32).")
     embedding: int = Field(32, ge=1, description="Width of a token's embedding.")
-    lr: float = Field(5e-3, gt=0, description="Adam step size (Zoph and Le 6e-4, DSO 1e-3).")
+    logit_bound: float = Field(
+        6.0,
+        gt=0,
+        description="Logits are bounded to +- this by tanh.",
+    )
+    lr: float = Field(3e-2, gt=0, description="Adam step size (Zoph and Le 6e-4, DSO 1e-3).")
     epochs: int = Field(
         4, ge=1, description="PPO passes over a batch (Schulman et al. 2017: 3 to 15)."
     )
-    clip: float = Field(0.2, gt=0, lt=1, description="PPO clip range of the probability ratio.")
+    clip: float = Field(0.3, gt=0, lt=1, description="PPO clip range of the probability ratio.")
     entropy: float = Field(
         0.02, ge=0, description="Weight of the entropy bonus, per token (DSO 0.005, Katib 1e-5)."
     )
@@ -192,6 +197,9 @@ class ControllerConfig(Section):
         gt=0,
         lt=1,
         description="Share of repeats in a batch above which the entropy weight rises.",
+    )
+    repeat_reward: float = Field(
+        0.5, ge=0, le=1, description="Share of its reward that a function proposed again earns."
     )
     baseline_decay: float = Field(
         0.8, ge=0, lt=1, description="Decay per batch of the moving average of rewards."

@@ -49,13 +49,14 @@ def search(
             f"{folder} holds a run already: continue it with `python -m hybridsearch resume "
             f"{folder}`, or choose another --out"
         )
-    folder.mkdir(parents=True, exist_ok=True)
     # The cache's place is resolved now, so that a resume from elsewhere finds it again.
     cache = Path(config.cache) if config.cache else folder.parent / "cache.sqlite"
     config = config.model_copy(update={"cache": str(cache.resolve())})
+    evaluator = TrainingEvaluator(config, folder / CHILDREN)  # fails before anything is written
+    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / ENVIRONMENT, environment())
     write_text(folder / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-    return _run(config, folder, observer or Silent())
+    return _run(config, folder, evaluator, observer or Silent())
 
 
 def resume(folder: str | Path, observer: Observer | None = None) -> dict[str, Json]:
@@ -70,7 +71,9 @@ def resume(folder: str | Path, observer: Observer | None = None) -> dict[str, Js
         settings = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{folder / CONFIG}: not valid YAML") from error
-    return _run(make_config(settings, str(folder / CONFIG)), folder, observer or Silent())
+    config = make_config(settings, str(folder / CONFIG))
+    evaluator = TrainingEvaluator(config, folder / CHILDREN)
+    return _run(config, folder, evaluator, observer or Silent())
 
 
 def default_folder(config: Config) -> Path:
@@ -90,9 +93,10 @@ def make_proposer(config: Config) -> Proposer:
     return RandomProposer(space, config.seed)
 
 
-def _run(config: Config, folder: Path, observer: Observer) -> dict[str, Json]:
+def _run(
+    config: Config, folder: Path, evaluator: TrainingEvaluator, observer: Observer
+) -> dict[str, Json]:
     with ExitStack() as stack:
-        evaluator = TrainingEvaluator(config, folder / CHILDREN)
         stack.callback(evaluator.close)
         assert config.cache is not None
         cache = Cache(Path(config.cache))

@@ -98,7 +98,6 @@ class TrainingEvaluator:
         self._limit: float | None = None
         self._test = ""
         self.test_images = 0
-        children.mkdir(parents=True, exist_ok=True)
 
     def _digest(self, data: str) -> str:
         """Everything but function, steps and seed that changes the number, as 32 hex digits."""
@@ -170,6 +169,7 @@ class TrainingEvaluator:
         if not tasks:
             return
         limit = self.calibrate()
+        self.children.mkdir(parents=True, exist_ok=True)
         by_hash = {task.hash: task for task in tasks}
         jobs = {
             name: Job(self.config, task, self.children, keep, self.device, limit)

@@ -9,6 +9,7 @@ E f(z)^2 = 1/2, this is the initialisation of He et al. 2015.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import nn
@@ -17,6 +18,7 @@ from hybridsearch.genome.activation import Activation
 from hybridsearch.genome.function import Function
 
 
+@lru_cache(maxsize=256)
 def second_moment(function: Function) -> float:
     """E f(z)^2 for z from N(0,1), by the trapezoidal rule on [-8, 8]; betas at their start.
 

@@ -29,6 +29,7 @@ from hybridsearch.evaluate.training import (
     save_child,
 )
 from hybridsearch.genome.function import resolve
+from hybridsearch.threads import one_thread
 from hybridsearch.types import Evaluation, Status, Task
 
 
@@ -121,7 +122,8 @@ def measure(job: tuple[Config, str]) -> float | str:
             child = trainer.new_child(resolve("ReLU"), 0)
             for step in range(1, 9):
                 begin = time.perf_counter()
-                trainer.train(child, step)
+                with contextlib.suppress(Diverged):  # a step takes as long, whatever comes of it
+                    trainer.train(child, step)
                 times.append(time.perf_counter() - begin)
         except Exception as error:
             return one_line(error)
@@ -132,14 +134,3 @@ def one_line(error: Exception) -> str:
     """An exception as one line."""
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0]}"
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute single-threaded, so that bits and speed do not depend on the machine's load."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -101,7 +101,12 @@ class _Cover:
         self._best[node] = []  # a node within itself is no way to make it
         found: list[Units] = []
         for match in self.matches(node):
-            for below in product(self.best(match.first.inner), self.best(match.second.inner)):
+            first, second = self.best(match.first.inner), self.best(match.second.inner)
+            if not first or not second:
+                continue
+            if len(found) == KEPT and max(len(first[0]), len(second[0])) + 1 >= len(found[-1]):
+                continue
+            for below in product(first, second):
                 units = _merged(*below, {node: match})
                 if units is None or units in found:
                     continue
@@ -164,10 +169,11 @@ class _Cover:
                 a, b = _product_of(s1, one), _product_of(s2, other)
                 if a is None or b is None:
                     continue
+                if a.op == "sigmoid":
+                    yield from self._pairs("gate", a.args[0], b)
                 yield from self._pairs("mul", a, b)
-                for gate, gated in ((a, b), (b, a)):
-                    if gate.op == "sigmoid":
-                        yield from self._pairs("gate", gate.args[0], gated)
+                if b.op == "sigmoid":
+                    yield from self._pairs("gate", b.args[0], a)
         for i, (factor, divides) in enumerate(factors):
             above = _product_of(sign, factors[:i] + factors[i + 1 :])
             if divides and above is not None:
@@ -319,7 +325,7 @@ def _factors(node: Node) -> tuple[int, Factors]:
         return sign, [*above, (_without_eps(node.args[1]), True)]
     if node.op == "pow":
         sign, base = _factors(node.args[0])
-        if not any(divides for _, divides in base):
+        if len(base) == 1:  # a power of a product stays whole
             return sign**node.number, base * node.number
     return 1, [(node, False)]
 

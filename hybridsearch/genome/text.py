@@ -50,20 +50,22 @@ def formula(tokens: Tokens) -> str:
     Units read once stand in place; those read more often are bound: "u1=tanh(x); u1*u1".
     """
     form = normal_form(tokens)
-    text = _render(form, _PLAIN, bind_all=False)
-    # With several betas the reader may find a genome that numbers them otherwise. Then bind every
-    # unit, which it keeps apart.
-    units = to_units(form)
-    if len(units) > 1 and sum(u.betas() for u in units) > 1:
-        key = canonical.key(form)
-        if canonical.key(parse_formula(text)) != key:
-            return _render(form, _PLAIN, bind_all=True)
-    return text
+    text = _render(form, _PLAIN)
+    if len(form) == UNIT_LENGTH:
+        return text
+    # The reader may find a genome that is as good but numbers several betas in another order, or
+    # one of a function that is nowhere defined. Then every unit is bound, which keeps them apart,
+    # and at last nothing is shortened either.
+    key = canonical.key(form)
+    for text in (text, _render(form, _PLAIN, bind_all=True)):
+        if canonical.key(smallest(read(text))) == key:
+            return text
+    return _render(form, _PLAIN, bind_all=True, literal=True)
 
 
 def latex(tokens: Tokens) -> str:
     """The formula in LaTeX's mathematical notation."""
-    return _render(normal_form(tokens), _LATEX, bind_all=False)
+    return _render(normal_form(tokens), _LATEX)
 
 
 @dataclass(frozen=True)
@@ -139,26 +141,30 @@ _IN_SUM = {"id": 0, "scale": 1, "square": 2, "cube": 2, "shift": 4, "neg": 5, "b
 _IN_PRODUCT = {"beta": 0, "scale": 1, "neg": 1, "id": 2, "square": 2, "cube": 2}
 
 
-def _render(form: Tokens, style: _Style, bind_all: bool) -> str:
-    """A normal form in a notation; units read once are bound too if `bind_all`."""
+def _render(form: Tokens, style: _Style, bind_all: bool = False, literal: bool = False) -> str:
+    """A normal form in a notation.
+
+    bind_all: bind units that are read once, too. literal: keep the order of operands, every sign
+    and every max(u, u).
+    """
     units = to_units(form)
     reads = [0] * (len(units) + 1)
     for unit in units:
-        operands = {unit.operands[0]} if _repeats(unit) else unit.operands
+        operands = unit.operands[:1] if _repeats(unit) and not literal else unit.operands
         for unary, source in operands:
             reads[source] += UNARY[unary].reads_input
     pieces: list[Piece] = [("x", ATOM)]
     names = {"x"}
     bound = []
     for number, unit in enumerate(units[:-1], start=1):
-        piece = _unit(unit, pieces, style)
+        piece = _unit(unit, pieces, style, literal)
         if piece[0] not in names and (bind_all or reads[number] > 1):
             name = style.unit.format(len(names))
             names.add(name)
             bound.append(f"{name}={piece[0]}{style.gap}")
             piece = name, ATOM
         pieces.append(piece)
-    return "".join(bound) + _unit(units[-1], pieces, style)[0]
+    return "".join(bound) + _unit(units[-1], pieces, style, literal)[0]
 
 
 def _repeats(unit: Unit) -> bool:
@@ -167,27 +173,28 @@ def _repeats(unit: Unit) -> bool:
     return unit.binary in ("max", "min") and first == second and not unit.betas()
 
 
-def _unit(unit: Unit, pieces: list[Piece], style: _Style) -> Piece:
+def _unit(unit: Unit, pieces: list[Piece], style: _Style, literal: bool) -> Piece:
     """One unit, where `pieces` are the texts of its possible inputs."""
     operands = list(unit.operands)
-    if _repeats(unit):
+    if _repeats(unit) and not literal:
         return _unary(*operands[0], pieces, style)
-    if unit.binary == "add":
+    if unit.binary == "add" and not literal:
         operands.sort(key=lambda o: _IN_SUM.get(o[0], 3))
-    if unit.binary == "mul":
+    if unit.binary == "mul" and not literal:
         operands.sort(key=lambda o: _IN_PRODUCT.get(o[0], 3))
     a, b = (_unary(*operand, pieces, style) for operand in operands)
     if unit.binary in ("add", "sub"):
-        return _sum(a, b, unit.binary == "sub", style), SUM
+        return _sum(a, b, unit.binary == "sub", style, literal), SUM
     if unit.binary == "gate":
-        a, b = b, (style.templates["sigmoid"].format(x=a[0]), ATOM)
+        a = style.templates["sigmoid"].format(x=a[0]), ATOM
+        a, b = (a, b) if literal else (b, a)
     if unit.binary in ("mul", "gate"):
         text = style.at(a, MINUS) + style.times + style.at(b, PRODUCT)
         return text, MINUS if a[1] == MINUS else PRODUCT
     need1, need2, gives = style.binary[unit.binary]
     template = style.templates[unit.binary]
     if unit.binary in ("rbf", "laplace"):
-        gap = _sum(a, b, True, style)
+        gap = _sum(a, b, True, style, literal)
         return template.replace("{x1}-{x2}", "{gap}").format(gap=gap, b=style.beta), gives
     return template.format(x1=style.at(a, need1), x2=style.at(b, need2), b=style.beta), gives
 
@@ -199,8 +206,10 @@ def _unary(unary: str, source: int, pieces: list[Piece], style: _Style) -> Piece
     return style.templates[unary].format(x=style.at(pieces[source], need), b=style.beta), gives
 
 
-def _sum(a: Piece, b: Piece, minus: bool, style: _Style) -> str:
+def _sum(a: Piece, b: Piece, minus: bool, style: _Style, literal: bool) -> str:
     """a+b or a-b; a minus in front of b becomes the operator, or cancels it."""
+    if literal:
+        return a[0] + ("-" if minus else "+") + style.at(b, PRODUCT)
     if not minus:
         return a[0] + ("" if b[0].startswith("-") else "+") + b[0]
     return a[0] + ("+" + b[0][1:] if b[1] == MINUS else "-" + style.at(b, PRODUCT))

@@ -56,8 +56,9 @@ class Controller:
     own output layer and embedding; the units share them.
     """
 
-    def __init__(self, space: Space, hidden: int, embedding: int) -> None:
+    def __init__(self, space: Space, hidden: int, embedding: int, logit_bound: float) -> None:
         self.space, self.hidden, self.embedding = space, hidden, embedding
+        self.logit_bound = logit_bound
         inputs = tuple(input_token(k) for k in range(space.max_units))
         tokens = (space.binary, space.unary, inputs, space.unary, inputs, (GO_ON, STOP))
         starts = dict(zip(KINDS, np.cumsum([0, *map(len, tokens)]).tolist(), strict=False))
@@ -114,7 +115,10 @@ class Controller:
             h = torch.sigmoid(o) * torch.tanh(c)
             valid = slice(step.first, step.first + len(step.choices))
             logits = h @ weights["head"][:, valid] + weights["head_bias"][valid]
-            log_p = torch.log_softmax(logits, dim=1)
+            # Bello et al. 2017 (arXiv 1611.09940), equation 16: no choice can become impossible, so
+            # that neither samples nor the gradient of the entropy die out.
+            bounded = self.logit_bound * torch.tanh(logits / self.logit_bound)
+            log_p = torch.log_softmax(bounded, dim=1)
             p = log_p.exp()
             if given is not None:
                 pick = given[:, s].clamp(min=0)

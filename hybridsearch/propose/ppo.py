@@ -20,20 +20,35 @@ from hybridsearch.propose.controller import Controller, Weights
 from hybridsearch.types import Outcome, Proposal, State, seed_for
 
 ADAM_BETAS, ADAM_EPS = (0.9, 0.99), 1e-8
+ENTROPY_FLOOR = 1e-3  # a weight of 0 could not be raised by a factor
 ENTROPY_STEP = 1.5  # factor of the entropy weight per batch, up while it repeats and down after
+
+
+def _repeats(batch: Sequence[Outcome]) -> list[bool]:
+    """Per outcome: was its function known before, or is it in the batch already?"""
+    keys: set[str] = set()
+    repeats = []
+    for outcome in batch:
+        repeats.append(outcome.known or outcome.key in keys)
+        keys.add(outcome.key)
+    return repeats
 
 
 class ControllerProposer:
     """Samples genomes from the controller and trains it on what became of them.
 
     Genomes that it repeats stay in the batch: without them the gradient would not be the policy's.
+    A repeat earns `repeat_reward` of its reward: what a proposal is worth to a search is a new
+    function, so the policy moves on to neighbours of the good ones it has found.
     """
 
     name = "rl"
 
     def __init__(self, space: Space, config: ControllerConfig, seed: int) -> None:
         self._config = config
-        self._controller = Controller(space, config.hidden, config.embedding)
+        self._controller = Controller(
+            space, config.hidden, config.embedding, config.logit_bound
+        )
         self._rng = np.random.default_rng(seed_for(seed, "propose/rl"))
         self._weights = self._controller.init(self._rng, config.init_range)
         self._adam_m = {k: torch.zeros_like(w) for k, w in self._weights.items()}
@@ -67,23 +82,24 @@ class ControllerProposer:
         drawn = torch.tensor([self._asked[o.proposal.id] for o in batch])
         if outcomes:
             self._asked.clear()
-        if batch:
-            self._adapt_entropy(batch)
-            advantages = self._advantages([o.reward for o in batch if o.reward is not None])
-            with one_thread():
-                choices = self._controller.encode([o.proposal.genome.tokens for o in batch])
-                self._update(choices, drawn, torch.tensor(advantages))
-
-    def _adapt_entropy(self, batch: Sequence[Outcome]) -> None:
-        """Raise the entropy weight while too much of a batch repeats, else let it fall back."""
-        keys: set[str] = set()
-        repeats = 0
-        for outcome in batch:
-            repeats += outcome.known or outcome.key in keys
-            keys.add(outcome.key)
+        if not batch:
+            return
         c = self._config
-        if repeats / len(batch) > c.repeat_target:
-            self._entropy = min(self._entropy * ENTROPY_STEP, max(c.entropy_max, c.entropy))
+        repeats = _repeats(batch)
+        self._adapt_entropy(sum(repeats) / len(batch))
+        rewards = [o.reward for o in batch if o.reward is not None]
+        worth = [c.repeat_reward if repeat else 1.0 for repeat in repeats]
+        advantages = self._advantages([r * w for r, w in zip(rewards, worth, strict=True)])
+        with one_thread():
+            choices = self._controller.encode([o.proposal.genome.tokens for o in batch])
+            self._update(choices, drawn, torch.tensor(advantages))
+
+    def _adapt_entropy(self, repeats: float) -> None:
+        """Raise the entropy weight while too large a share of a batch repeats, else let it fall."""
+        c = self._config
+        top = max(c.entropy_max, c.entropy)
+        if repeats > c.repeat_target:
+            self._entropy = min(max(self._entropy, ENTROPY_FLOOR) * ENTROPY_STEP, top)
         else:
             self._entropy = max(self._entropy / ENTROPY_STEP, c.entropy)
 
@@ -107,7 +123,9 @@ class ControllerProposer:
         """PPO on decisions [B, S] drawn with log-probabilities [B, S]; advantages [B]."""
         c = self._config
         taken = choices >= 0
-        decisions = taken.sum()
+        decisions = int(taken.sum())
+        if not decisions:  # a space of one genome
+            return
         advantage = advantages[:, None]
         for _ in range(c.epochs):
             leaves = {k: w.requires_grad_() for k, w in self._weights.items()}

@@ -26,7 +26,7 @@ def _space(request):
 
 def make(space, scale=1.0, seed=0):
     """A controller far from uniform, so that no test passes by symmetry."""
-    controller = Controller(space, hidden=8, embedding=4)
+    controller = Controller(space, hidden=8, embedding=4, logit_bound=10.0)
     return controller, controller.init(np.random.default_rng(seed), scale)
 
 

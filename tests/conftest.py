@@ -1,0 +1,35 @@
+"""A config so small that a whole run takes seconds."""
+
+from __future__ import annotations
+
+import pytest
+
+from hybridsearch.config import Config, make_config
+
+TINY = {
+    "budget": 8,
+    "batch": 8,
+    "pool": "inline",
+    "data": {"train": 100, "validation": 100},
+    "network": {"name": "digits_mlp", "width": 2},
+    "training": {"steps": 12, "batch_size": 16},
+    "retest": {"seeds": 2, "finalists": 2, "resamples": 200},
+}
+
+
+def tiny_settings(**changes):
+    """The tiny settings with top-level changes; sections are merged key by key."""
+    merged = {**TINY}
+    for key, value in changes.items():
+        merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
+    return merged
+
+
+@pytest.fixture
+def tiny():
+    """A function that makes tiny configs."""
+
+    def make(**changes) -> Config:
+        return make_config(tiny_settings(**changes))
+
+    return make

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from hybridsearch.bits import unpack
+from hybridsearch.errors import UserError
+from hybridsearch.evaluate import worker
+from hybridsearch.evaluate.evaluator import TrainingEvaluator, pick_device, pick_workers
+from hybridsearch.evaluate.pool import Failure, InlinePool
+from hybridsearch.genome.function import resolve
+from hybridsearch.types import Evaluation, Status
+
+
+@pytest.fixture
+def make(tiny, tmp_path):
+    def build(own_pool=None, **changes):
+        return TrainingEvaluator(tiny(**changes), tmp_path / "children", own_pool)
+
+    return build
+
+
+def task_of(evaluator, expression="ReLU", steps=12, seed=3):
+    function = resolve(expression)
+    return evaluator.task(function.spec, function.key, steps, seed)
+
+
+def one(evaluator, task, keep=False) -> Evaluation:
+    (result,) = evaluator.evaluate([task], keep)
+    return result
+
+
+def test_equal_tasks_have_equal_payloads(make):
+    evaluator = make()
+    first, again = (one(evaluator, task_of(evaluator)) for _ in range(2))
+    assert first.status is Status.OK
+    assert first.payload() == again.payload()
+    assert first.curve[0][0] == 10
+    other = one(evaluator, task_of(evaluator, seed=4))
+    assert other.loss != first.loss
+
+
+def test_promotion_through_checkpoints_changes_nothing(make):
+    evaluator = make()
+    low, top = task_of(evaluator, steps=5), task_of(evaluator, steps=12)
+    straight = one(evaluator, top)
+    one(evaluator, low, keep=True)
+    saved = worker.child_path(evaluator.children, low)
+    assert saved.exists()
+    assert saved == worker.child_path(evaluator.children, top)
+    assert one(evaluator, top).payload() == straight.payload()
+    evaluator.forget()
+    assert not saved.exists()
+    assert one(evaluator, top).payload() == straight.payload()  # trained again from the start
+
+
+def test_processes_give_what_this_process_gives(make):
+    inline, loky = make(), make(pool="loky", workers=2)
+    tasks = [task_of(inline, e) for e in ("ReLU", "GELU", "x*sigmoid(beta*x)", "cos(x)-x")]
+    want = {e.task: e.payload() for e in inline.evaluate(tasks)}
+    assert {e.task: e.payload() for e in loky.evaluate(tasks)} == want
+    loky.close()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"data": {"split_seed": 1}},
+        {"data": {"train": 90}},
+        {"data": {"augment": "shift"}},
+        {"network": {"width": 3}},
+        {"network": {"name": "digits_cnn"}},
+        {"training": {"lr": 0.01}},
+        {"training": {"precision": "bf16"}},
+    ],
+)
+def test_the_context_covers_all_that_changes_the_number(make, changes):
+    assert make().context != make(**changes).context
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"training": {"steps": 99}},
+        {"budget": 3},
+        {"seed": 9},
+        {"fitness": "accuracy"},
+        {"workers": 2},
+        {"fidelity": {"rungs": [1]}},
+    ],
+)
+def test_the_context_covers_nothing_else(make, changes):
+    assert make().context == make(**changes).context
+
+
+def test_divergence_is_a_value(make):
+    evaluator = make(training={"lr": 1e9, "warmup": 0})
+    result = one(evaluator, task_of(evaluator, "x^3"))
+    assert result.status is Status.DIVERGED
+    assert result.loss is None
+    assert "step" in result.message
+
+
+def test_an_error_of_the_machine_is_tried_again_once(make, monkeypatch):
+    evaluator = make()
+    calls = []
+    real = worker._train_and_score
+
+    def flaky(job, started):
+        calls.append(job.task.seed)
+        if len(calls) == 1 or job.task.seed == 4:
+            raise RuntimeError("no memory\nmore")
+        return real(job, started)
+
+    monkeypatch.setattr(worker, "_train_and_score", flaky)
+    good, bad = task_of(evaluator, seed=3), task_of(evaluator, seed=4)
+    found = {e.task: e for e in evaluator.evaluate([good, bad])}
+    assert found[good.hash].status is Status.OK
+    assert found[bad.hash].status is Status.ERROR
+    assert found[bad.hash].message == "RuntimeError: no memory"
+    assert calls == [3, 4, 3, 4]
+
+
+def test_a_timeout_is_tried_again_and_becomes_an_error(make):
+    evaluator = make(time_limit=1e-9)
+    result = one(evaluator, task_of(evaluator))
+    assert result.status is Status.ERROR
+    assert "stopped at step 0" in result.message
+
+
+class FailingPool(InlinePool):
+    """Loses every job but calibrations."""
+
+    def run(self, function, jobs, limit):
+        for name, job in jobs.items():
+            lost = function is worker.run
+            yield name, Failure("killed its worker twice", False) if lost else function(job)
+
+
+def test_a_job_that_the_pool_lost_is_an_error(make):
+    evaluator = make(FailingPool())
+    result = one(evaluator, task_of(evaluator))
+    assert result.status is Status.ERROR
+    assert result.message == "killed its worker twice"
+
+
+def test_the_limit_is_at_least_20_times_the_calibrated_duration(make, monkeypatch):
+    class Slow(InlinePool):
+        def run(self, function, jobs, limit):
+            for name in jobs:
+                yield name, 0.5
+
+    assert make(Slow()).calibrate() == pytest.approx(20 * 0.5 * 12)
+    assert make(Slow(), time_limit=7.0).calibrate() == 7.0
+    assert make().calibrate() >= 30  # the floor
+
+
+def test_a_network_that_cannot_train_is_one_line(make, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(
+        "import torch\n"
+        "def bad(make_activation, in_shape, classes):\n"
+        "    return torch.nn.Linear(3, classes)\n"
+        "def good(make_activation, in_shape, classes):\n"
+        "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 20),\n"
+        "        torch.nn.BatchNorm1d(20), make_activation(20, -1), torch.nn.Linear(20, classes))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match="first training steps: RuntimeError") as caught:
+        make(network={"name": "mine:bad"}).calibrate()
+    assert "\n" not in str(caught.value)
+    evaluator = make(network={"name": "mine:good"})
+    assert one(evaluator, task_of(evaluator)).status is Status.OK
+    for name, words in (
+        ("mine:nothing", "imported"),
+        ("resnet9", "resnet8"),
+        ("no.such:f", "imported"),
+    ):
+        with pytest.raises(UserError, match=words):
+            make(network={"name": name})
+
+
+def test_the_test_split_is_opened_by_test_tasks_only(make, monkeypatch):
+    opened = []
+    for module in ("hybridsearch.evaluate.evaluator", "hybridsearch.evaluate.worker"):
+        original = __import__(module, fromlist=["x"]).load_test_data
+        monkeypatch.setattr(
+            f"{module}.load_test_data", lambda c, o=original: (opened.append(1), o(c))[1]
+        )
+    worker.test_split.cache_clear()
+    evaluator = make()
+    trained = task_of(evaluator)
+    validation = one(evaluator, trained, keep=True)
+    assert opened == []
+    test = one(evaluator, evaluator.test_task(trained))
+    assert opened
+    assert evaluator.test_images == 713
+    assert validation.correct is None
+    right = unpack(test.correct, 713)
+    assert test.accuracy == pytest.approx(np.mean(right))
+    assert test.curve == validation.curve  # the same child, not trained again
+
+
+def test_devices_and_workers(tiny):
+    assert pick_device("cpu") == "cpu"
+    assert pick_workers(tiny(workers=5), "cpu") == 5
+    assert pick_workers(tiny(), "cuda:0") == 1
+    for name in ("gpu", "meta", "cuda:99"):
+        with pytest.raises(UserError, match="device"):
+            pick_device(name)
+    assert pick_device("auto") == ("cuda:0" if torch.cuda.is_available() else "cpu")
+
+
+def test_evaluation_round_trip():
+    made = Evaluation("t", Status.OK, 0.1, 0.9, ((10, 1.5), (20, 0.5)), "gQ==", "", 2.0, "h", True)
+    assert Evaluation.from_json(made.payload(), made.volatile()) == made
+    assert set(made.payload()) | set(made.volatile()) == {
+        f.name for f in dataclasses.fields(Evaluation)
+    }

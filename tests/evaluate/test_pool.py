@@ -1,0 +1,97 @@
+"""The pool keeps what is done when a worker dies, is killed, or hangs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from hybridsearch.evaluate.pool import Failure, InlinePool, LokyPool
+
+
+def double(x):
+    return 2 * x
+
+
+def fatal(job):
+    """Kills its own process where the job says so; "once:PATH" only the first time."""
+    if job == "die" or (job.startswith("once:") and not Path(job[5:]).exists()):
+        if job.startswith("once:"):
+            Path(job[5:]).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if job == "hang":
+        time.sleep(120)
+    time.sleep(0.05)
+    return job.upper()
+
+
+def refuse(x):
+    raise ValueError(f"no {x}")
+
+
+@pytest.fixture
+def pool():
+    pool = LokyPool(2)
+    yield pool
+    pool.close()
+
+
+@pytest.mark.parametrize("make", [InlinePool, lambda: LokyPool(1), lambda: LokyPool(2)])
+def test_all_results_come_once(make):
+    pool = make()
+    jobs = {f"job {k}": k for k in range(20)}
+    found = list(pool.run(double, jobs, 60))
+    assert dict(found) == {name: 2 * k for name, k in jobs.items()}
+    assert len(found) == 20
+    assert list(pool.run(double, {}, 60)) == []
+    pool.close()
+
+
+def test_a_killed_worker_costs_only_its_own_job(pool, tmp_path):
+    jobs = {f"good {k}": f"g{k}" for k in range(8)}
+    jobs = {"a": "die", **jobs, "b": f"once:{tmp_path / 'mark'}"}
+    found = dict(pool.run(fatal, jobs, 60))
+    assert found.pop("a") == Failure("killed its worker twice", timeout=False)
+    assert found == {name: job.upper() for name, job in jobs.items() if name != "a"}
+
+
+def test_a_hanging_job_is_ended_and_the_others_are_kept(pool, monkeypatch):
+    monkeypatch.setattr("hybridsearch.evaluate.pool.GRACE", 0.2)
+    jobs = {"a": "x", "b": "hang", "c": "y", "d": "z"}
+    found = dict(pool.run(fatal, jobs, 0.5))
+    failure = found.pop("b")
+    assert isinstance(failure, Failure)
+    assert failure.timeout
+    assert "limit" in failure.message
+    assert found == {"a": "X", "c": "Y", "d": "Z"}
+
+
+def test_an_exception_is_raised_to_the_caller(pool):
+    with pytest.raises(ValueError, match="no 1"):
+        list(pool.run(refuse, {"a": 1}, 60))
+    assert dict(pool.run(double, {"a": 1}, 60)) == {"a": 2}
+
+
+def test_a_worker_is_reused(pool):
+    first = dict(pool.run(process, {str(k): k for k in range(4)}, 60))
+    second = dict(pool.run(process, {str(k): k for k in range(4)}, 60))
+    assert set(second.values()) <= set(first.values())
+    assert os.getpid() not in first.values()
+
+
+def process(_):
+    time.sleep(0.1)
+    return os.getpid()
+
+
+def threads(_):
+    import torch
+
+    return os.environ["OMP_NUM_THREADS"], torch.get_num_threads()
+
+
+def test_workers_have_one_thread(pool):
+    assert dict(pool.run(threads, {"a": 0}, 60)) == {"a": ("1", 1)}

@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from hybridsearch.config import Config
+from hybridsearch.evaluate.data import load_search_data
+from hybridsearch.evaluate.initialise import second_moment
+from hybridsearch.evaluate.networks import NETWORKS, build_network
+from hybridsearch.evaluate.training import (
+    Diverged,
+    Trainer,
+    load_child,
+    save_child,
+)
+from hybridsearch.genome.activation import Activation
+from hybridsearch.genome.function import BASELINES, resolve
+from hybridsearch.genome.genome import Genome
+from hybridsearch.genome.primitives import BINARY, UNARY
+
+
+@pytest.fixture
+def trainer(tiny):
+    return make_trainer(tiny())
+
+
+def make_trainer(config: Config, device: str = "cpu") -> Trainer:
+    return Trainer(config, load_search_data(config.data), torch.device(device))
+
+
+def weights(child):
+    return {k: v.clone() for k, v in child.network.state_dict().items()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_training_learns(tiny):
+    trainer = make_trainer(tiny(network={"width": 8}, data={"train": 384, "validation": 700}))
+    child = trainer.new_child(resolve("ReLU"), 1)
+    before = trainer.score(child, trainer.validation)
+    trainer.train(child, 60)
+    loss, accuracy, correct = trainer.score(child, trainer.validation)
+    assert before[0] > 1.5
+    assert loss < 0.4
+    assert accuracy > 0.88
+    assert accuracy == pytest.approx(correct.mean())
+    assert len(correct) == 700
+
+
+@pytest.mark.parametrize("network", ["digits_mlp", "digits_cnn", "resnet8"])
+@pytest.mark.parametrize("function", ["x*sigmoid(beta*x)", "PReLU", "tanh(x)"])
+@pytest.mark.parametrize("stop", [7, 10])
+def test_a_promoted_child_equals_one_trained_straight_through(
+    tiny, tmp_path, network, function, stop
+):
+    """Weights, BatchNorm statistics, optimiser, data order and curve, bit for bit."""
+    trainer = make_trainer(tiny(network={"name": network}, data={"augment": "crop_flip"}))
+    straight = trainer.new_child(resolve(function), 5)
+    trainer.train(straight, 23)
+
+    first = trainer.new_child(resolve(function), 5)
+    trainer.train(first, stop)
+    trainer.score(first, trainer.validation)  # scoring between rungs must leave no trace
+    save_child(first, tmp_path / "c.safetensors")
+    second = trainer.new_child(resolve(function), 5)
+    assert load_child(second, tmp_path / "c.safetensors", at_most=23)
+    assert second.step == stop
+    trainer.train(second, 23)
+
+    assert same(weights(straight), weights(second))
+    assert straight.curve == second.curve
+    for a, b in zip(straight.parameters(), second.parameters(), strict=True):
+        assert torch.equal(
+            straight.optimizer.state[a]["momentum_buffer"],
+            second.optimizer.state[b]["momentum_buffer"],
+        )
+    assert (
+        trainer.score(straight, trainer.validation)[0]
+        == trainer.score(second, trainer.validation)[0]
+    )
+
+
+def test_unusable_checkpoints_are_ignored(trainer, tmp_path):
+    path = tmp_path / "c.safetensors"
+    child = trainer.new_child(resolve("ReLU"), 5)
+    assert not load_child(child, path, 10)
+    path.write_bytes(b"nonsense")
+    assert not load_child(child, path, 10)
+    trainer.train(child, 6)
+    save_child(child, path)
+    other = trainer.new_child(resolve("ReLU"), 5)
+    fresh = weights(other)
+    assert not load_child(other, path, at_most=5)  # it is further than asked
+    assert not load_child(trainer.new_child(resolve("ReLU"), 6), path, 10)  # another seed
+    path.write_bytes(path.read_bytes()[:-40])
+    assert not load_child(other, path, 10)
+    assert same(weights(other), fresh)
+
+
+def test_seeds_decide_weights_and_data_order(trainer):
+    def course(seed):
+        child = trainer.new_child(resolve("ReLU"), seed)
+        trainer.train(child, 5)
+        return weights(child)
+
+    assert same(course(1), course(1))
+    assert not same(course(1), course(2))
+
+
+def test_all_functions_start_from_the_same_draws(trainer):
+    """A paired comparison: only the scale of the weights differs, by the function's gain."""
+    relu = trainer.new_child(resolve("ReLU"), 3).network
+    tanh = trainer.new_child(resolve("tanh(x)"), 3).network
+    ratio = math.sqrt(second_moment(resolve("tanh(x)")) / second_moment(resolve("ReLU")))
+    linear = [m for m in relu if isinstance(m, torch.nn.Linear)]
+    other = [m for m in tanh if isinstance(m, torch.nn.Linear)]
+    assert torch.equal(linear[0].weight, other[0].weight)
+    assert torch.allclose(linear[1].weight, other[1].weight * ratio)
+
+
+def test_second_moment_of_relu_is_one_half():
+    assert second_moment(resolve("ReLU")) == pytest.approx(0.5, abs=1e-6)
+    assert second_moment(resolve("x")) == pytest.approx(1, abs=1e-6)
+    assert second_moment(resolve("sqrt(x)")) == 1.0  # undefined: left alone
+
+
+def test_learning_rate_has_no_horizon(tiny):
+    short, long = (
+        make_trainer(tiny(training={"steps": 5})),
+        make_trainer(tiny(training={"steps": 500})),
+    )
+    rates = [long.learning_rate(s) for s in range(500)]
+    assert rates == [short.learning_rate(s) for s in range(500)]
+    top = rates.index(max(rates))
+    assert top == long.training.warmup - 1
+    hold = long.training.hold
+    assert rates[hold - 1] == max(rates)
+    assert rates[4 * hold - 1] == pytest.approx(max(rates) / 2)
+
+
+def test_weight_decay_spares_betas_biases_and_norms(trainer):
+    child = trainer.new_child(resolve("Swish"), 1)
+    decayed, spared = (group["params"] for group in child.optimizer.param_groups)
+    names = {id(p): name for name, p in child.network.named_parameters()}
+    assert all(p.dim() > 1 and "betas" not in names[id(p)] for p in decayed)
+    assert sum("betas" in names[id(p)] for p in spared) == 2
+    assert len(decayed) + len(spared) == len(names)
+    assert child.optimizer.param_groups[1]["weight_decay"] == 0
+
+
+def test_betas_are_trained_per_channel(trainer):
+    child = trainer.new_child(resolve("x*sigmoid(beta*x)"), 1)
+    trainer.train(child, 5)
+    betas = next(m for m in child.network if isinstance(m, Activation)).betas
+    assert betas.shape == (1, 16)
+    assert len(set(betas.flatten().tolist())) > 1
+
+
+def test_divergence_is_noticed_within_a_few_steps(tiny):
+    trainer = make_trainer(tiny(training={"lr": 1e6, "warmup": 0}))
+    child = trainer.new_child(resolve("x^3"), 1)
+    with pytest.raises(Diverged, match="step"):
+        trainer.train(child, 500)
+    assert child.step <= 5
+
+
+def test_batches_cover_an_epoch_and_crops_keep_their_content(tiny):
+    trainer = make_trainer(tiny(data={"augment": "crop_flip"}, training={"batch_size": 20}))
+    plain = make_trainer(tiny(training={"batch_size": 20}))
+    labels = torch.cat([trainer.batch(1, s)[1] for s in range(5)])
+    assert sorted(labels.tolist()) == sorted(trainer.train_split.labels.tolist())
+    images, same_labels = trainer.batch(1, 2)
+    original, also = plain.batch(1, 2)
+    assert torch.equal(same_labels, also)
+    assert images.shape == original.shape
+    draw = np.random.default_rng([1, 2, 1]).integers(0, [9, 9, 2], size=(20, 3))
+    for k, (top, left, mirror) in enumerate(draw):
+        padded = torch.nn.functional.pad(original[k], (4, 4, 4, 4))
+        window = padded[:, top : top + 8, left : left + 8]
+        assert torch.equal(images[k], window.flip(2) if mirror else window)
+
+
+def test_parameter_counts_are_the_published_ones():
+    """ResNet-20 for CIFAR-10 has 0.27 M parameters (He et al. 2016, table 6)."""
+    act = lambda channels, axis: Activation("ReLU", channels, axis)  # noqa: E731
+    network = NETWORKS["resnet20"](act, (3, 32, 32), 10, 16)
+    assert sum(p.numel() for p in network.parameters()) == 269_722
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_every_network_takes_any_function_and_states_its_axes(name, tiny):
+    shape = {"cnn28": (1, 28, 28), "resnet8": (3, 32, 32), "resnet20": (3, 32, 32)}.get(
+        name, (1, 8, 8)
+    )
+    config = tiny(network={"name": name, "width": 3}).network
+    made = []
+
+    def act(channels, axis):
+        made.append(axis)
+        return Activation(
+            "beta*x1 + (1-beta)*x2".replace("x1", "sin(x)").replace("x2", "x"), channels, axis
+        )
+
+    network = build_network(config, act, shape, 7, seed=0, second_moment=1.0)
+    out = network(torch.randn(4, *shape))
+    assert out.shape == (4, 7)
+    out.sum().backward()
+    assert all(p.grad is not None for p in network.parameters() if p.numel())
+    assert set(made) == ({-1} if name == "digits_mlp" else {1})
+
+
+def test_activations_create_no_tensor_on_the_wrong_device():
+    """Fake tensors on cuda:0 refuse to meet tensors of another device, without a GPU. Autograd and
+    BatchNorm of fake CUDA tensors abort a CPU build of torch 2.13, so this is the forward pass of
+    our own code; the whole step runs on `meta` below.
+    """
+    tokens = [("add", u, "x", "shift", "x") for u in UNARY] + [
+        (b, "scale", "x", "id", "x") for b in BINARY
+    ]
+    with FakeTensorMode(), torch.no_grad():
+        x = torch.empty(2, 3, 4, 4, device="cuda:0")
+        for expression in [*map(Genome, tokens), *BASELINES]:
+            module = Activation(expression, 3, 1)
+            module.betas = torch.nn.Parameter(module.betas.detach().to("cuda:0"))
+            assert module(x).device.type == module(x.half()).device.type == "cuda"
+            if module.betas.numel():
+                with pytest.raises(RuntimeError, match="device"):  # the check itself can fail
+                    module(torch.empty(2, 3, 4, 4))
+
+
+@pytest.mark.parametrize("function", ["x*sigmoid(beta*x)", "PReLU", "sinc(x)+x", "ELU"])
+def test_a_whole_training_step_stays_on_its_device(tiny, function):
+    """On `meta`: backward of a fake CUDA tensor and its indexing need a real CUDA build."""
+    config = tiny(network={"name": "resnet8"}, data={"augment": "crop_flip"})
+    trainer = Trainer(config, load_search_data(config.data), torch.device("meta"))
+    child = trainer.new_child(resolve(function), 1)
+    images, labels = trainer.batch(1, 0)
+    torch.nn.functional.cross_entropy(child.network(images), labels).backward()
+    child.optimizer.step()
+    momenta = [child.optimizer.state[p]["momentum_buffer"] for p in child.parameters()]
+    tensors = [*child.parameters(), *(p.grad for p in child.parameters()), *momenta]
+    assert {t.device.type for t in tensors} == {"meta"}
+
+
+@pytest.mark.parametrize("augment", ["none", "shift", "crop_flip"])
+def test_batches_are_made_on_the_device(tiny, augment):
+    """Indexing asks for a real CUDA build even of fake tensors, so this part runs on `meta`."""
+    config = tiny(data={"augment": augment})
+    trainer = Trainer(config, load_search_data(config.data), torch.device("meta"))
+    images, labels = trainer.batch(1, 0)
+    assert images.device.type == labels.device.type == "meta"
+    assert images.shape == (16, 1, 8, 8)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+def test_training_on_cuda_agrees_with_the_cpu(tiny):
+    config = tiny(network={"name": "resnet8"})
+    results = []
+    for device in ("cpu", "cuda:0"):
+        trainer = make_trainer(config, device)
+        child = trainer.new_child(resolve("Swish"), 1)
+        trainer.train(child, 20)
+        results.append(trainer.score(child, trainer.validation)[0])
+    assert results[0] == pytest.approx(results[1], rel=0.05)
+
+
+def test_bf16_is_close_to_fp32(tiny):
+    losses = []
+    for precision in ("fp32", "bf16"):
+        trainer = make_trainer(tiny(training={"precision": precision}, network={"width": 8}))
+        child = trainer.new_child(resolve("Swish"), 1)
+        assert all(p.dtype == torch.float32 for p in child.network.parameters())
+        trainer.train(child, 20)
+        losses.append(trainer.score(child, trainer.validation)[0])
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.1)

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from hybridsearch.config import Config, load_config, make_config, packaged_configs, read_settings
+from hybridsearch.errors import UserError
+
+
+def described(model, path=""):
+    for name, field in model.model_fields.items():
+        yield path + name, field
+        if hasattr(field.annotation, "model_fields"):
+            yield from described(field.annotation, f"{path}{name}.")
+
+
+def test_every_setting_is_explained():
+    missing = [name for name, field in described(Config) if not field.description]
+    assert missing == []
+
+
+def test_every_packaged_config_is_valid_and_digits_is_the_default():
+    names = {p.stem for p in packaged_configs().glob("*.yaml")}
+    assert {"digits", "fashion_mnist", "cifar10_small"} <= names
+    for name in names:
+        assert load_config(name) == make_config(read_settings(name))
+    assert load_config("digits") == Config()
+
+
+def test_settings_survive_yaml():
+    config = make_config({"space": {"unary": ["id", "tanh"]}, "fidelity": {"rungs": [0.5, 1]}})
+    assert make_config(yaml.safe_load(yaml.safe_dump(config.model_dump(mode="json")))) == config
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"budgt": 3}, ["budgt", "did you mean 'budget'"]),
+        ({"training": {"lrr": 1}}, ["training", "lrr", "did you mean 'lr'"]),
+        ({"training": {"lr": -1}}, ["training.lr", "greater than 0", "-1"]),
+        ({"training": {"lr": "fast"}}, ["training.lr", "number", "fast"]),
+        ({"strategy": "evoluton"}, ["strategy", "evoluton", "'rl'"]),
+        ({"space": {"unary": ["tanhh"]}}, ["space.unary", "tanhh", "did you mean 'tanh'"]),
+        ({"space": {"unary": ["id", "id"]}}, ["space.unary", "twice"]),
+        ({"space": {"min_units": 3}}, ["min_units", "max_units"]),
+        ({"fidelity": {"rungs": [0.5, 0.2]}}, ["fidelity.rungs", "rise"]),
+    ],
+)
+def test_bad_settings_are_refused_in_one_line(settings, words):
+    with pytest.raises(UserError) as caught:
+        make_config(settings, "file.yaml")
+    line = str(caught.value)
+    assert "\n" not in line
+    assert line.startswith("file.yaml: ")
+    for word in words:
+        assert word in line
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("a: [", "line 1"), ("- 3", "key: value"), ("budget: many", "budget")],
+)
+def test_bad_files_are_refused_in_one_line(tmp_path, text, words):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=words) as caught:
+        read_settings(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_names_the_nearest_packaged_one():
+    with pytest.raises(UserError, match="did you mean 'digits'"):
+        load_config("digit")
+
+
+def test_a_name_stands_for_its_section():
+    assert make_config({"network": "resnet8"}).network.name == "resnet8"
+    assert make_config({"data": "cifar10"}).data.name == "cifar10"

@@ -1,0 +1,126 @@
+"""Imports go one way; the test parses them, so that it also sees those inside functions."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "hybridsearch"
+
+# Every room of the house and the level it stands on; a module imports from lower levels only,
+# so rooms of one level are siblings that do not know each other.
+LEVEL = {
+    "errors": 0,
+    "genome": 1,
+    "bits": 1,
+    "threads": 1,
+    "config": 2,
+    "types": 2,
+    "observe": 2,
+    "propose": 3,
+    "fidelity": 3,
+    "evaluate": 3,
+    "store": 3,
+    "evidence": 3,
+    "recorder": 4,
+    "ladder": 5,
+    "engine": 6,
+    "retest": 6,
+    "analysis": 7,
+    "session": 8,
+    "progress": 8,
+    "cli": 9,
+    "__main__": 10,
+}
+# Within these packages files have an order too.
+INNER = {
+    "genome": [
+        ["primitives"],
+        ["units", "torch_ops"],
+        ["batch"],
+        ["canonical"],
+        ["text"],
+        ["preflight", "index"],
+        ["cover"],
+        ["parse"],
+        ["genome"],
+        ["function"],
+        ["activation"],
+    ],
+    "evaluate": [
+        ["data"],
+        ["initialise"],
+        ["networks"],
+        ["training"],
+        ["pool"],
+        ["worker"],
+        ["evaluator"],
+    ],
+}
+
+
+def modules():
+    return sorted(
+        p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py" or p.parent != PACKAGE
+    )
+
+
+def imported(path: Path) -> set[str]:
+    """The dotted modules of hybridsearch that a file imports, wherever in the file."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            if node.module and node.module.split(".")[0] == "hybridsearch":
+                names = [f"{node.module}.{a.name}" for a in node.names]
+                found |= {node.module} if node.module.count(".") else set(names)
+                found |= set(names)
+        elif isinstance(node, ast.Import):
+            found |= {a.name for a in node.names if a.name.split(".")[0] == "hybridsearch"}
+    return found
+
+
+def room(dotted: str) -> str:
+    return dotted.split(".")[1] if "." in dotted else ""
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_down(path):
+    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    assert own in LEVEL, f"{own} has no level; give it one in this test"
+    for dotted in imported(path):
+        other = room(dotted)
+        if other != own and other in LEVEL:
+            assert LEVEL[other] < LEVEL[own], f"{path.name} imports {dotted}, which stands above it"
+
+
+@pytest.mark.parametrize("package", INNER)
+def test_files_within_a_package_go_down(package):
+    rank = {name: level for level, names in enumerate(INNER[package]) for name in names}
+    there = {p.stem for p in (PACKAGE / package).glob("*.py")} - {"__init__"}
+    there |= {p.name for p in (PACKAGE / package).iterdir() if (p / "__init__.py").exists()}
+    assert there == set(rank)
+    for name in there:
+        file = PACKAGE / package / f"{name}.py"
+        for dotted in imported(file) if file.exists() else ():
+            parts = dotted.split(".")
+            if len(parts) > 2 and parts[1] == package and parts[2] in rank and parts[2] != name:
+                assert rank[parts[2]] < rank[name], f"{package}/{name} imports {dotted}"
+
+
+def test_the_check_sees_a_backward_import(tmp_path):
+    file = tmp_path / "x.py"
+    file.write_text("def f():\n    from hybridsearch.engine import Search\n")
+    assert "hybridsearch.engine" in imported(file)
+    assert LEVEL[room("hybridsearch.engine")] > LEVEL["propose"]
+
+
+def test_light_modules_do_not_import_torch():
+    """`--help` and errors must not wait for torch."""
+    import subprocess
+    import sys
+
+    code = "import sys, hybridsearch.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

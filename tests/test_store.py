@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from hybridsearch.errors import UserError
+from hybridsearch.store import (
+    Cache,
+    RunLog,
+    load_checkpoint,
+    read_log,
+    save_checkpoint,
+)
+from hybridsearch.types import Evaluation, State, Status, Task
+
+
+def test_log_is_read_back(tmp_path):
+    log = RunLog(tmp_path / "t.jsonl")
+    log.append({"kind": "a", "x": 1.5}, {"seconds": 2})
+    log.append({"kind": "b"})
+    log.close()
+    assert list(read_log(log.path)) == [
+        ({"kind": "a", "x": 1.5}, {"seconds": 2}),
+        ({"kind": "b"}, {}),
+    ]
+
+
+def test_torn_tail_is_cut_and_replay_checks_what_is_there(tmp_path):
+    path = tmp_path / "t.jsonl"
+    log = RunLog(path)
+    for k in range(3):
+        log.append({"k": k})
+    log.close()
+    with path.open("a") as file:
+        file.write('{"payload":{"k":3},"vol')
+    log = RunLog(path, position=1)
+    assert [p["k"] for p, _ in log.ahead] == [1, 2]
+    log.append({"k": 1})
+    log.append({"k": 2}, {"seconds": 9})
+    log.append({"k": 3})
+    log.close()
+    assert [p["k"] for p, _ in read_log(path)] == [0, 1, 2, 3]
+
+
+def test_a_resumed_run_that_departs_from_its_log_is_stopped(tmp_path):
+    log = RunLog(tmp_path / "t.jsonl")
+    log.append({"k": 0})
+    log.append({"k": 1})
+    log.close()
+    log = RunLog(log.path, position=1)
+    with pytest.raises(UserError, match="line 2"):
+        log.append({"k": 7})
+    log.close()
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '{"payload": {}}', "3"])
+def test_a_damaged_record_is_named(tmp_path, line):
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"payload": {"k": 0}, "volatile": {}}\n' + line + "\n")
+    with pytest.raises(UserError, match="line 2: damaged"):
+        list(read_log(path))
+
+
+def task(**changes) -> Task:
+    return Task(**{"function": "f", "key": "k", "steps": 3, "seed": 1, "context": "c", **changes})
+
+
+def test_task_hash_covers_everything_but_the_spelling():
+    base = task().hash
+    assert task(function="g").hash == base
+    for change in ({"key": "l"}, {"steps": 4}, {"seed": 2}, {"context": "d"}, {"split": "test"}):
+        assert task(**change).hash != base
+
+
+def test_cache_gives_back_what_it_got_and_never_the_machines_faults(tmp_path):
+    cache = Cache(tmp_path / "deep" / "cache.sqlite")
+    good = Evaluation(task().hash, Status.OK, 0.25, 0.9, ((10, 0.5),), seconds=3.0, host="h")
+    cache.add(good)
+    for k, status in enumerate((Status.ERROR, Status.TIMEOUT)):
+        cache.add(Evaluation(task(seed=10 + k).hash, status))
+    cache.close()
+    cache = Cache(cache.path)
+    hits, misses = cache.split([task(), task(seed=10), task(seed=11)])
+    assert [m.seed for m in misses] == [10, 11]
+    found = hits[task().hash]
+    assert found.cached
+    assert found.seconds == 3.0
+    assert found.payload() == good.payload()
+    assert json.loads(json.dumps(found.payload())) == json.loads(json.dumps(good.payload()))
+
+
+def test_a_file_that_is_no_cache_is_refused(tmp_path):
+    path = tmp_path / "cache.sqlite"
+    path.write_text("hello " * 1000)
+    with pytest.raises(UserError, match="cannot be used"):
+        Cache(path)
+
+
+def test_checkpoint_round_trip_and_damage(tmp_path):
+    path = tmp_path / "c.safetensors"
+    assert load_checkpoint(path) is None
+    state = State({"n": 3, "big": 2**80}, {"w": np.arange(6, dtype=np.float32).reshape(2, 3)})
+    save_checkpoint(path, {"position": 4}, state)
+    values, back = load_checkpoint(path)
+    assert values == {"position": 4}
+    assert back.values == state.values
+    assert np.array_equal(back.arrays["w"], state.arrays["w"])
+    save_checkpoint(path, {"position": 5}, State({"n": 4}))
+    assert load_checkpoint(path)[0] == {"position": 5}
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(UserError, match="damaged checkpoint"):
+        load_checkpoint(path)
