@@ -106,6 +106,7 @@ def _watched(folder: Path, run: Any) -> int:
             f"\nStopped; nothing computed is lost. "
             f"Continue: python -m hybridsearch resume {folder}",
             highlight=False,
+            soft_wrap=True,
         )
         return 130
     show_summary(summary, console)
@@ -114,7 +115,7 @@ def _watched(folder: Path, run: Any) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, run, and turn every mendable error into one line; returns the exit status."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = [_full_name(w) for w in (sys.argv[1:] if arguments is None else arguments)]
     try:
         name = _config_file(words)
         app.config = (Dict(read_settings(name), source=name),) if name else ()
@@ -130,6 +131,12 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(str(error))
     except BrokenPipeError:
         return 1
+
+
+def _full_name(word: str) -> str:
+    """`--data digits` is short for `--data.name digits`, as in a config file."""
+    option, equals, value = word.partition("=")
+    return f"{option}.name{equals}{value}" if option in ("--data", "--network") else word
 
 
 def _config_file(words: list[str]) -> str | None:

@@ -175,7 +175,7 @@ class ControllerConfig(Section):
     hidden: int = Field(64, ge=1, description="LSTM units (Zoph and Le 35, Katib 64, DSO 32).")
     embedding: int = Field(32, ge=1, description="Width of a token's embedding.")
     logit_bound: float = Field(
-        6.0,
+        5.0,
         gt=0,
         description="Logits are bounded to +- this by tanh.",
     )
@@ -319,6 +319,9 @@ def read_settings(name: str | Path) -> dict[str, Any]:
             f"{path}: expected settings as `key: value` lines, got {type(settings).__name__}"
         )
     make_config(settings, str(path))
+    for key in ("data", "network"):
+        if isinstance(settings.get(key), str):
+            settings[key] = {"name": settings[key]}
     return settings
 
 

@@ -10,14 +10,14 @@ TINY = {
     "budget": 8,
     "batch": 8,
     "pool": "inline",
-    "data": {"train": 100, "validation": 100},
-    "network": {"name": "digits_mlp", "width": 2},
-    "training": {"steps": 12, "batch_size": 16},
+    "data": {"train": 200, "validation": 100},
+    "network": {"name": "digits_mlp", "width": 4},
+    "training": {"steps": 20, "batch_size": 32, "warmup": 3},
     "retest": {"seeds": 2, "finalists": 2, "resamples": 200},
 }
 
 
-def tiny_settings(**changes):
+def merged_settings(**changes):
     """The tiny settings with top-level changes; sections are merged key by key."""
     merged = {**TINY}
     for key, value in changes.items():
@@ -26,10 +26,16 @@ def tiny_settings(**changes):
 
 
 @pytest.fixture
+def tiny_settings():
+    """A function that makes tiny settings as plain values."""
+    return merged_settings
+
+
+@pytest.fixture
 def tiny():
     """A function that makes tiny configs."""
 
     def make(**changes) -> Config:
-        return make_config(tiny_settings(**changes))
+        return make_config(merged_settings(**changes))
 
     return make

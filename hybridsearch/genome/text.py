@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hybridsearch.genome import canonical
-from hybridsearch.genome.cover import smallest
+from hybridsearch.genome.cover import MAX_UNITS, smallest
 from hybridsearch.genome.parse import read
 from hybridsearch.genome.primitives import BINARY, UNARY
 from hybridsearch.genome.units import UNIT_LENGTH, Tokens, Unit, normal_form, to_units
@@ -51,7 +51,7 @@ def formula(tokens: Tokens) -> str:
     """
     form = normal_form(tokens)
     text = _render(form, _PLAIN)
-    if len(form) == UNIT_LENGTH:
+    if len(form) == UNIT_LENGTH or len(form) > UNIT_LENGTH * MAX_UNITS:
         return text
     # The reader may find a genome that is as good but numbers several betas in another order, or
     # one of a function that is nowhere defined. Then every unit is bound, which keeps them apart,
@@ -189,7 +189,7 @@ def _unit(unit: Unit, pieces: list[Piece], style: _Style, literal: bool) -> Piec
         a = style.templates["sigmoid"].format(x=a[0]), ATOM
         a, b = (a, b) if literal else (b, a)
     if unit.binary in ("mul", "gate"):
-        text = style.at(a, MINUS) + style.times + style.at(b, PRODUCT)
+        text = style.at(a, MINUS) + style.times + style.at(b, POWER if literal else PRODUCT)
         return text, MINUS if a[1] == MINUS else PRODUCT
     need1, need2, gives = style.binary[unit.binary]
     template = style.templates[unit.binary]

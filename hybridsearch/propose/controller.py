@@ -115,8 +115,8 @@ class Controller:
             h = torch.sigmoid(o) * torch.tanh(c)
             valid = slice(step.first, step.first + len(step.choices))
             logits = h @ weights["head"][:, valid] + weights["head_bias"][valid]
-            # Bello et al. 2017 (arXiv 1611.09940), equation 16: no choice can become impossible, so
-            # that neither samples nor the gradient of the entropy die out.
+            # Logit clipping (Bello et al. 2017, arXiv 1611.09940, appendix): no choice becomes
+            # impossible, so that neither its samples nor the entropy's gradient die out.
             bounded = self.logit_bound * torch.tanh(logits / self.logit_bound)
             log_p = torch.log_softmax(bounded, dim=1)
             p = log_p.exp()

@@ -100,7 +100,7 @@ def test_frequencies_follow_the_probabilities():
     drawn = controller.decode(controller.sample(weights, n, np.random.default_rng(3)).choices)
     share = np.array([drawn.count(g) for g in genomes]) / n
     assert np.abs(share - p).max() < 4 * np.sqrt(p.max() / n)
-    assert p.max() > 2 / len(genomes)  # far from uniform, or the test shows nothing
+    assert p.max() > 5 * p.min()  # far from uniform, or the test shows nothing
 
 
 def test_what_was_chosen_is_fed_back():

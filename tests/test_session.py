@@ -1,0 +1,240 @@
+"""Whole runs, small: identity, resume, budgets, the honest retest."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import hybridsearch
+from hybridsearch.analysis.runs import load_run
+from hybridsearch.errors import UserError
+from hybridsearch.evaluate import evaluator as evaluator_module
+from hybridsearch.evaluate.pool import InlinePool
+from hybridsearch.session import resume, search
+
+
+def payloads(folder):
+    return [payload for payload, _ in load_run(folder).trials]
+
+
+def trained_here(folder):
+    """How many evaluations of a run were not from the cache."""
+    run = load_run(folder)
+    return sum(p["kind"] == "evaluation" and not v["cached"] for p, v in run.trials)
+
+
+@pytest.fixture
+def finished(tiny, tmp_path):
+    config = tiny()
+    return config, search(config, tmp_path / "one" / "a")
+
+
+def test_a_run_leaves_everything_behind(finished):
+    config, summary = finished
+    run = hybridsearch.load_run(summary["folder"])
+    assert run.config.model_copy(update={"cache": None}) == config
+    for name in ("environment.json", "checkpoint.safetensors", "search_curve.png", "retest.png"):
+        assert (run.folder / name).stat().st_size > 0
+    assert (run.folder / "best_functions.png").stat().st_size > 0
+    assert run.summary == {k: v for k, v in summary.items() if k != "folder"}
+    assert {"torch", "numpy", "hybridsearch"} <= set(run.environment["versions"])
+    assert list((run.folder / "children").iterdir()) == []
+
+
+def test_the_summary_has_its_flat_keys(finished):
+    config, summary = finished
+    assert summary["strategy"] == "rl"
+    assert summary["seed"] == 0
+    assert summary["verdict"] in ("better", "not shown", "worse", "rediscovered")
+    assert set(summary["difference_to_best_baseline"]) == {"mean", "low", "high"}
+    assert len(summary["finalists"]) == 2
+    assert [b["expression"] for b in summary["baselines"]] == [
+        *("LReLU", "PReLU", "Softplus", "ELU", "SELU", "GELU", "ReLU", "Swish-1", "Swish")
+    ]
+    for row in summary["finalists"] + summary["baselines"]:
+        assert len(row["test_scores"]) == config.retest.seeds
+        assert row["low"] <= row["mean"] <= row["high"]
+        assert row["mean"] == pytest.approx(sum(row["test_scores"]) / len(row["test_scores"]))
+        hybridsearch.resolve(row["expression"])
+    budgets = summary["budgets"]
+    assert budgets["distinct"] == config.budget == budgets["trained"]
+    assert budgets["cache_hits"] == 0
+    assert budgets["proposals"] >= budgets["distinct"] + budgets["rejected"]
+    assert summary["incumbent"] == summary["finalists"][0]["expression"]
+
+
+def test_the_winner_is_named_on_validation_before_the_test_split_is_opened(finished):
+    _, summary = finished
+    records = payloads(summary["folder"])
+    kinds = [(r["kind"], r.get("split", "")) for r in records]
+    named = kinds.index(("winner", ""))
+    assert not any(split.startswith("test") for _, split in kinds[:named])
+    tests = [r for r in records[named + 1 :] if r["split"].startswith("test")]
+    assert len(tests) == len(kinds) - named - 1 == 2 * len({r["key"] for r in tests})
+    best = max(summary["finalists"], key=lambda row: row["validation"])
+    assert summary["winner"]["key"] == records[named]["winner"] == best["key"]
+    baseline = max(summary["baselines"], key=lambda row: row["validation"])
+    assert summary["best_baseline"]["key"] == baseline["key"]
+
+
+def test_the_retest_uses_fresh_seeds_shared_by_all(finished):
+    _, summary = finished
+    records = payloads(summary["folder"])
+    in_search = {task for r in records if r["kind"] == "outcome" for task in r["evaluations"]}
+    trainings = [r for r in records if r["kind"] == "evaluation"]
+    search_seeds = {r["seed"] for r in trainings if r["task"] in in_search}
+    later = [r for r in trainings if r["task"] not in in_search]
+    assert len(search_seeds) == 1
+    seeds_by_key = {r["key"]: set() for r in later}
+    for r in later:
+        seeds_by_key[r["key"]].add(r["seed"])
+    assert len({frozenset(seeds) for seeds in seeds_by_key.values()}) == 1
+    assert all(len(seeds) == 2 and not seeds & search_seeds for seeds in seeds_by_key.values())
+
+
+def test_the_same_command_gives_the_same_records_without_training(finished, tmp_path):
+    config, summary = finished
+    again = search(config, tmp_path / "one" / "b")
+    assert payloads(again["folder"]) == payloads(summary["folder"])
+    assert trained_here(again["folder"]) == 0
+    assert again["budgets"]["cache_hits"] == config.budget
+    assert again["budgets"]["trained"] == 0
+    volatile = ("folder", "budgets", "retest_seconds")
+    same = {k: v for k, v in again.items() if k not in volatile}
+    assert same == {k: v for k, v in summary.items() if k not in volatile}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_worker_processes_give_the_records_of_this_process(finished, tmp_path, workers, tiny):
+    _, summary = finished
+    other = search(tiny(pool="loky", workers=workers), tmp_path / f"workers{workers}" / "a")
+    assert payloads(other["folder"]) == payloads(summary["folder"])
+
+
+class Crash(BaseException):
+    """The end of the driver, as a kill would bring it."""
+
+
+def crashing_pool(after):
+    """A pool that trains so many children and then ends the driver."""
+
+    class Pool(InlinePool):
+        left = after
+
+        def run(self, function, jobs, limit):
+            for name, result in super().run(function, jobs, limit):
+                if Pool.left == 0:
+                    raise Crash
+                Pool.left -= 1
+                yield name, result
+
+    return lambda kind, workers: Pool()
+
+
+@pytest.mark.parametrize("after", [0, 1, 5, 12, 14, 20, 40])
+@pytest.mark.parametrize("keep_cache", [True, False])
+def test_a_run_that_is_ended_anywhere_resumes_to_the_same_records(
+    finished, tiny, tmp_path, monkeypatch, after, keep_cache
+):
+    """With the cache nothing is trained twice; without it, nothing that the log has."""
+    config, summary = finished
+    folder = tmp_path / "two" / "a"
+    monkeypatch.setattr(evaluator_module, "make_pool", crashing_pool(after))
+    with pytest.raises(Crash):
+        search(config, folder)
+    before = len(payloads(folder)) if (folder / "trials.jsonl").exists() else 0
+    if not keep_cache:
+        (folder.parent / "cache.sqlite").unlink()
+    monkeypatch.undo()
+    with (folder / "trials.jsonl").open("a") as log:
+        log.write('{"payload":{"kind":"eval')  # and the last record was cut off
+    resumed = resume(folder)
+    assert payloads(folder) == payloads(summary["folder"])
+    assert before <= len(payloads(folder))
+    assert resumed["winner"] == summary["winner"]
+    assert resumed["budgets"]["distinct"] == config.budget
+    if keep_cache:
+        assert resumed["budgets"]["trained"] + resumed["budgets"]["cache_hits"] == config.budget
+
+
+def test_a_finished_run_resumes_to_itself(finished):
+    _, summary = finished
+    records = payloads(summary["folder"])
+    again = resume(summary["folder"])
+    assert payloads(summary["folder"]) == records
+    assert again["difference_to_best_baseline"] == summary["difference_to_best_baseline"]
+
+
+def test_a_log_that_the_resumed_run_does_not_reproduce_is_noticed(finished):
+    _, summary = finished
+    path = load_run(summary["folder"]).folder / "trials.jsonl"
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    number = next(k for k, r in enumerate(records) if r["payload"]["kind"] == "winner")
+    records[number]["payload"]["winner"] = "somebody else"
+    path.write_text("".join(json.dumps(r) + "\n" for r in records))
+    with pytest.raises(UserError, match=f"line {number + 1}: .*another record"):
+        resume(path.parent)
+
+
+def test_a_space_with_nothing_new_ends_and_says_so(tiny, tmp_path):
+    config = tiny(
+        patience=3, space={"unary": ["id", "relu", "tanh"], "binary": ["max", "add"]}, budget=500
+    )
+    summary = search(config, tmp_path / "a")
+    run = load_run(tmp_path / "a")
+    assert "3 batches in a row" in summary["ended"]
+    keys = [o["key"] for o in run.distinct]
+    assert len(keys) == len(set(keys)) == summary["budgets"]["distinct"] < 12
+    repeats = [o for o in run.outcomes if o["known"]]
+    assert repeats
+    assert all(o["reward"] is not None for o in repeats)
+
+
+def test_nothing_trainable_is_said_and_not_a_traceback(tiny, tmp_path):
+    config = tiny(patience=2, space={"unary": ["sqrt", "beta"], "binary": ["mul"]})
+    summary = search(config, tmp_path / "a")
+    assert summary["verdict"] == "nothing trained"
+    assert summary["budgets"]["distinct"] == 0
+    assert summary["budgets"]["rejected"] > 0
+    assert summary["winner"] is None
+
+
+def test_one_rung_is_full_training_of_everything(tiny, tmp_path):
+    config = tiny(fidelity={"rungs": [1]})
+    summary = search(config, tmp_path / "a")
+    run = load_run(tmp_path / "a")
+    able = [o for o in run.distinct if o["status"] == "ok"]
+    scores = {e["task"]: e["loss"] for e in run.evaluations}
+    assert all(o["rung"] == 0 and len(o["evaluations"]) == 1 for o in able)
+    for o in able:
+        assert o["fitness"] == pytest.approx(max(-scores[o["evaluations"][0]], -2.302585), abs=1e-6)
+    assert summary["budgets"]["training_steps"] == 20 * len(able)
+
+
+def test_time_ends_a_run_as_a_prefix_of_the_run_by_count(finished, tiny, tmp_path):
+    _, summary = finished
+    short = search(tiny(seconds=1e-6), tmp_path / "short" / "a")
+    assert "seconds" in short["ended"]
+    outcomes = load_run(short["folder"]).outcomes
+    assert outcomes == load_run(summary["folder"]).outcomes[: len(outcomes)]
+    assert len(outcomes) > 0
+
+
+def test_a_folder_with_a_run_is_not_overwritten(finished):
+    config, summary = finished
+    with pytest.raises(UserError, match="resume"):
+        search(config, summary["folder"])
+
+
+def test_a_bad_config_leaves_no_folder_behind(tiny, tmp_path):
+    with pytest.raises(UserError, match="resnet8"):
+        search(tiny(network={"name": "resnet9"}), tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
+def test_random_strategy_and_several_units(tiny, tmp_path):
+    config = tiny(strategy="random", space={"max_units": 3}, seed=4)
+    first, second = (search(config, tmp_path / d / "a") for d in ("x", "y"))
+    assert payloads(first["folder"]) == payloads(second["folder"])
+    assert any("|" in o["genome"] for o in load_run(first["folder"]).outcomes)
