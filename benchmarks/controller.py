@@ -143,11 +143,11 @@ class Run:
     @property
     def metrics(self) -> dict[str, float]:
         return {
-            "mean of the last tenth": float(self.true[-BUDGET // 10 :].mean()),
+            "mean, last tenth": float(self.true[-BUDGET // 10 :].mean()),
             "best": float(self.true.max()),
             "best, sooner": float(self.true.max() - 1e-6 * self.true.argmax()),
-            f"mean of 1-{EARLY}": float(self.true[:EARLY].mean()),
-            f"best of 1-{EARLY}": float(self.true[:EARLY].max()),
+            f"mean, 1-{EARLY}": float(self.true[:EARLY].mean()),
+            f"best, 1-{EARLY}": float(self.true[:EARLY].max()),
         }
 
 
@@ -252,30 +252,25 @@ def measure(label: str, seeds: range, objective_seed: int) -> list[Record]:
 
 
 def show(records: Sequence[Record], seeds: range) -> None:
-    table = Table(title=f"RNN controller against random search, {len(seeds)} seeds each")
-    for column in ("space", "objective", "reward", "rl", "random", "P(rl better)", "95% interval"):
+    table = Table(title=f"Controller against random, {len(seeds)} seeds; nr: of the objective")
+    for column in ("space", "nr", "reward", "rl", "random", "P(rl better), 95%"):
         table.add_column(column, justify="left" if column in ("space", "reward") else "right")
     for k, r in enumerate(records):
         last = k + 1 == len(records) or records[k + 1].space != r.space
-        table.add_row(
-            r.space,
-            str(r.objective),
-            r.metric,
-            f"{r.rl:.3f}",
-            f"{r.random:.3f}",
-            f"{r.p_better:.3f}",
-            f"{r.low:.3f} to {r.high:.3f}",
-            end_section=last,
-        )
+        probability = f"{r.p_better:.2f} ({r.low:.2f}-{r.high:.2f})"
+        row = (r.space, str(r.objective), r.metric, f"{r.rl:.3f}", f"{r.random:.3f}", probability)
+        table.add_row(*row, end_section=last)
     console = Console()
     console.print(table)
     for r in records:
         if r.metric == "best":
+            met = r.met_optimum
             console.print(
-                f"{r.space}, objective {r.objective}: the optimum was met in "
-                f"{r.met_optimum['rl']:.0%} (rl) and {r.met_optimum['random']:.0%} (random) of the "
-                f"seeds; at least {r.fewest_evaluations} evaluations, {r.fewest_distinct} distinct "
-                f"functions; {r.proposals:.0f} proposals, {r.ms_per_batch:.1f} ms per ask and tell",
+                f"{r.space}, objective {r.objective}: rl met the optimum in {met['rl']:.0%} of the "
+                f"seeds, random in {met['random']:.0%}, so that P of best is at most "
+                f"{1 - met['random'] / 2:.2f}; at least {r.fewest_evaluations} evaluations and "
+                f"{r.fewest_distinct} distinct functions proposed; {r.proposals:.0f} proposals, "
+                f"{r.ms_per_batch:.1f} ms per ask and tell",
                 soft_wrap=True,
             )
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -99,10 +100,7 @@ class Extrapolation:
             return Fit(self.chance, (), ())
         low, top = np.array(sorted(pairs)).T
         blocks = isotonic_regression(top).blocks
-        means = [
-            (float(low[a:b].mean()), float(top[a:b].mean()))
-            for a, b in zip(blocks[:-1], blocks[1:], strict=True)
-        ]
+        means = [(float(low[a:b].mean()), float(top[a:b].mean())) for a, b in pairwise(blocks)]
         return Fit(self.chance, *map(tuple, zip(*means, strict=True)))
 
 

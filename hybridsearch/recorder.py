@@ -1,4 +1,4 @@
-"""Tasks -> evaluations, through what the log has already, the cache and the evaluator; all logged."""
+"""Tasks -> evaluations, through log, cache and evaluator, with every result logged."""
 
 from __future__ import annotations
 

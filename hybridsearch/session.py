@@ -16,6 +16,7 @@ import yaml
 
 from hybridsearch.analysis.pictures import draw_run
 from hybridsearch.config import Config, make_config
+from hybridsearch.engine import Search
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.genome.function import resolve
@@ -25,7 +26,6 @@ from hybridsearch.propose.ppo import ControllerProposer
 from hybridsearch.propose.random import RandomProposer
 from hybridsearch.recorder import Recorder
 from hybridsearch.retest import Retest, retest
-from hybridsearch.engine import Search
 from hybridsearch.store import Cache, RunLog, load_checkpoint, write_json, write_text
 from hybridsearch.types import Json, Proposer
 

@@ -74,10 +74,18 @@ def evaluate(tokens: Tokens, x: Tensor, betas: list[Tensor]) -> Tensor:
     none = x.new_ones(())
     values = [x]
     for unit in to_units(tokens):
-        sides = [
-            UNARY_TORCH[name](values[source], next(remaining) if UNARY[name].uses_beta else none)
-            for name, source in unit.operands
-        ]
+        (name, source), second = unit.operands
+        beta = next(remaining) if UNARY[name].uses_beta else none
+        sides = [UNARY_TORCH[name](values[source], beta)]
+        if second == (name, source) and not UNARY[name].uses_beta:
+            if unit.binary in ("max", "min"):  # of one thing with itself, as ReLU is written
+                values.append(sides[0])
+                continue
+            sides.append(sides[0])
+        else:
+            name, source = second
+            beta = next(remaining) if UNARY[name].uses_beta else none
+            sides.append(UNARY_TORCH[name](values[source], beta))
         beta = next(remaining) if BINARY[unit.binary].uses_beta else none
         values.append(BINARY_TORCH[unit.binary](sides[0], sides[1], beta))
     return values[-1]

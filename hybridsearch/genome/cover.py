@@ -9,21 +9,31 @@ token only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import product
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from hybridsearch.errors import UserError
-from hybridsearch.genome.parse import EPS, ONE, ZERO, Node, Program, X, negated, wrong
+from hybridsearch.genome.algebra import (
+    differences,
+    factored,
+    factors_of,
+    is_beta,
+    is_one_minus_beta,
+    opposite,
+    product_of,
+    roots,
+    splits,
+    sum_of,
+    terms_of,
+    without_eps,
+)
+from hybridsearch.genome.parse import ONE, ZERO, Node, Program, X, negated, wrong
 from hybridsearch.genome.primitives import UNARY
 from hybridsearch.genome.units import Tokens, Unit, to_tokens
 
 MAX_UNITS = 8  # the longest genome that a formula may mean
 KEPT = 6  # alternatives kept per node: enough to find shared units, small enough for milliseconds
-REGROUPED = 6  # longest sum or product that is tried in every grouping (31 of them)
-
-Terms = list[tuple[int, Node]]  # sign and term
-Factors = list[tuple[Node, bool]]  # factor, and whether it divides
 
 
 class Operand(NamedTuple):
@@ -47,7 +57,6 @@ class Match(NamedTuple):
 
 
 Units = dict[Node, Match]
-T = TypeVar("T")
 
 
 def smallest(program: Program) -> Tokens:
@@ -80,7 +89,7 @@ def smallest(program: Program) -> Tokens:
 
     place(program.result)
     if len(units) > MAX_UNITS:
-        raise UserError(_TOO_MANY.format(len(units)))
+        raise UserError(_TOO_MANY.format(len(units), MAX_UNITS))
     return to_tokens(units)
 
 
@@ -126,47 +135,56 @@ class _Cover:
 
     def matches(self, node: Node) -> Iterator[Match]:
         """The ways to make a node with one unit on top."""
+        # A unary alone: max(u, u) has its value and its gradient.
+        alone = [
+            Match("max", operand, operand)
+            for operand in self.operands(node)
+            if operand.inner != node and not operand.beta
+        ]
+        if node.op == "pow":  # x^2 rather than x*x
+            yield from alone
         if node.op in ("add", "sub", "neg"):
             yield from self._sums(node)
         if node.op in ("mul", "div", "neg", "pow"):
             yield from self._products(node)
         if node.op in ("max", "min"):
-            yield from self._pairs(node.op, *node.args)
+            yield from self._pairs(node.op, node.args[0], node.args[1])
         if node.op == "exp":
             yield from self._kernels(node.args[0])
-        # A unary alone: max(u, u) has its value and its gradient.
-        for operand in self.operands(node):
-            if operand.inner != node and not operand.beta:
-                yield Match("max", operand, operand)
+        yield from alone
 
     def _pairs(self, binary: str, a: Node, b: Node, betas: tuple[int, ...] = ()) -> Iterator[Match]:
         for first, second in product(self.operands(a), self.operands(b)):
             yield Match(binary, first, second, betas)
 
     def _sums(self, node: Node) -> Iterator[Match]:
-        terms = _terms(node)
+        terms = terms_of(node)
         if node.op in ("add", "sub"):
-            yield from self._pairs(node.op, *node.args)
-        for one, other in _splits(terms):
-            a, b = _sum_of(one), _sum_of(other)
+            yield from self._pairs(node.op, node.args[0], node.args[1])
+        for one, other in splits(terms):
+            a, b = sum_of(one), sum_of(other)
             yield from self._pairs("add", a, b)
-            yield from self._pairs("sub", a, _sum_of(_opposite(other)))
-            yield from self._pairs("sub", b, _sum_of(_opposite(one)))
+            yield from self._pairs("sub", a, sum_of(opposite(other)))
+            yield from self._pairs("sub", b, sum_of(opposite(one)))
             for (beta, on), (rest, off) in (
-                *product(_without(a, _beta), _without(b, _one_minus_beta)),
-                *product(_without(b, _beta), _without(a, _one_minus_beta)),
+                *product(factored(a, is_beta), factored(b, is_one_minus_beta)),
+                *product(factored(b, is_beta), factored(a, is_one_minus_beta)),
             ):
                 yield from self._pairs("blend", on, off, (beta.number, rest.args[1].number))
 
     def _products(self, node: Node) -> Iterator[Match]:
-        sign, factors = _factors(node)
-        splits = list(_splits(factors))
+        sign, factors = factors_of(node)
+        for i, (factor, divides) in reversed([*enumerate(factors)]):  # the last as it is written
+            above = product_of(sign, factors[:i] + factors[i + 1 :])
+            if divides and above is not None:
+                yield from self._pairs("div", above, factor)
+        groups = list(splits(factors))
         if node.op == "mul":  # as it is written first
-            left = _factors(node.args[0])[1]
-            splits.insert(0, (left, factors[len(left) :]))
-        for one, other in splits:
+            left = factors_of(node.args[0])[1]
+            groups.insert(0, (left, factors[len(left) :]))
+        for one, other in groups:
             for s1, s2 in ((1, 1),) if sign > 0 else ((-1, 1), (1, -1)):
-                a, b = _product_of(s1, one), _product_of(s2, other)
+                a, b = product_of(s1, one), product_of(s2, other)
                 if a is None or b is None:
                     continue
                 if a.op == "sigmoid":
@@ -174,30 +192,26 @@ class _Cover:
                 yield from self._pairs("mul", a, b)
                 if b.op == "sigmoid":
                     yield from self._pairs("gate", b.args[0], a)
-        for i, (factor, divides) in enumerate(factors):
-            above = _product_of(sign, factors[:i] + factors[i + 1 :])
-            if divides and above is not None:
-                yield from self._pairs("div", above, factor)
 
     def _kernels(self, exponent: Node) -> Iterator[Match]:
         """exp(-beta*(a-b)^2) and exp(-beta*|a-b|)."""
-        for beta, rest in _without(negated(exponent), _beta):
-            for root in _roots(rest):
-                for a, b in _differences(root):
+        for beta, rest in factored(negated(exponent), is_beta):
+            for root in roots(rest):
+                for a, b in differences(root):
                     yield from self._pairs("rbf", a, b, (beta.number,))
             if rest.op == "abs":
-                for a, b in _differences(rest.args[0]):
+                for a, b in differences(rest.args[0]):
                     yield from self._pairs("laplace", a, b, (beta.number,))
 
     def outside(self, root: Node, columns: dict[Node, int]) -> UserError:
         """The error for a node that no units give, about the innermost part to blame."""
         if self._too_many:
-            return UserError(_TOO_MANY.format("more than 8"))
-        node, bad = root, root
-        while bad is not None:
-            node = bad
-            inner = [a for a in node.args if a.op not in ("num", "eps", "beta")]
-            bad = next((a for a in inner if not self.best(a)), None)
+            return UserError(_TOO_MANY.format(f"more than {MAX_UNITS}", MAX_UNITS))
+        node = root
+        while inner := [
+            a for a in node.args if a.op not in ("num", "eps", "beta") and not self.best(a)
+        ]:
+            node = inner[0]
         for arg in node.args or (node,):
             if arg.op in _ONLY_IN:
                 return wrong(columns[arg], _ONLY_IN[arg.op])
@@ -206,7 +220,9 @@ class _Cover:
         return wrong(columns[node], "expected an x in it: no core unit is a beta alone")
 
 
-_TOO_MANY = "the formula needs {} core units, expected at most 8: shorten it or bind repeated parts"
+_TOO_MANY = (
+    "the formula needs {} core units, expected at most {}: shorten it or bind repeated parts"
+)
 _ONLY_IN = {
     "num": "a number stands only in max(a, 0), min(a, 0), a^2, a^3, log(1+exp(a)) and "
     "beta*a+(1-beta)*b",
@@ -230,35 +246,35 @@ def _operands(node: Node) -> Iterator[Operand]:
         yield Operand(node.op, arg)
     yield Operand("id", node)
     if node.op == "exp":
-        for root in _roots(negated(arg)):
+        for root in roots(negated(arg)):
             yield Operand("gauss", root)
     if node.op == "log":
         yield from _logarithms(arg)
     if node.op == "pow":
         yield Operand("square" if node.number == 2 else "cube", arg)
     if node.op in ("add", "sub", "neg"):
-        terms = _terms(node)
+        terms = terms_of(node)
         for i, (sign, term) in enumerate(terms):
             if sign > 0 and term.op == "beta" and len(terms) > 1:
-                yield Operand("shift", _sum_of(terms[:i] + terms[i + 1 :]), (term.number,))
+                yield Operand("shift", sum_of(terms[:i] + terms[i + 1 :]), (term.number,))
         if all(sign < 0 for sign, _ in terms):
-            yield Operand("neg", _sum_of(_opposite(terms)))
+            yield Operand("neg", sum_of(opposite(terms)))
     if node.op in ("mul", "div", "neg", "pow"):
-        for beta, rest in _without(node, _beta):
+        for beta, rest in factored(node, is_beta):
             yield Operand("scale", rest, (beta.number,))
-        for root in _roots(node):
+        for root in roots(node):
             yield Operand("square", root)
-        sign, factors = _factors(node)
+        sign, factors = factors_of(node)
         if len(factors) == 3 and factors[0] == factors[1] == factors[2] and not factors[0][1]:
             cube = Operand("cube", factors[0][0])
             yield cube if sign > 0 else Operand("neg", Node("pow", (cube.inner,), 3))
-        positive = _product_of(1, factors)
+        positive = product_of(1, factors)
         if sign < 0 and positive is not None:
             yield Operand("neg", positive)
 
 
 def _logarithms(arg: Node) -> Iterator[Operand]:
-    inner = _without_eps(arg)  # log(|a|) is taken for log(|a|+eps), as a/b for a/(b+eps)
+    inner = without_eps(arg)  # log(|a|) is taken for log(|a|+eps), as a/b for a/(b+eps)
     if inner.op == "abs":
         yield Operand("logabs", inner.args[0])
     if arg.op == "add" and ONE in arg.args:
@@ -276,112 +292,3 @@ def _merged(*parts: Units) -> Units | None:
                 return None
     betas = [b for match in units.values() for b in match.all_betas()]
     return units if len(betas) == len(set(betas)) else None
-
-
-# Sums and products as flat lists -----------------------------------------------------------------
-
-
-def _terms(node: Node, sign: int = 1) -> Terms:
-    if node.op in ("add", "sub"):
-        left, right = node.args
-        return _terms(left, sign) + _terms(right, sign if node.op == "add" else -sign)
-    return _terms(node.args[0], -sign) if node.op == "neg" else [(sign, node)]
-
-
-def _opposite(terms: Terms) -> Terms:
-    return [(-sign, term) for sign, term in terms]
-
-
-def _sum_of(terms: Terms) -> Node:
-    """Left to right; a minus in front moves behind the first plus."""
-    start = next((i for i, (sign, _) in enumerate(terms) if sign > 0), None)
-    if start is None:
-        return negated(_sum_of(_opposite(terms)))
-    total = terms[start][1]
-    for sign, term in terms[:start] + terms[start + 1 :]:
-        total = Node("add" if sign > 0 else "sub", (total, term))
-    return total
-
-
-def _differences(node: Node) -> Iterator[tuple[Node, Node]]:
-    """a, b with node = a-b."""
-    if node.op == "sub":
-        yield node.args[0], node.args[1]
-    for one, other in _splits(_terms(node)):
-        yield _sum_of(one), _sum_of(_opposite(other))
-        yield _sum_of(other), _sum_of(_opposite(one))
-
-
-def _factors(node: Node) -> tuple[int, Factors]:
-    """The sign and the factors. A divisor stays whole, since its eps does."""
-    if node.op == "neg":
-        sign, inside = _factors(node.args[0])
-        return -sign, inside
-    if node.op == "mul":
-        (s1, f1), (s2, f2) = map(_factors, node.args)
-        return s1 * s2, f1 + f2
-    if node.op == "div":
-        sign, above = _factors(node.args[0])
-        return sign, [*above, (_without_eps(node.args[1]), True)]
-    if node.op == "pow":
-        sign, base = _factors(node.args[0])
-        if len(base) == 1:  # a power of a product stays whole
-            return sign**node.number, base * node.number
-    return 1, [(node, False)]
-
-
-def _product_of(sign: int, factors: Factors) -> Node | None:
-    """Left to right from the first that does not divide; None where all do."""
-    start = next((i for i, (_, divides) in enumerate(factors) if not divides), None)
-    if start is None:
-        return None
-    total = factors[start][0]
-    for factor, divides in factors[:start] + factors[start + 1 :]:
-        total = Node("div" if divides else "mul", (total, factor))
-    return total if sign > 0 else negated(total)
-
-
-def _without(node: Node, wanted: Callable[[Node], bool]) -> Iterator[tuple[Node, Node]]:
-    """(factor, rest) with node = factor*rest, for the factors that are wanted."""
-    sign, factors = _factors(node)
-    for i, (factor, divides) in enumerate(factors):
-        rest = _product_of(sign, factors[:i] + factors[i + 1 :])
-        if wanted(factor) and not divides and rest is not None:
-            yield factor, rest
-
-
-def _beta(node: Node) -> bool:
-    return node.op == "beta"
-
-
-def _one_minus_beta(node: Node) -> bool:
-    return node.op == "sub" and node.args[0] == ONE and node.args[1].op == "beta"
-
-
-def _without_eps(node: Node) -> Node:
-    if node.op == "add" and EPS in node.args:
-        return node.args[1 - node.args.index(EPS)]
-    return node
-
-
-def _roots(node: Node) -> list[Node]:
-    """The a with node = a^2."""
-    found = [node.args[0]] if node.op == "pow" and node.number == 2 else []
-    sign, factors = _factors(node)
-    if sign > 0 and len(factors) == 2 and factors[0] == factors[1] and not factors[0][1]:
-        found.append(factors[0][0])
-    return found
-
-
-def _splits(items: list[T]) -> Iterator[tuple[list[T], list[T]]]:
-    """The ways to split a list in two, each way once, the order kept."""
-    count = len(items)
-    if count > REGROUPED:  # too many: only the splits of neighbours
-        for cut in range(1, count):
-            yield items[:cut], items[cut:]
-        return
-    for mask in range(1, 2 ** (count - 1)):
-        yield (
-            [item for i, item in enumerate(items) if not mask >> i & 1],
-            [item for i, item in enumerate(items) if mask >> i & 1],
-        )

@@ -180,7 +180,9 @@ class _Reader:
             right = self.signed()
             exponent = _one_plus_exp(right) if sign.kind == "/" else None
             if exponent is not None:  # a/(1+exp(-b)) is how people write a*sigmoid(b)
-                right = self.node(sign.column, "sigmoid", negated(exponent))
+                minus = negated(exponent)
+                self.columns.setdefault(minus, sign.column)
+                right = self.node(sign.column, "sigmoid", minus)
                 left = right if left == ONE else self.node(sign.column, "mul", left, right)
             else:
                 op = "mul" if sign.kind == "*" else "div"

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hybridsearch.genome.batch import Behaviour, behaviour
 from hybridsearch.genome.canonical import BETAS, FINGERPRINT_POINTS, keys
@@ -67,7 +66,7 @@ def _reasons(values: Array, slopes: Array) -> list[str | None]:
     begins; constant, affine and dead only if so for every assignment on which f is defined, since
     a function can be affine at the start value and useful at others.
     """
-    defined = np.isfinite(values).all(axis=2)
+    defined = np.all(np.isfinite(values), axis=2)
     with np.errstate(all="ignore"):
         checks = [
             ~defined[:, 0],
@@ -82,6 +81,6 @@ def _reasons(values: Array, slopes: Array) -> list[str | None]:
         bend = np.abs(spread - tilt * _CENTRED).max(axis=2)
         checks.append(((bend <= size) | ~defined).all(axis=1))
         checks.append(((np.sqrt(slopes**2 @ _DENSITY) < DEAD) | ~defined).all(axis=1))
-    table: NDArray[np.bool_] = np.stack(checks)
-    first, failed = table.argmax(axis=0).tolist(), table.any(axis=0).tolist()
+    table = np.stack(checks)
+    first, failed = np.argmax(table, axis=0).tolist(), np.any(table, axis=0).tolist()
     return [REASONS[i] if bad else None for i, bad in zip(first, failed, strict=True)]

@@ -69,7 +69,8 @@ def _sinc_slope(x: Array, b: Array) -> Array:
 
 
 def _sigmoid_slope(x: Array, b: Array) -> Array:
-    return special.expit(x) * special.expit(-x)
+    slope: Array = special.expit(x) * special.expit(-x)
+    return slope
 
 
 def _ones(x: Array, b: Array) -> Array:
@@ -224,8 +225,9 @@ def _pick_slope(first: NDArray[np.bool_], v1: Array, d1: Array, v2: Array, d2: A
 
 
 def _gate_slope(v1: Array, d1: Array, v2: Array, d2: Array, b: Array) -> Array:
-    s = special.expit(v1)
-    return s * d2 + s * special.expit(-v1) * v2 * d1
+    s: Array = special.expit(v1)
+    slope: Array = s * d2 + s * special.expit(-v1) * v2 * d1
+    return slope
 
 
 def _rbf_slope(v1: Array, d1: Array, v2: Array, d2: Array, b: Array) -> Array:

@@ -57,9 +57,9 @@ def formula(tokens: Tokens) -> str:
     # one of a function that is nowhere defined. Then every unit is bound, which keeps them apart,
     # and at last nothing is shortened either.
     key = canonical.key(form)
-    for text in (text, _render(form, _PLAIN, bind_all=True)):
-        if canonical.key(smallest(read(text))) == key:
-            return text
+    for candidate in (text, _render(form, _PLAIN, bind_all=True)):
+        if canonical.key(smallest(read(candidate))) == key:
+            return candidate
     return _render(form, _PLAIN, bind_all=True, literal=True)
 
 
@@ -98,7 +98,8 @@ _UNARY_LEVELS = {  # the others have brackets of their own
     "gauss": (ATOM, ATOM),
 }
 _PLAIN = _Style(
-    templates={op.token: op.text for op in (*UNARY.values(), *BINARY.values())},
+    templates={u.token: u.text for u in UNARY.values()}
+    | {b.token: b.text for b in BINARY.values()},
     unary={u: _UNARY_LEVELS.get(u, (SUM, ATOM)) for u in UNARY},
     binary={
         "div": (PRODUCT, SUM, PRODUCT),
@@ -115,7 +116,8 @@ _PLAIN = _Style(
     brackets=("(", ")"),
 )
 _LATEX = _Style(
-    templates={op.token: op.latex for op in (*UNARY.values(), *BINARY.values())},
+    templates={u.token: u.latex for u in UNARY.values()}
+    | {b.token: b.latex for b in BINARY.values()},
     # An exponent after f(x) would read as one of f, and e^a^2 is no LaTeX: both need brackets.
     unary={
         u: (need, gives if u in {*_UNARY_LEVELS, "abs", "sqrt", "beta"} - {"gauss"} else POWER)
@@ -179,9 +181,9 @@ def _unit(unit: Unit, pieces: list[Piece], style: _Style, literal: bool) -> Piec
     if _repeats(unit) and not literal:
         return _unary(*operands[0], pieces, style)
     if unit.binary == "add" and not literal:
-        operands.sort(key=lambda o: _IN_SUM.get(o[0], 3))
+        operands.sort(key=lambda o: (_IN_SUM.get(o[0], 3), o[1] > 0))
     if unit.binary == "mul" and not literal:
-        operands.sort(key=lambda o: _IN_PRODUCT.get(o[0], 3))
+        operands.sort(key=lambda o: (_IN_PRODUCT.get(o[0], 3), o[1] > 0))
     a, b = (_unary(*operand, pieces, style) for operand in operands)
     if unit.binary in ("add", "sub"):
         return _sum(a, b, unit.binary == "sub", style, literal), SUM

@@ -67,7 +67,8 @@ def to_units(tokens: Sequence[str]) -> tuple[Unit, ...]:
     """
     if not tokens or len(tokens) % UNIT_LENGTH:
         raise UserError(
-            f"a genome has 5 tokens per core unit (binary unary input unary input); got {len(tokens)}"
+            "a genome has 5 tokens per core unit (binary unary input unary input), "
+            f"got {len(tokens)}"
         )
     units = []
     for start in range(0, len(tokens), UNIT_LENGTH):

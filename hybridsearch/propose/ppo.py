@@ -15,8 +15,9 @@ from torch import Tensor
 
 from hybridsearch.config import ControllerConfig
 from hybridsearch.genome.units import Space
-from hybridsearch.propose.base import number, one_thread
+from hybridsearch.propose.base import number
 from hybridsearch.propose.controller import Controller, Weights
+from hybridsearch.threads import one_thread
 from hybridsearch.types import Outcome, Proposal, State, seed_for
 
 ADAM_BETAS, ADAM_EPS = (0.9, 0.99), 1e-8
@@ -46,9 +47,7 @@ class ControllerProposer:
 
     def __init__(self, space: Space, config: ControllerConfig, seed: int) -> None:
         self._config = config
-        self._controller = Controller(
-            space, config.hidden, config.embedding, config.logit_bound
-        )
+        self._controller = Controller(space, config.hidden, config.embedding, config.logit_bound)
         self._rng = np.random.default_rng(seed_for(seed, "propose/rl"))
         self._weights = self._controller.init(self._rng, config.init_range)
         self._adam_m = {k: torch.zeros_like(w) for k, w in self._weights.items()}

@@ -158,7 +158,7 @@ def test_betas_are_trained_per_channel(trainer):
     child = trainer.new_child(resolve("x*sigmoid(beta*x)"), 1)
     trainer.train(child, 5)
     betas = next(m for m in child.network if isinstance(m, Activation)).betas
-    assert betas.shape == (1, 16)
+    assert betas.shape == (1, 32)
     assert len(set(betas.flatten().tolist())) > 1
 
 
@@ -173,7 +173,7 @@ def test_divergence_is_noticed_within_a_few_steps(tiny):
 def test_batches_cover_an_epoch_and_crops_keep_their_content(tiny):
     trainer = make_trainer(tiny(data={"augment": "crop_flip"}, training={"batch_size": 20}))
     plain = make_trainer(tiny(training={"batch_size": 20}))
-    labels = torch.cat([trainer.batch(1, s)[1] for s in range(5)])
+    labels = torch.cat([trainer.batch(1, s)[1] for s in range(10)])
     assert sorted(labels.tolist()) == sorted(trainer.train_split.labels.tolist())
     images, same_labels = trainer.batch(1, 2)
     original, also = plain.batch(1, 2)
@@ -255,7 +255,7 @@ def test_batches_are_made_on_the_device(tiny, augment):
     trainer = Trainer(config, load_search_data(config.data), torch.device("meta"))
     images, labels = trainer.batch(1, 0)
     assert images.device.type == labels.device.type == "meta"
-    assert images.shape == (16, 1, 8, 8)
+    assert images.shape == (32, 1, 8, 8)
 
 
 @pytest.mark.cuda

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hybridsearch.analysis import resampling
 from hybridsearch.bits import pack, unpack
+from hybridsearch.errors import UserError
+from hybridsearch.evidence import resampling
 from hybridsearch.evidence.statistics import (
     Interval,
     bootstrap_mean,
@@ -16,7 +17,6 @@ from hybridsearch.evidence.statistics import (
     split_half_reliability,
     verdict,
 )
-from hybridsearch.errors import UserError
 
 
 def rng(seed=0):

@@ -42,7 +42,6 @@ def test_it_learns(seed):
     assert mean_reward(proposer) < 0.25
     for _ in range(30):
         proposer.tell([outcome(p, float(is_good(p.genome.tokens))) for p in proposer.ask(32)])
-    proposer.tell([])
     assert mean_reward(proposer) > 0.6
 
 
@@ -88,6 +87,26 @@ def test_a_sample_teaches_once():
     before = proposer.state()
     proposer.tell(outcomes)
     assert all(np.array_equal(before.arrays[k], a) for k, a in proposer.state().arrays.items())
+
+
+def test_a_repeat_earns_a_part_of_its_reward():
+    def baseline(share: float, known: bool) -> float:
+        config = ControllerConfig(hidden=16, embedding=8, repeat_reward=share)
+        proposer = ControllerProposer(SPACE, config, 0)
+        outcomes = [outcome(p, 0.8, known) for p in proposer.ask(8)]
+        proposer.tell([dataclasses.replace(o, key=str(o.proposal.id)) for o in outcomes])
+        return proposer.state().values["baseline"]
+
+    assert baseline(0.25, known=True) == pytest.approx(0.2)
+    assert baseline(0.25, known=False) == baseline(1.0, known=True) == pytest.approx(0.8)
+
+
+def test_a_space_of_one_genome():
+    proposer = ControllerProposer(Space(1, 1, unary=("id",), binary=("mul",)), CONFIG, 0)
+    asked = proposer.ask(3)
+    assert {p.genome.tokens for p in asked} == {("mul", "id", "x", "id", "x")}
+    proposer.tell([outcome(p, 0.5) for p in asked])
+    assert proposer.ask(1)[0].id == 3
 
 
 def test_clipping_bounds_one_batch():
@@ -187,8 +206,13 @@ def test_it_recovers_from_a_collapse(how):
     assert sum(new[40:]) / (40 * 32) > 0.25
 
 
-def test_threads_are_left_as_they_were():
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_are_left_as_they_were(threads):
     before = torch.get_num_threads()
-    proposer = ControllerProposer(SPACE, CONFIG, 0)
-    proposer.tell([outcome(p, 0.5) for p in proposer.ask(8)])
-    assert torch.get_num_threads() == before
+    try:
+        torch.set_num_threads(threads)
+        proposer = ControllerProposer(SPACE, CONFIG, 0)
+        proposer.tell([outcome(p, 0.5) for p in proposer.ask(8)])
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)

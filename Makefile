@@ -1,0 +1,38 @@
+# make search | test | lint | bench; each sets up .venv first, once.
+PYTHON ?= python3
+# For a CPU build of torch: make setup PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+PIP_FLAGS ?=
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: setup search test lint format bench clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e ".[dev]"
+	touch $@
+
+search: setup
+	$(BIN)/python -m hybridsearch --strategy rl
+
+test: setup
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup
+	$(BIN)/python benchmarks/genome.py --quick
+	$(BIN)/python benchmarks/controller.py --quick
+	$(BIN)/python benchmarks/reliability.py --quick
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
