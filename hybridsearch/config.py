@@ -123,7 +123,7 @@ class TrainingConfig(Section):
 
     steps: int = Field(150, ge=1, description="Optimiser steps of a fully trained child.")
     batch_size: int = Field(64, ge=2, description="Images per step.")
-    lr: float = Field(0.05, gt=0, description="Peak learning rate of SGD.")
+    lr: float = Field(0.2, gt=0, description="Peak learning rate of SGD.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum of SGD.")
     weight_decay: float = Field(
         5e-4, ge=0, description="L2 penalty on weights, not on betas, biases or norms."
@@ -262,7 +262,7 @@ class Config(Section):
         "rl", description="Who proposes: rl (the RNN controller with PPO) or random."
     )
     budget: int = Field(
-        300, ge=1, description="Distinct functions to evaluate (first seen in this run)."
+        200, ge=1, description="Distinct functions to evaluate (first seen in this run)."
     )
     seconds: float | None = Field(
         None, gt=0, description="End the search after about this many seconds (the retest follows)."

@@ -21,7 +21,7 @@ from hybridsearch.errors import UserError
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.genome.function import resolve
 from hybridsearch.genome.units import Space
-from hybridsearch.observe import Observer, Silent
+from hybridsearch.observe import Observer, Silent, Snapshot
 from hybridsearch.propose.ppo import ControllerProposer
 from hybridsearch.propose.random import RandomProposer
 from hybridsearch.recorder import Recorder
@@ -101,8 +101,8 @@ def _run(
         assert config.cache is not None
         cache = Cache(Path(config.cache))
         stack.callback(cache.close)
-        found = load_checkpoint(folder / CHECKPOINT)
-        log = RunLog(folder / LOG, found[0]["position"] if found else 0)
+        saved = load_checkpoint(folder / CHECKPOINT)
+        log = RunLog(folder / LOG, saved[0]["position"] if saved else 0)
         stack.callback(log.close)
         recorder = Recorder(log, cache, evaluator)
         run = Search(config, make_proposer(config), recorder, observer, folder / CHECKPOINT)
@@ -110,19 +110,21 @@ def _run(
         evaluator.calibrate()
         ended = run.run()
         observer.note(f"search ended: {ended}")
+        found = run.snapshot()
         top = [entry.spec for _, entry in run.finalists(config.retest.finalists)]
         started = time.monotonic()
         answer = retest(config, top, recorder, observer)
-        summary = summarise(config, run, answer, ended)
+        summary = summarise(config, run, found, answer, ended)
         summary["retest_seconds"] = round(time.monotonic() - started, 1)
     write_json(folder / SUMMARY, summary)
     draw_run(folder)
     return {**summary, "folder": str(folder)}
 
 
-def summarise(config: Config, run: Search, answer: Retest | None, ended: str) -> dict[str, Json]:
+def summarise(
+    config: Config, run: Search, now: Snapshot, answer: Retest | None, ended: str
+) -> dict[str, Json]:
     """The summary of a run; its keys are read by programs, see runs/README.md."""
-    now = run.snapshot()
     best = resolve(now.incumbent) if now.incumbent else None
     summary: dict[str, Json] = {
         "strategy": config.strategy,

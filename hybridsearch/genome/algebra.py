@@ -78,12 +78,13 @@ def product_of(sign: int, factors: Factors) -> Node | None:
 
 
 def factored(node: Node, wanted: Callable[[Node], bool]) -> Iterator[tuple[Node, Node]]:
-    """(factor, rest) with node = factor*rest, for the factors that are wanted."""
+    """(factor, rest) with node = factor*rest, for the first factor that is wanted."""
     sign, factors = factors_of(node)
     for i, (factor, divides) in enumerate(factors):
         rest = product_of(sign, factors[:i] + factors[i + 1 :])
         if wanted(factor) and not divides and rest is not None:
             yield factor, rest
+            return  # the next beta of the product would do the same
 
 
 def is_beta(node: Node) -> bool:

@@ -36,6 +36,9 @@ MAX_UNITS = 8  # the longest genome that a formula may mean
 KEPT = 6  # alternatives kept per node: enough to find shared units, small enough for milliseconds
 
 
+LONGEST_SEARCH = 20_000  # candidate units looked at; the random genomes of 8 units need 3,000
+
+
 class Operand(NamedTuple):
     """A unary function of x, of a bound unit, or of a node that becomes a unit."""
 
@@ -100,6 +103,7 @@ class _Cover:
         self._best: dict[Node, list[Units]] = {}
         self._operands: dict[Node, list[Operand]] = {}
         self._too_many = False  # whether a way was left out for its number of units
+        self._looked_at = 0
 
     def best(self, node: Node) -> list[Units]:
         """Up to KEPT sets of units that give the node, small ones first; none: impossible."""
@@ -110,6 +114,9 @@ class _Cover:
         self._best[node] = []  # a node within itself is no way to make it
         found: list[Units] = []
         for match in self.matches(node):
+            self._looked_at += 1
+            if self._looked_at > LONGEST_SEARCH:
+                raise UserError(_TOO_LONG)
             first, second = self.best(match.first.inner), self.best(match.second.inner)
             if not first or not second:
                 continue
@@ -223,6 +230,7 @@ class _Cover:
 _TOO_MANY = (
     "the formula needs {} core units, expected at most {}: shorten it or bind repeated parts"
 )
+_TOO_LONG = "the formula has too many groupings to search, expected fewer terms: bind parts of it"
 _ONLY_IN = {
     "num": "a number stands only in max(a, 0), min(a, 0), a^2, a^3, log(1+exp(a)) and "
     "beta*a+(1-beta)*b",
@@ -257,6 +265,7 @@ def _operands(node: Node) -> Iterator[Operand]:
         for i, (sign, term) in enumerate(terms):
             if sign > 0 and term.op == "beta" and len(terms) > 1:
                 yield Operand("shift", sum_of(terms[:i] + terms[i + 1 :]), (term.number,))
+                break  # another beta of the sum would do the same
         if all(sign < 0 for sign, _ in terms):
             yield Operand("neg", sum_of(opposite(terms)))
     if node.op in ("mul", "div", "neg", "pow"):
