@@ -36,7 +36,7 @@ MAX_UNITS = 8  # the longest genome that a formula may mean
 KEPT = 6  # alternatives kept per node: enough to find shared units, small enough for milliseconds
 
 
-LONGEST_SEARCH = 20_000  # candidate units looked at; the random genomes of 8 units need 3,000
+LONGEST_SEARCH = 20_000  # candidate units looked at, a second; random genomes of 8 units need 200
 
 
 class Operand(NamedTuple):

@@ -63,7 +63,10 @@ def _sinc_slope(x: Array, b: Array) -> Array:
     small = np.abs(x) < 0.5
     s = np.where(small, x, 0.0)
     q = s * s
-    series = s * (-1 / 3 + q * (1 / 30 + q * (-1 / 840 + q * (1 / 45360 - q / 3991680))))
+    series = s * (
+        -1 / 3
+        + q * (1 / 30 + q * (-1 / 840 + q * (1 / 45360 + q * (-1 / 3991680 + q / 518918400))))
+    )
     away = np.where(small, 1.0, x)
     return np.where(small, series, (np.cos(away) - np.sin(away) / away) / away)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hybridsearch.errors import UserError
 from hybridsearch.genome import canonical
 from hybridsearch.genome.cover import MAX_UNITS, smallest
 from hybridsearch.genome.parse import read
@@ -58,9 +59,17 @@ def formula(tokens: Tokens) -> str:
     # and at last nothing is shortened either.
     key = canonical.key(form)
     for candidate in (text, _render(form, _PLAIN, bind_all=True)):
-        if canonical.key(smallest(read(candidate))) == key:
+        if _means(candidate, key):
             return candidate
     return _render(form, _PLAIN, bind_all=True, literal=True)
+
+
+def _means(text: str, key: str) -> bool:
+    """Whether the reader makes of a text a genome with the key."""
+    try:
+        return canonical.key(smallest(read(text))) == key
+    except UserError:  # too many groupings to search
+        return False
 
 
 def latex(tokens: Tokens) -> str:

@@ -20,7 +20,7 @@ def sinc(x: Tensor) -> Tensor:
     small = x.abs() < 0.5
     s = torch.where(small, x, 0.0)
     q = s * s
-    series = 1 - q / 6 * (1 - q / 20 * (1 - q / 42 * (1 - q / 72 * (1 - q / 110))))
+    series = 1 - q / 6 * (1 - q / 20 * (1 - q / 42 * (1 - q / 72 * (1 - q / 110 * (1 - q / 156)))))
     away = torch.where(small, 1.0, x)
     return torch.where(small, series, torch.sin(away) / away)
 

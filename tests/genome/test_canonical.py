@@ -1,0 +1,183 @@
+"""The key: no two different functions share one, and nearly all equal ones do."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hybridsearch.genome.batch import behaviour
+from hybridsearch.genome.canonical import FINGERPRINT_POINTS, key, keys, rounded
+from hybridsearch.genome.units import Space, normal_form
+
+# Other points and other betas than the fingerprint's: 1 to 3 betas, all 64 assignments.
+OTHER_POINTS = np.random.default_rng(1).uniform(-8.0, 8.0, 40)
+OTHER_BETAS = np.array(list(itertools.product([-0.5, 0.3, 1.0, 1.7], repeat=3)))
+
+
+@pytest.fixture(scope="module")
+def space() -> list[tuple[str, ...]]:
+    return list(Space().enumerate())
+
+
+@pytest.fixture(scope="module")
+def space_keys(space) -> list[str]:
+    return keys(space)
+
+
+@pytest.fixture(scope="module")
+def elsewhere(space) -> np.ndarray:
+    """[genomes, assignments * points], values where no fingerprint was taken."""
+    forms = [normal_form(genome) for genome in space]
+    values = behaviour(forms, OTHER_POINTS, OTHER_BETAS).values
+    return values.reshape(len(space), -1)
+
+
+def differ(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
+    """By more than a relative tolerance at some point, or in where they are finite."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        apart = np.abs(a - b) > tolerance * np.maximum(np.abs(a), np.abs(b))
+    return bool((np.where(np.isfinite(a) & np.isfinite(b), apart, ~same_kind(a, b))).any())
+
+
+def same_kind(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return (a == b) | (np.isnan(a) & np.isnan(b))
+
+
+def test_points_are_others():
+    assert not np.isin(OTHER_POINTS, FINGERPRINT_POINTS).any()
+
+
+def test_functions_that_share_a_key_are_equal(space, space_keys, elsewhere):
+    first: dict[str, int] = {}
+    wrong = []
+    for row, name in enumerate(space_keys):
+        other = first.setdefault(name, row)
+        # Cancellation, as in (x+b)-x, costs digits: 1e-6 is what the contract asks.
+        if differ(elsewhere[row], elsewhere[other], 1e-6):
+            wrong.append((space[other], space[row]))
+    assert not wrong
+    assert 3000 < len(first) < 5000  # the test compares something: many keys are shared
+
+
+def test_hardly_any_equal_functions_have_two_keys(space_keys, elsewhere):
+    rows = {name: row for row, name in enumerate(space_keys)}  # one genome per key
+    probes = [elsewhere[:, column] for column in range(7, elsewhere.shape[1], 389)]
+    missed = 0
+    for group in near(list(rows.values()), probes):
+        kept: list[int] = []
+        for row in group:
+            if all(differ(elsewhere[row], elsewhere[other], 1e-12) for other in kept):
+                kept.append(row)
+        missed += len(group) - len(kept)
+    assert missed < 0.01 * len(space_keys)
+
+
+def near(rows: list[int], probes: list[np.ndarray]) -> list[list[int]]:
+    """Groups of rows that are close at all probes; equal functions are in one group."""
+    if not probes or len(rows) < 2:
+        return [rows]
+    column, groups = probes[0], []
+    undefined = [r for r in rows if np.isnan(column[r])]
+    ordered = sorted((r for r in rows if not np.isnan(column[r])), key=lambda r: column[r])
+    run: list[int] = []
+    for row in ordered:
+        if run and differ(column[run[-1:]], column[[row]], 1e-11):
+            groups.append(run)
+            run = []
+        run.append(row)
+    return [g for part in (*groups, run, undefined) if part for g in near(part, probes[1:])]
+
+
+def test_near_finds_equal_rows():
+    column = np.array([1.0, np.nan, 2.0, 1.0 + 1e-14, np.nan, np.inf, np.inf])
+    groups = sorted(map(sorted, near(list(range(7)), [column])))
+    assert groups == [[0, 3], [1, 4], [2], [5, 6]]
+
+
+def test_a_key_depends_on_its_genome_only(space, space_keys):
+    """Not on the order, the batch, or what was asked before."""
+    order = np.random.default_rng(2).permutation(len(space))[:700]
+    assert keys([space[i] for i in order]) == [space_keys[i] for i in order]
+    assert [key(space[i]) for i in order[:40]] == [space_keys[i] for i in order[:40]]
+    mixed = [space[order[0]], ("add", "id", "x", "id", "x", "mul", "sin", "u1", "id", "x")]
+    assert keys(mixed)[0] == space_keys[order[0]]
+    assert all(len(k) == 32 and int(k, 16) >= 0 for k in space_keys)
+
+
+def k(text: str) -> str:
+    return key(tuple(text.split()))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("add id x id x", "sub id x neg x"),  # x+x
+        ("add sin x tanh x", "add tanh x sin x"),  # commutes
+        ("rbf sin x tanh x", "rbf tanh x sin x"),
+        ("gate id x id x", "mul id x sigmoid x"),
+        ("gate id x id x", "mul sigmoid x id x"),
+        ("max relu x relu x", "max relu x min0 x"),  # max(x, 0)
+        ("mul abs x abs x", "mul id x id x"),
+        ("max relu x relu x", "max id x id x max relu u1 relu u1"),
+        ("mul beta x id x", "tanh_unit mul beta u1 id x"),  # beta ignores its input
+        ("mul sin x id x", "tanh_unit mul sin x id x"),  # a unit that nobody reads
+        (
+            "add sin x id x mul cos x id x sub id u1 id u2",
+            "mul cos x id x add sin x id x sub id u2 id u1",
+        ),
+    ],
+)
+def test_known_equalities(one, other):
+    assert k(one) == k(other.replace("tanh_unit", "max tanh x tanh x"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("sub sin x tanh x", "sub tanh x sin x"),
+        ("gate id x sin x", "gate sin x id x"),
+        ("mul id x sigmoid x", "gate scale x id x"),  # equal at beta = 1 only
+        ("add scale x beta x", "add beta x shift x"),  # b1*x+b2, and b1+b2+x
+        ("blend id x sin x", "blend sin x id x"),  # not equal at beta = 1, though symmetric
+        ("sub id x beta x", "add id x beta x"),  # the start value of the parameter differs
+        ("gate shift x scale x", "gate scale x shift x"),
+        ("gate scale x shift x", "gate scale x scale x"),
+        ("mul scale x shift x", "mul beta x shift x"),
+        ("max id x id x", "max id x relu x"),
+        ("div id x sin x", "mul id x sin x"),
+        ("rbf id x sin x", "laplace id x sin x"),
+        # Nowhere defined: told apart by their form.
+        ("max sqrt x sqrt x mul sqrt u1 id x", "max sqrt x sqrt x mul sqrt u1 tanh x"),
+        ("mul neg x abs x sub sqrt u1 id x", "mul neg x abs x sub sqrt u1 tanh x"),
+    ],
+)
+def test_known_differences(one, other):
+    assert k(one) != k(other)
+
+
+def test_two_betas_are_two_parameters():
+    """b1*x+(x+b2) has another gradient than with one beta in both places."""
+    assert k("add scale x shift x") != k("add scale x id x")
+    assert k("add scale x scale x") != k("add id x scale x")
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_the_normal_form_has_the_genomes_key(seed):
+    genome = Space(1, 3).sample(np.random.default_rng(seed))
+    assert key(normal_form(genome)) == key(genome)
+
+
+def test_rounding_keeps_nine_digits():
+    values = np.array([1.0, 1.0 + 1e-13, 1.0 + 1e-6, -3.0, 0.0, -0.0, 1e-300, np.inf, np.nan])
+    got = rounded(values)
+    assert got[0] == got[1] != got[2]
+    assert np.array_equal(np.signbit(got[4:7]), [False, False, False])
+    assert got[6] == 0.0 and np.isinf(got[7]) and np.isnan(got[8])
+    many = np.random.default_rng(0).normal(size=1000) * 10.0 ** np.arange(-100, 100, 0.2)
+    np.testing.assert_allclose(rounded(many), many, rtol=2**-29)
+    assert rounded(np.array([np.nan])).tobytes() == rounded(-np.array([np.nan])).tobytes()
