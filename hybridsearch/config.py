@@ -123,7 +123,7 @@ class TrainingConfig(Section):
 
     steps: int = Field(150, ge=1, description="Optimiser steps of a fully trained child.")
     batch_size: int = Field(64, ge=2, description="Images per step.")
-    lr: float = Field(0.2, gt=0, description="Peak learning rate of SGD.")
+    lr: float = Field(0.1, gt=0, description="Peak learning rate of SGD.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum of SGD.")
     weight_decay: float = Field(
         5e-4, ge=0, description="L2 penalty on weights, not on betas, biases or norms."
