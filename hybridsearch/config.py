@@ -97,8 +97,18 @@ class DataConfig(Named):
     folder: str | None = Field(
         None, description="Folder with the files; default: where `hybridsearch data` put them."
     )
-    train: int = Field(384, ge=1, description="Training images used (drawn class by class).")
-    validation: int = Field(700, ge=1, description="Validation images used; never trained on.")
+    train: int | None = Field(
+        None,
+        ge=1,
+        description="Training images used, drawn class by class; default: all that are not for "
+        "validation (digits: 384).",
+    )
+    validation: int | None = Field(
+        None,
+        ge=1,
+        description="Validation images used, never trained on; default: 700 for digits, 5,000 of "
+        "the training images of other sets, all that your own callable gives.",
+    )
     split_seed: int = Field(0, ge=0, description="Seed of the train and validation split.")
     augment: Literal["none", "shift", "crop_flip"] = Field(
         "none",

@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 import yaml
+from threadpoolctl import threadpool_limits
 
 from hybridsearch.analysis.pictures import draw_run
 from hybridsearch.config import Config, make_config
@@ -27,6 +28,7 @@ from hybridsearch.propose.random import RandomProposer
 from hybridsearch.recorder import Recorder
 from hybridsearch.retest import Retest, retest
 from hybridsearch.store import Cache, RunLog, load_checkpoint, write_json, write_text
+from hybridsearch.threads import one_thread
 from hybridsearch.types import Json, Proposer
 
 CONFIG, ENVIRONMENT, LOG = "config.yaml", "environment.json", "trials.jsonl"
@@ -97,6 +99,9 @@ def _run(
     config: Config, folder: Path, evaluator: TrainingEvaluator, observer: Observer
 ) -> dict[str, Json]:
     with ExitStack() as stack:
+        # One thread for controller and driver: their bits must not depend on the machine.
+        stack.enter_context(one_thread())
+        stack.enter_context(threadpool_limits(1))
         stack.callback(evaluator.close)
         assert config.cache is not None
         cache = Cache(Path(config.cache))

@@ -77,9 +77,10 @@ def to_units(tokens: Sequence[str]) -> tuple[Unit, ...]:
         choices: tuple[Collection[str], ...] = (BINARY, UNARY, inputs, UNARY, inputs)
         for offset, known in enumerate(choices):
             if tokens[start + offset] not in known:
-                what = ("binary function", "unary function", "input")[min(offset, 2 - offset % 2)]
+                whats = ("a binary function", "a unary function", "an input")
+                what = whats[min(offset, 2 - offset % 2)]
                 raise UserError(
-                    f"token {start + offset + 1} of the genome must be a {what} "
+                    f"token {start + offset + 1} of the genome must be {what} "
                     f"({', '.join(known)}), got {tokens[start + offset]!r}"
                 )
         b, u1, i1, u2, i2 = tokens[start : start + UNIT_LENGTH]

@@ -648,3 +648,21 @@ def test_a_data_home_that_cannot_be_made_is_named(home, tmp_path):
 )
 def test_names_that_cannot_be_fetched(name, expected):
     assert expected in refused(fetch, name)
+
+
+def test_sizes_that_are_not_named(tmp_path, monkeypatch):
+    """digits: 384 and 700; custom data: everything that the callable gives."""
+    digits = load_search_data(DataConfig())
+    assert (len(digits.train), len(digits.validation)) == (384, 700)
+    assert len(load_search_data(DataConfig(validation=100)).train) == 1084 - 100
+    (tmp_path / "sized.py").write_text(
+        "import numpy as np\n"
+        "def load(part):\n"
+        "    n = {'train': 40, 'validation': 24}[part]\n"
+        "    return np.zeros((n, 3), np.float32) + np.arange(n)[:, None], np.arange(n) % 4\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    found = load_search_data(DataConfig(name="sized:load"))
+    assert (len(found.train), len(found.validation)) == (40, 24)
+    some = load_search_data(DataConfig(name="sized:load", train=8))
+    assert (len(some.train), len(some.validation)) == (8, 24)

@@ -73,7 +73,8 @@ def test_hardly_any_equal_functions_have_two_keys(space_keys, elsewhere):
             if all(differ(elsewhere[row], elsewhere[other], 1e-12) for other in kept):
                 kept.append(row)
         missed += len(group) - len(kept)
-    assert missed < 0.01 * len(space_keys)
+    # Far below 1% of the space. Measured: 0; without any rounding it would be 40.
+    assert missed < 10 < 0.01 * len(space_keys)
 
 
 def near(rows: list[int], probes: list[np.ndarray]) -> list[list[int]]:

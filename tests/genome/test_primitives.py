@@ -1,4 +1,4 @@
-"""The table of primitives against closed forms in 40 digits, and its two sides against each other."""
+"""The table of primitives against closed forms in 40 digits, and NumPy against torch."""
 
 from __future__ import annotations
 

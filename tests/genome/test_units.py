@@ -92,16 +92,16 @@ def test_outside_the_space():
         ("add id x id", "got 4"),
         ("id add x id x", "token 1 of the genome must be a binary function"),
         ("add sinn x id x", "token 2 of the genome must be a unary function"),
-        ("add id y id x", "token 3 of the genome must be a input"),
-        ("add id x id u1", "token 5 of the genome must be a input"),
-        ("add id x id x mul id u2 id x", "token 8 of the genome must be a input"),
+        ("add id y id x", "token 3 of the genome must be an input"),
+        ("add id x id u1", "token 5 of the genome must be an input"),
+        ("add id x id x mul id u2 id x", "token 8 of the genome must be an input"),
         ("add id x id x mul id u1 sinus x", "token 9 of the genome must be a unary function"),
     ],
 )
 def test_wrong_tokens_are_named(text, says):
     with pytest.raises(UserError) as error:
         to_units(text.split())
-    assert says.replace("a input", "an input") in str(error.value).replace("a input", "an input")
+    assert says in str(error.value)
     assert "\n" not in str(error.value)
 
 

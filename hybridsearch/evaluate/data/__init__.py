@@ -14,38 +14,45 @@ from hybridsearch.evaluate.data.splits import SearchData, Split, draw, make_sear
 __all__ = ["SearchData", "Split", "data_home", "fetch", "load_search_data", "load_test_data"]
 
 
+# Validation images drawn from the official training images where the config names no number.
+VALIDATION = {"digits": 700, "fashion_mnist": 5000, "cifar10": 5000, "cifar100": 5000}
+
+
 def load_search_data(config: DataConfig) -> SearchData:
-    """Exactly config.train training and config.validation validation images, stratified.
+    """Exactly config.train training and config.validation validation images, stratified; their
+    defaults are explained in `DataConfig`.
 
     Built-in sets draw both from the official training images with config.split_seed; custom data
     draw each from its own part. The validation images do not depend on config.train.
     Raises: UserError for an unknown name, missing or damaged files, or too few images.
     """
-    name, sizes, seed = config.name, (config.validation, config.train), (config.split_seed,)
+    name, seed = config.name, (config.split_seed,)
     if ":" in name:
         train, validation = custom.read(name, "train"), custom.read(name, "validation")
         classes = custom.count_classes(name, train)
         custom.check_alike(name, "validation", train, validation)
-        for part, split, size in (
-            ("train", train, config.train),
-            ("validation", validation, config.validation),
-        ):
-            if size > len(split):
-                raise UserError(
-                    f"data.{part} asks for {size:,} images, but {name}({part!r}) has "
-                    f"{len(split):,}; set data.{part} to {len(split)} or less"
-                )
-        train = train.take(draw(train.labels, (config.train,), seed)[0])
-        validation = validation.take(draw(validation.labels, (config.validation,), seed)[0])
+        train = _some(train, config.train, f"data.train asks for %s, but {name}('train')", seed)
+        asks = f"data.validation asks for %s, but {name}('validation')"
+        validation = _some(validation, config.validation, asks, seed)
         return make_search_data(name, train, validation, classes)
     pool, classes = _read(config, "train")
-    if sum(sizes) > len(pool):
+    for_validation = config.validation or VALIDATION[name]
+    for_training = config.train or max(1, len(pool) - for_validation)
+    if for_training + for_validation > len(pool):
         raise UserError(
-            f"data.train {config.train:,} + data.validation {config.validation:,} = "
-            f"{sum(sizes):,} images, but {name} has {len(pool):,} for both; lower one of them"
+            f"data.train {for_training:,} + data.validation {for_validation:,} = "
+            f"{for_training + for_validation:,} images, but {name} has {len(pool):,} for both; "
+            "lower one of them"
         )
-    validation_index, train_index = draw(pool.labels, sizes, seed)
+    validation_index, train_index = draw(pool.labels, (for_validation, for_training), seed)
     return make_search_data(name, pool.take(train_index), pool.take(validation_index), classes)
+
+
+def _some(split: Split, size: int | None, asks: str, seed: tuple[int]) -> Split:
+    """`size` images of a split, stratified; all of them where it is None."""
+    if size is not None and size > len(split):
+        raise UserError(f"{asks % f'{size:,} images'} has {len(split):,}; ask for that or less")
+    return split.take(draw(split.labels, (size or len(split),), seed)[0])
 
 
 def load_test_data(config: DataConfig) -> Split:
