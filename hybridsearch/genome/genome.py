@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from hybridsearch.genome import canonical, text, units
+from hybridsearch.genome import canonical, reading, text, units
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Genome:
 
         Raises: UserError naming the position where the formula leaves the space.
         """
-        return cls(text.parse_formula(formula))
+        return cls(reading.parse_formula(formula))
 
     @classmethod
     def from_text(cls, line: str) -> Genome:

@@ -27,26 +27,8 @@ def from_token_text(line: str) -> Tokens:
     return tuple(line.replace("|", " ").split())
 
 
-def parse_formula(text: str) -> Tokens:
-    """The smallest genome that means a formula such as "x*sigmoid(beta*x)".
-
-    Every `beta` is a parameter of its own (the two of beta*a+(1-beta)*b are one); to use a
-    parameter or a part twice, bind it: "u1 = beta*x; u1*sigmoid(u1)".
-
-    Raises: UserError naming the column where the formula leaves the space.
-    """
-    tokens = smallest(read(text))
-    if len(tokens) > UNIT_LENGTH:
-        # One unit may do it in a way that no rewriting shows; imported here since the index
-        # is made of formulas.
-        from hybridsearch.genome.index import representative
-
-        return representative(tokens, canonical.key(tokens))
-    return tokens
-
-
 def formula(tokens: Tokens) -> str:
-    """The text that people write; `parse_formula` gives back a genome with the same key.
+    """The text that people write; `reading.parse_formula` gives back a genome with the same key.
 
     Units read once stand in place; those read more often are bound: "u1=tanh(x); u1*u1".
     """

@@ -16,11 +16,11 @@ from hybridsearch.genome.batch import behaviour
 from hybridsearch.genome.canonical import key, keys
 from hybridsearch.genome.function import NAMED_GENOMES
 from hybridsearch.genome.index import one_unit_index, representative
+from hybridsearch.genome.reading import parse_formula
 from hybridsearch.genome.text import (
     formula,
     from_token_text,
     latex,
-    parse_formula,
     token_text,
 )
 from hybridsearch.genome.units import Space, normal_form, to_units
