@@ -37,6 +37,12 @@ app = App(
 )
 
 
+# The search again, without the commands beside it: in a config file the section `data` must not be
+# taken for the command `data`.
+searcher = App(name="hybridsearch", result_action="return_value")
+
+
+@searcher.default
 @app.default
 def search(
     *,
@@ -118,8 +124,9 @@ def main(arguments: list[str] | None = None) -> int:
     words = [_full_name(w) for w in (sys.argv[1:] if arguments is None else arguments)]
     try:
         name = _config_file(words)
-        app.config = (Dict(read_settings(name), source=name),) if name else ()
-        result = app(words, exit_on_error=False, print_error=False)
+        searcher.config = (Dict(read_settings(name), source=name),) if name else ()
+        chosen = app if {"--help", "-h"} & set(words) or set(words[:1]) & {*COMMANDS} else searcher
+        result = chosen(words, exit_on_error=False, print_error=False)
         return result if isinstance(result, int) else 0
     except cyclopts.ValidationError as error:
         cause = error.__cause__

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from hybridsearch.cli import main
+from hybridsearch.config import load_config, packaged_configs
 
 
 @pytest.fixture
@@ -47,6 +48,18 @@ def test_settings_of_all_kinds_reach_the_run(at_home):
     assert saved["training"]["steps"] == 20  # from the file
     assert saved["space"]["unary"] == ["id", "tanh"]
     assert saved["fidelity"]["rungs"] == [0.5, 1.0]
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in packaged_configs().glob("*.yaml")))
+def test_every_setting_of_a_file_reaches_the_run(at_home, name, monkeypatch):
+    """The command line and the Python API make the same config of the same file."""
+    seen = []
+    monkeypatch.setattr("hybridsearch.session.search", lambda config, *rest: seen.append(config))
+    monkeypatch.setattr("hybridsearch.analysis.tables.show_summary", lambda *rest: None)
+    assert main(["--config", name, "--out", "runs/z"]) == 0
+    assert seen == [load_config(name)]
+    assert main(["--config", "tiny.yaml"]) == 0
+    assert seen[1] == load_config("tiny.yaml")
 
 
 @pytest.mark.parametrize(

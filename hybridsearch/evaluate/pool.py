@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import os
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,8 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from joblib.externals.loky import get_reusable_executor
-from joblib.externals.loky.process_executor import BrokenProcessPool
+from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
 
 from hybridsearch.errors import UserError
 
@@ -38,6 +38,11 @@ ENVIRONMENT = {
 GRACE = 5.0  # seconds between the limit that a job may notice itself and the end of its process
 MAX_BARREN = 3  # times that workers may die with no job begun before the run gives up
 IDLE = 600  # seconds after which an unused worker goes away
+
+
+def _leave_ctrl_c() -> None:
+    """In a worker: Ctrl-C is the driver's affair, which then ends the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @dataclass(frozen=True)
@@ -96,16 +101,20 @@ class _Call(Generic[In, Out]):
 
 
 class LokyPool:
-    """A reused pool of worker processes of one thread each."""
+    """Worker processes of one thread each, started once and kept between calls."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self._executor: Any = None
 
     def _start(self) -> Any:
-        self._executor = get_reusable_executor(
-            max_workers=self.workers, timeout=IDLE, env=ENVIRONMENT, reuse=True
-        )
+        """The running executor; a new one when there is none or it broke."""
+        if self._executor is not None and self._executor._flags.broken is not None:
+            self.close()
+        if self._executor is None:
+            self._executor = ProcessPoolExecutor(
+                self.workers, timeout=IDLE, env=ENVIRONMENT, initializer=_leave_ctrl_c
+            )
         return self._executor
 
     def run(
@@ -171,11 +180,19 @@ class LokyPool:
                 yield name, Failure(f"{why} twice", late)
 
     def close(self) -> None:
-        """End the workers."""
-        if self._executor is not None:
-            with contextlib.suppress(Exception):
-                self._executor.shutdown(wait=True, kill_workers=True)
-            self._executor = None
+        """End the workers, whatever they are doing."""
+        executor, self._executor = self._executor, None
+        if executor is None:
+            return
+        processes = list((executor._processes or {}).values())
+        with contextlib.suppress(Exception):
+            executor.shutdown(wait=False, kill_workers=True)
+        # After a Ctrl-C in the middle of its work loky may leave workers behind, and the driver
+        # would wait for them at its exit for ever.
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)  # loky's processes have no kill()
+            process.join(GRACE)
 
 
 def make_pool(kind: str, workers: int) -> Pool:
