@@ -145,8 +145,27 @@ class TrainingConfig(Section):
         description="Step after which the learning rate falls as 1/sqrt(step); it does not depend "
         "on `steps`, so that a short training is a prefix of a long one.",
     )
-    precision: Literal["fp32", "bf16"] = Field(
-        "fp32", description="Number format of the forward pass; bf16 keeps fp32 weights."
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "fp32",
+        description="Number format of the forward pass; bf16 keeps fp32 weights; auto is bf16 on a "
+        "GPU and on a processor with bf16 instructions, else fp32.",
+    )
+    kernel: Literal["auto", "eager", "tape", "native", "compiled"] = Field(
+        "auto",
+        description="How the function under test is computed: native (generated C++, CPU), tape "
+        "(in chunks, needs no compiler), compiled (torch.compile, GPU), eager (plain PyTorch); "
+        "auto takes the fastest that is there.",
+    )
+    recompute: bool = Field(
+        False,
+        description="Compute BatchNorm and activation again in the backward pass instead of "
+        "keeping their values: less memory, the same numbers.",
+    )
+    stack: int = Field(
+        1,
+        ge=1,
+        description="Replicates of a function (the retest's seeds) trained side by side in one "
+        "network; built-in networks only.",
     )
     diverged_above: float = Field(
         10.0, gt=1, description="A training loss above this many times ln(classes) is divergence."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,16 @@ _NAMED: dict[str, Callable[[Tensor, list[Tensor]], Tensor]] = {
     "SELU": lambda x, p: F.selu(x),
     "GELU": lambda x, p: F.gelu(x),
 }
+
+
+class Kernel(Protocol):
+    """Another way to compute a function: same value and gradients up to rounding.
+
+    x: any dense tensor; betas: [number of betas, channels], in the order of `evaluate`; axis: x's
+    channel axis. Returns a tensor of x's shape and dtype; differentiable in x and betas.
+    """
+
+    def __call__(self, x: Tensor, betas: Tensor, axis: int) -> Tensor: ...
 
 
 class Activation(nn.Module):
@@ -46,6 +57,7 @@ class Activation(nn.Module):
         self.live: Tokens | None = normal_form(function.genome.tokens) if function.genome else None
         starts = torch.tensor(function.starts).reshape(-1, 1)
         self.betas = nn.Parameter(starts.repeat(1, channels))
+        self.kernel: Kernel | None = None  # set by who trains it; None: plain PyTorch
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[self.axis] != self.channels:
@@ -53,6 +65,8 @@ class Activation(nn.Module):
                 f"axis {self.axis} of the input should have {self.channels} channels, "
                 f"got shape {tuple(x.shape)}"
             )
+        if self.kernel is not None:
+            return self.kernel(x, self.betas, self.axis)
         shape = [1] * x.dim()
         shape[self.axis] = self.channels
         half = x.dtype in (torch.float16, torch.bfloat16)
