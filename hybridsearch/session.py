@@ -112,6 +112,7 @@ def _run(
         recorder = Recorder(log, cache, evaluator)
         run = Search(config, make_proposer(config), recorder, observer, folder / CHECKPOINT)
         run.restore()
+        observer.note(evaluator.note())
         evaluator.calibrate()
         ended = run.run()
         observer.note(f"search ended: {ended}")

@@ -47,7 +47,8 @@ class Task:
     function: token text of a genome, or the name of a baseline. key: the function's key.
     seed: of the child's weights and data order. context: digest of all else that changes the
     number (data, split, network, optimiser, numerics, evaluator version). split: which data score
-    it; "test" only after the winner is named.
+    it; "test" only after the winner is named. kernel: how the function is computed, chosen by the
+    driver for all workers; "" is plain PyTorch.
     """
 
     function: str
@@ -56,11 +57,14 @@ class Task:
     seed: int
     context: str
     split: str = "validation"
+    kernel: str = ""
 
     @property
     def hash(self) -> str:
         """The cache key: 32 hex digits over everything but the function's spelling."""
         parts = [self.key, self.steps, self.seed, self.context, self.split]
+        if self.kernel:
+            parts.append({"kernel": self.kernel})
         return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# Threads of several test processes that spin for two cores slow each other a hundredfold.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 
 from hybridsearch.config import Config, make_config

@@ -17,11 +17,14 @@ from hybridsearch.config import Config
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate.data import load_search_data, load_test_data
 from hybridsearch.evaluate.networks import check_network
+from hybridsearch.evaluate.numerics import activation_sizes, pick_precision
 from hybridsearch.evaluate.pool import Failure, Pool, make_pool
 from hybridsearch.evaluate.worker import Job, measure, run
+from hybridsearch.genome.function import resolve
+from hybridsearch.kernels.choose import Workload, choose, why_no_compiler
 from hybridsearch.types import Evaluation, Status, Task
 
-VERSION = 1  # raised by every change after which the same task gives another number
+VERSION = 2  # raised by every change after which the same task gives another number
 LIMIT_FACTOR = 20  # a training may take this many times its calibrated duration ...
 LIMIT_FLOOR = 30.0  # ... and at least this many seconds
 
@@ -45,12 +48,15 @@ class Evaluator(Protocol):
     def close(self) -> None: ...
 
 
-def training_config(config: Config) -> Config:
-    """The config with everything at its default that cannot change a child's number."""
+def training_config(config: Config, device: str = "cpu") -> Config:
+    """The config with everything at its default that cannot change a child's number, and the
+    number format that "auto" means on the device.
+    """
+    fixed = {"steps": 1, "kernel": "auto", "stack": 1, "precision": pick_precision(config, device)}
     return Config(
         data=config.data,
         network=config.network,
-        training=config.training.model_copy(update={"steps": 1}),
+        training=config.training.model_copy(update=fixed),
     )
 
 
@@ -86,8 +92,8 @@ class TrainingEvaluator:
     """
 
     def __init__(self, config: Config, children: Path, pool: Pool | None = None) -> None:
-        self.config, self.children = training_config(config), children
         self.device = pick_device(config.device)
+        self.config, self.children = training_config(config, self.device), children
         self.workers = pick_workers(config, self.device)
         self.pool = pool or make_pool(config.pool, self.workers)
         data = load_search_data(config.data)
@@ -98,6 +104,13 @@ class TrainingEvaluator:
         self._limit: float | None = None
         self._test = ""
         self.test_images = 0
+        self._kind = config.training.kernel
+        self._work = Workload(
+            activation_sizes(self.config, data.in_shape, data.classes),
+            config.training.steps,
+            self.config.training.precision == "bf16",
+        )
+        self._kernels: dict[str, str] = {}
 
     def _digest(self, data: str) -> str:
         """Everything but function, steps and seed that changes the number, as 32 hex digits."""
@@ -107,7 +120,10 @@ class TrainingEvaluator:
             "augment": self.config.data.augment,
             "network": check_network(self.config.network),
             "width": self.config.network.width,
-            "training": self.config.training.model_dump(mode="json"),
+            # What a task names itself, or changes no number, is left out.
+            "training": self.config.training.model_dump(
+                mode="json", exclude={"kernel", "stack", "recompute"}
+            ),
             "device": torch.device(self.device).type,
             "torch": torch.__version__,
         }
@@ -116,7 +132,20 @@ class TrainingEvaluator:
 
     def task(self, function: str, key: str, steps: int, seed: int) -> Task:
         """The task of training a function for `steps` steps and scoring it on validation data."""
-        return Task(function, key, steps, seed, self.context)
+        return Task(function, key, steps, seed, self.context, kernel=self._kernel(function, key))
+
+    def _kernel(self, function: str, key: str) -> str:
+        """The kernel of a function, chosen once and for all workers."""
+        if key not in self._kernels:
+            self._kernels[key] = choose(resolve(function), self._work, self._kind, self.device)
+        return self._kernels[key]
+
+    def note(self) -> str:
+        """In one line how children are computed, for the display."""
+        half = "bf16" if self._work.half else "fp32"
+        why = why_no_compiler() if self.device == "cpu" and self._kind == "auto" else ""
+        kernels = f"no native kernels: {why}" if why else f"kernels: {self._kind}"
+        return f"{self.workers} worker(s) on {self.device}, {half}, {kernels}"
 
     def test_task(self, trained: Task) -> Task:
         """The same training, scored on the test split; calling this opens the test split."""

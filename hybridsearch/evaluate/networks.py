@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from hybridsearch.config import NetworkConfig
 from hybridsearch.errors import UserError, nearest
 from hybridsearch.evaluate.initialise import initialise
+from hybridsearch.evaluate.recompute import NormActivation
 
 MakeActivation = Callable[[int, int], nn.Module]
 Shape = tuple[int, int, int]
@@ -36,11 +37,9 @@ def digits_mlp(act: MakeActivation, shape: Shape, classes: int, width: int) -> n
     return nn.Sequential(
         nn.Flatten(),
         nn.Linear(inside, hidden, bias=False),
-        nn.BatchNorm1d(hidden),
-        act(hidden, -1),
+        NormActivation(nn.BatchNorm1d(hidden), act(hidden, -1)),
         nn.Linear(hidden, hidden, bias=False),
-        nn.BatchNorm1d(hidden),
-        act(hidden, -1),
+        NormActivation(nn.BatchNorm1d(hidden), act(hidden, -1)),
         nn.Linear(hidden, classes),
     )
 
@@ -52,7 +51,8 @@ def _plain_cnn(
     layers: list[nn.Module] = []
     inside = shape[0]
     for channels, stride in plan:
-        layers += [conv(inside, channels, stride), nn.BatchNorm2d(channels), act(channels, 1)]
+        layers += [conv(inside, channels, stride)]
+        layers += [NormActivation(nn.BatchNorm2d(channels), act(channels, 1))]
         inside = channels
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inside, classes))
 
@@ -75,25 +75,26 @@ class BasicBlock(nn.Module):
 
     def __init__(self, act: MakeActivation, inside: int, outside: int, stride: int) -> None:
         super().__init__()
-        self.conv1, self.norm1 = conv(inside, outside, stride), nn.BatchNorm2d(outside)
-        self.conv2, self.norm2 = conv(outside, outside), nn.BatchNorm2d(outside)
-        self.act1, self.act2 = act(outside, 1), act(outside, 1)
+        self.conv1, self.conv2 = conv(inside, outside, stride), conv(outside, outside)
+        self.act1 = NormActivation(nn.BatchNorm2d(outside), act(outside, 1))
+        self.act2 = NormActivation(nn.BatchNorm2d(outside), act(outside, 1))
         self.stride, self.extra = stride, outside - inside
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.norm2(self.conv2(self.act1(self.norm1(self.conv1(x)))))
+        out = self.conv2(self.act1(self.conv1(x)))
         if self.stride > 1 or self.extra:
             before = self.extra // 2
             x = x[:, :, :: self.stride, :: self.stride]
             x = nn.functional.pad(x, (0, 0, 0, 0, before, self.extra - before))
-        return self.act2(out + x)  # type: ignore[no-any-return]
+        return self.act2(out, x)  # type: ignore[no-any-return]
 
 
 def resnet(depth: int) -> Callable[[MakeActivation, Shape, int, int], nn.Module]:
     """The CIFAR ResNet of He et al. 2016 section 4.2, of depth 6n+2 (20: 0.27 M parameters)."""
 
     def build(act: MakeActivation, shape: Shape, classes: int, width: int) -> nn.Module:
-        layers: list[nn.Module] = [conv(shape[0], width), nn.BatchNorm2d(width), act(width, 1)]
+        first = NormActivation(nn.BatchNorm2d(width), act(width, 1))
+        layers: list[nn.Module] = [conv(shape[0], width), first]
         inside = width
         for stage in range(3):
             for block in range((depth - 2) // 6):

@@ -25,8 +25,10 @@ from hybridsearch.config import Config
 from hybridsearch.evaluate.data import SearchData, Split
 from hybridsearch.evaluate.initialise import second_moment
 from hybridsearch.evaluate.networks import build_network
+from hybridsearch.evaluate.recompute import NormActivation
 from hybridsearch.genome.activation import Activation
 from hybridsearch.genome.function import Function
+from hybridsearch.kernels.choose import make
 
 EVALUATION_BATCH = 1000  # images per forward pass when scoring
 LOG_EVERY = 10  # steps per point of the training curve, and between looks at the loss on a GPU
@@ -87,8 +89,11 @@ class Trainer:
         self.std = torch.from_numpy(data.std).to(device).reshape(1, -1, 1, 1) * scale
         self._order: tuple[int, int, Tensor] | None = None
 
-    def new_child(self, function: Function, seed: int) -> Child:
-        """A child with fresh weights; weight decay spares betas, biases and norms."""
+    def new_child(self, function: Function, seed: int, kernel: str = "") -> Child:
+        """A child with fresh weights; weight decay spares betas, biases and norms.
+
+        kernel: how its activations are computed (`kernels.choose`).
+        """
         network = build_network(
             self.config.network,
             lambda channels, axis: Activation(function, channels, axis),
@@ -98,7 +103,13 @@ class Trainer:
             second_moment(function),
         ).to(self.device)
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        betas = {id(m.betas) for m in network.modules() if isinstance(m, Activation)}
+        activations = [m for m in network.modules() if isinstance(m, Activation)]
+        for activation in activations:
+            activation.kernel = make(kernel, function)
+        for module in network.modules():
+            if isinstance(module, NormActivation):
+                module.recompute = self.training.recompute
+        betas = {id(m.betas) for m in activations}
         decayed = [p for p in network.parameters() if p.dim() > 1 and id(p) not in betas]
         spared = [p for p in network.parameters() if p.dim() <= 1 or id(p) in betas]
         optimizer = torch.optim.SGD(

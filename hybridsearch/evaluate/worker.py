@@ -84,7 +84,7 @@ def run(job: Job) -> Evaluation:
 
 def _train_and_score(job: Job, started: float) -> Evaluation:
     task, trainer = job.task, trainer_for(job.config, job.device)
-    child = trainer.new_child(resolve(task.function), task.seed)
+    child = trainer.new_child(resolve(task.function), task.seed, task.kernel)
     path = child_path(job.children, task) if job.children else None
     if path is not None:
         load_child(child, path, task.steps)

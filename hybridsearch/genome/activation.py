@@ -25,6 +25,19 @@ _NAMED: dict[str, Callable[[Tensor, list[Tensor]], Tensor]] = {
     "GELU": lambda x, p: F.gelu(x),
 }
 
+_ONE_CALL = {"LReLU", "ELU", "SELU", "GELU"}
+
+# Functions of these parts alone round nothing, so half precision needs no detour for them.
+_EXACT = {"id", "neg", "abs", "relu", "min0", "max", "min"}
+
+
+def is_exact(function: Function) -> bool:
+    """Whether the function only selects among x, -x and 0, as ReLU does."""
+    if function.genome is None:
+        return False
+    units = to_units(normal_form(function.genome.tokens))
+    return all({u.binary, u.unary1, u.unary2} <= _EXACT for u in units)
+
 
 class Kernel(Protocol):
     """Another way to compute a function: same value and gradients up to rounding.
@@ -57,6 +70,8 @@ class Activation(nn.Module):
         self.live: Tokens | None = normal_form(function.genome.tokens) if function.genome else None
         starts = torch.tensor(function.starts).reshape(-1, 1)
         self.betas = nn.Parameter(starts.repeat(1, channels))
+        # torch computes the named ones in single precision inside.
+        self.exact = is_exact(function) or function.name in _ONE_CALL
         self.kernel: Kernel | None = None  # set by who trains it; None: plain PyTorch
 
     def forward(self, x: Tensor) -> Tensor:
@@ -69,7 +84,7 @@ class Activation(nn.Module):
             return self.kernel(x, self.betas, self.axis)
         shape = [1] * x.dim()
         shape[self.axis] = self.channels
-        half = x.dtype in (torch.float16, torch.bfloat16)
+        half = x.dtype in (torch.float16, torch.bfloat16) and not self.exact
         wide = x.float() if half else x
         betas = [b.reshape(shape) for b in self.betas.to(wide.dtype).unbind()]
         if self.live is None:

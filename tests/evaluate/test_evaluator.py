@@ -12,6 +12,7 @@ from hybridsearch.evaluate import worker
 from hybridsearch.evaluate.evaluator import TrainingEvaluator, pick_device, pick_workers
 from hybridsearch.evaluate.pool import Failure, InlinePool
 from hybridsearch.genome.function import resolve
+from hybridsearch.kernels.choose import compiler_identity
 from hybridsearch.types import Evaluation, Status
 
 
@@ -90,10 +91,49 @@ def test_the_context_covers_all_that_changes_the_number(make, changes):
         {"fitness": "accuracy"},
         {"workers": 2},
         {"fidelity": {"rungs": [1]}},
+        {"training": {"kernel": "eager"}},  # each task names its kernel
+        {"training": {"stack": 2}},
+        {"training": {"recompute": True}},
     ],
 )
 def test_the_context_covers_nothing_else(make, changes):
     assert make().context == make(**changes).context
+
+
+def test_the_kernel_is_part_of_a_task(make):
+    eager = make(training={"kernel": "eager"}).task("max(x, tanh(x))", "k", 5, 1)
+    tape = make(training={"kernel": "tape"}).task("max(x, tanh(x))", "k", 5, 1)
+    assert (eager.kernel, tape.kernel) == ("", "tape-1")
+    assert eager.hash != tape.hash
+    assert make(training={"kernel": "tape"}).task("GELU", "k", 5, 1).kernel == ""
+
+
+def test_kernels_give_the_same_children_up_to_rounding(make):
+    losses = []
+    for kernel in ("eager", "tape", "native") if compiler_identity() else ("eager", "tape"):
+        evaluator = make(training={"kernel": kernel})
+        (result,) = evaluator.evaluate([evaluator.task("x*sigmoid(beta*x)", "k", 10, 1)])
+        losses.append(result.loss)
+    assert losses[1:] == pytest.approx([losses[0]] * (len(losses) - 1), rel=1e-4)
+
+
+def test_a_kernel_that_a_worker_lacks_is_an_error_that_says_so(make):
+    evaluator = make()
+    task = dataclasses.replace(
+        evaluator.task("max(x, tanh(x))", "k", 5, 1), kernel="native-1-elsewhere"
+    )
+    (result,) = evaluator.evaluate([task])
+    assert result.status is Status.ERROR
+    assert "native-1-elsewhere is not to be had here" in result.message
+
+
+def test_a_kernel_that_cannot_be_had_is_refused_at_once(make, monkeypatch):
+    monkeypatch.setattr("hybridsearch.kernels.choose._probe", lambda: ("", "no compiler"))
+    with pytest.raises(UserError, match="needs a C"):
+        make(training={"kernel": "native"}).task("max(x, tanh(x))", "k", 5, 1)
+    with pytest.raises(UserError, match="not for a CPU"):
+        make(training={"kernel": "compiled"}).task("max(x, tanh(x))", "k", 5, 1)
+    assert "no native kernels" in make().note()
 
 
 def test_divergence_is_a_value(make):

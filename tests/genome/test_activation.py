@@ -179,3 +179,23 @@ def test_a_module_trains():
     loss = F.mse_loss(module(torch.randn(8, 4)), torch.ones(8, 4))
     loss.backward()
     assert module.betas.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    "name", ["ReLU", "LReLU", "ELU", "SELU", "GELU", "max(x, -x)", "min(x, 0)"]
+)
+def test_what_half_precision_computes_directly_equals_the_detour(name):
+    """These never leave bfloat16: the result must be that of single precision, rounded."""
+    act = Activation(name, 4, 1)
+    assert act.exact
+    x = torch.randn(50, 4).bfloat16().requires_grad_()
+    wide = x.detach().float().requires_grad_()
+    y, want = act(x), act(wide)
+    y.sum().backward()
+    want.sum().backward()
+    assert torch.equal(y, want.bfloat16())
+    torch.testing.assert_close(x.grad, wide.grad.bfloat16(), rtol=1e-2, atol=1e-2)
+
+
+def test_what_rounds_takes_the_detour():
+    assert not any(Activation(f, 4, 1).exact for f in ("Swish", "PReLU", "x+x", "max(x, sin(x))"))

@@ -1,0 +1,130 @@
+"""C++ text -> a loaded library, through the machine's compiler and a private cache.
+
+Compiled files are code that this process will run, so the folder that holds them must belong to
+the user and be closed to others (mode 0700); else a private temporary folder takes its place.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import stat
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+FLAGS = (
+    *("-O3", "-march=native", "-shared", "-fPIC", "-fopenmp-simd", "-w"),
+    # Contraction would let the compiler choose which sums are fused, and so the bits; comparisons
+    # with nan keep their meaning, but may be evaluated ahead of time.
+    *("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"),
+)
+TIME_LIMIT = 120.0  # seconds for one file; 0.3 is usual
+
+
+class NoCompiler(Exception):
+    """There is no working C++ compiler here; the message says what was tried."""
+
+
+@cache
+def compiler() -> tuple[str, str]:
+    """The compiler's path, and what identifies what it makes: its version, flags and processor.
+
+    CXX in the environment names another one; CXX=none means none.
+    Raises: NoCompiler.
+    """
+    wanted = os.environ.get("CXX")
+    names = [wanted] if wanted else ["g++", "clang++", "c++"]
+    for name in names:
+        path = shutil.which(name)
+        if path is None:
+            continue
+        try:
+            version = subprocess.run(
+                [path, "--version"], capture_output=True, text=True, timeout=TIME_LIMIT, check=True
+            ).stdout.splitlines()[0]
+        except (OSError, subprocess.SubprocessError, IndexError):
+            continue
+        return path, " ".join([version, *_flags(version), _processor()])
+    raise NoCompiler(f"no C++ compiler found ({', '.join(names)})")
+
+
+def _flags(version: str) -> tuple[str, ...]:
+    """FLAGS, and for GCC on x86 the full width of the registers, where there is AVX-512."""
+    wide = platform.machine() == "x86_64" and "clang" not in version.lower()
+    return (*FLAGS, "-mprefer-vector-width=512") if wide else FLAGS
+
+
+def _processor() -> str:
+    """What -march=native depends on: the processor's features."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    features = [line for line in lines if line.startswith(("flags", "Features"))]
+    return hashlib.blake2b(features[0].encode() if features else b"", digest_size=8).hexdigest()
+
+
+@cache
+def folder() -> Path:
+    """Where compiled kernels are kept, mode 0700: hybridsearch/kernels in the user's cache."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    path = base / "hybridsearch" / "kernels"
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.chmod(0o700)
+        if private(path):
+            return path
+    except OSError:
+        pass
+    return Path(tempfile.mkdtemp(prefix="hybridsearch-kernels-"))
+
+
+def private(path: Path) -> bool:
+    """Whether a file or folder is ours and nobody else can write to it."""
+    status = path.lstat()
+    return (
+        status.st_uid == os.geteuid()
+        and not stat.S_ISLNK(status.st_mode)
+        and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    )
+
+
+def load(source: str) -> ctypes.CDLL:
+    """Compile a C++ text, unless it was before, and load it.
+
+    Raises: NoCompiler where there is none, or it fails on this text.
+    """
+    path, identity = compiler()
+    digest = hashlib.blake2b((identity + "\0" + source).encode(), digest_size=16).hexdigest()
+    library = folder() / f"{digest}.so"
+    try:
+        if private(library):
+            return ctypes.CDLL(str(library))
+    except OSError:
+        pass  # not there yet, or damaged: compiled now
+    _compile(path, source, library)
+    try:
+        return ctypes.CDLL(str(library))
+    except OSError as error:
+        raise NoCompiler(f"the compiled kernel cannot be loaded: {error}") from error
+
+
+def _compile(path: str, source: str, library: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=library.parent, prefix=".build-") as work:
+        text, made = Path(work, "kernel.cpp"), Path(work, "kernel.so")
+        text.write_text(source, encoding="utf-8")
+        command = [path, *_flags(compiler()[1]), "-o", str(made), str(text)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise NoCompiler(f"{path} could not be run: {error}") from error
+        if done.returncode:
+            lines = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
+            raise NoCompiler(f"{path} failed: {lines[0]}")
+        made.chmod(0o700)
+        made.replace(library)  # atomically: another worker may load it at the same time

@@ -1,0 +1,143 @@
+"""Which kernel computes a function: a rule, not a stopwatch.
+
+The bits of a training depend on the kernel, so two runs that should be equal must not time their
+way to different ones. The rule looks at the function's program, at the tensors of the network and
+at the length of a training; docs/decisions/0009-kernels.md has the measurements behind it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from hybridsearch.errors import UserError
+from hybridsearch.genome.activation import Kernel, is_exact
+from hybridsearch.genome.function import Function
+from hybridsearch.kernels import build
+from hybridsearch.kernels.native import NativeKernel
+from hybridsearch.kernels.program import has_programs, programs
+from hybridsearch.kernels.tape import TapeKernel
+
+VERSION = 1  # raised by every change after which a kernel computes other bits
+EAGER = ""  # the spec of plain PyTorch
+
+# Forward and backward together, on one thread. Seconds per call, seconds per element. They need
+# not be right, only so that what they prefer is never slower: benchmarks/evaluator.py checks it.
+EAGER_CALL, EAGER_ELEMENT = 12e-6, 1.5e-9  # per operation ...
+EAGER_SLOW = {"max": 12e-9, "min": 12e-9, "sinc": 60e-9, "asinh": 15e-9}  # ... but for these
+NATIVE_CALL, NATIVE_ELEMENT, NATIVE_OPERATION = 35e-6, 1.5e-9, 0.1e-9
+TAPE_CALL, TAPE_ELEMENT, TAPE_OPERATION = 200e-6, 1.5e-9, 0.6e-9
+COMPILE = 0.4  # seconds, once per function
+MARGIN = 0.9  # a kernel must look at least this much faster
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What a kernel is chosen for.
+
+    sizes: elements of the input of every activation of the network, at the batch size. steps: of
+    a full training. half: whether activations are bfloat16.
+    """
+
+    sizes: tuple[int, ...]
+    steps: int
+    half: bool = False
+
+
+def eager_cost(function: Function, work: Workload) -> float:
+    """Seconds per training step that plain PyTorch needs, roughly."""
+    forward, _ = programs(function)
+    # Per beta one sum over all elements; in bfloat16 two conversions, unless nothing is rounded.
+    extra = 1.5 * forward.betas + 2 * (work.half and not is_exact(function))
+    operations = max(1, forward.operations) + extra
+    slow = [EAGER_SLOW[i.op] for i in forward.instructions if i.op in EAGER_SLOW]
+    element = EAGER_ELEMENT * (operations - len(slow)) + sum(slow)
+    return sum(EAGER_CALL * operations + element * n for n in work.sizes)
+
+
+def native_cost(function: Function, work: Workload) -> float:
+    """Seconds per training step of the generated kernel, compilation shared out."""
+    _, backward = programs(function)
+    element = NATIVE_ELEMENT + NATIVE_OPERATION * backward.operations
+    return sum(NATIVE_CALL + element * n for n in work.sizes) + COMPILE / work.steps
+
+
+def tape_cost(function: Function, work: Workload) -> float:
+    """Seconds per training step of the chunked kernel."""
+    forward, backward = programs(function)
+    element = TAPE_ELEMENT + TAPE_OPERATION * (forward.operations + backward.operations)
+    return sum(TAPE_CALL + element * n for n in work.sizes)
+
+
+def choose(function: Function, work: Workload, kind: str = "auto", device: str = "cpu") -> str:
+    """The spec of the kernel for a function: "" (eager), "tape-1" or "native-1-IDENTITY".
+
+    kind: auto, or the one that the user insists on. Raises: UserError when that is not to be had.
+    """
+    if device != "cpu":
+        return EAGER
+    if kind == "eager" or not has_programs(function):
+        return EAGER
+    if kind == "auto":
+        costs = {"tape": tape_cost(function, work)}
+        if compiler_identity():
+            costs["native"] = native_cost(function, work)
+        kind = min(costs, key=lambda name: costs[name])
+        if costs[kind] > MARGIN * eager_cost(function, work):
+            return EAGER
+    if kind == "tape":
+        return f"tape-{VERSION}"
+    identity = compiler_identity()
+    if kind != "native" or not identity:
+        raise UserError(
+            "training.kernel native needs a C++ compiler (g++ or clang++, or CXX=...): install "
+            "one or take auto"
+            if kind == "native"
+            else f"training.kernel {kind} is not for a CPU; take auto"
+        )
+    return f"native-{VERSION}-{identity}"
+
+
+def compiler_identity() -> str:
+    """8 hex digits for the compiler, its flags and the processor; "" where there is no compiler
+    or it fails on a first kernel.
+    """
+    return _probe()[0]
+
+
+def why_no_compiler() -> str:
+    """In one line why there are no native kernels here; "" where there are."""
+    return _probe()[1]
+
+
+@lru_cache(maxsize=1)
+def _probe() -> tuple[str, str]:
+    try:
+        _, identity = build.compiler()
+        build.load('extern "C" int hybridsearch_probe() { return 1; }\n')
+    except build.NoCompiler as error:
+        return "", str(error)
+    return hashlib.blake2b(identity.encode(), digest_size=4).hexdigest(), ""
+
+
+@lru_cache(maxsize=256)
+def make(spec: str, function: Function) -> Kernel | None:
+    """The kernel of a spec; None for eager.
+
+    Raises: RuntimeError where this machine cannot run it, as a worker elsewhere may find.
+    """
+    if spec == EAGER:
+        return None
+    if spec == f"tape-{VERSION}":
+        return TapeKernel(function)
+    if spec == f"native-{VERSION}-{compiler_identity()}":
+        return NativeKernel(function)
+    raise RuntimeError(f"kernel {spec} is not to be had here (other compiler or processor)")
+
+
+def describe(specs: Sequence[str]) -> str:
+    """How many functions run on which kind of kernel, for people."""
+    names = [spec.split("-")[0] or "eager" for spec in specs]
+    return ", ".join(f"{names.count(name)} {name}" for name in sorted(set(names)))

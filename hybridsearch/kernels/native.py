@@ -1,0 +1,109 @@
+"""Kernels in generated C++: one pass over memory forward, one backward, nothing saved but x."""
+
+from __future__ import annotations
+
+import ctypes
+from math import gcd
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from hybridsearch.genome.function import Function
+from hybridsearch.kernels import build
+from hybridsearch.kernels.source import cpp
+
+_FORMATS = {torch.float32: "f32", torch.bfloat16: "bf16"}
+_LANES = 16  # floats in the widest register
+_BLOCK = 512  # elements over which betas are repeated; fits the first-level cache with its sums
+
+
+class Layout:
+    """How a dense tensor lies in memory: outer x channels x inner elements, one after the other.
+
+    period: elements after which the betas repeat in a block of whole registers. scratch: room for
+    the betas of a block and for their partial sums; kernels run one at a time, so it is shared.
+    """
+
+    def __init__(self, x: Tensor, axis: int, betas: int) -> None:
+        channels = x.shape[axis]
+        if not betas:
+            channels, inner = 1, 1
+        elif x.stride(axis) == 1 or channels == 1:
+            inner = 1
+        else:
+            inner = x.stride(axis)
+        outer = x.numel() // max(1, channels * inner)
+        rows = _LANES // gcd(channels, _LANES)
+        period = channels * rows * max(1, _BLOCK // (channels * rows))
+        self.channels = channels
+        self.scratch = torch.empty(max(1, 2 * betas * period))
+        self.arguments = (outer, channels, inner, period, self.scratch.data_ptr())
+
+
+class NativeKernel:
+    """The compiled form of one function, for float32 and bfloat16 tensors on a CPU.
+
+    Not for several threads of one process at a time: they would share scratch memory.
+    Raises: build.NoCompiler where it cannot be compiled.
+    """
+
+    name = "native"
+
+    def __init__(self, function: Function) -> None:
+        library = build.load(cpp(function))
+        pointer, index = ctypes.c_void_p, ctypes.c_longlong
+        self.forward, self.backward = {}, {}
+        for dtype, name in _FORMATS.items():
+            forward, backward = library[f"forward_{name}"], library[f"backward_{name}"]
+            forward.argtypes = [pointer] * 3 + [index] * 4 + [pointer]
+            backward.argtypes = [pointer] * 5 + [index] * 4 + [pointer]
+            forward.restype = backward.restype = None
+            self.forward[dtype], self.backward[dtype] = forward, backward
+        self._layouts: dict[Any, Layout] = {}
+
+    def layout(self, x: Tensor, axis: int, betas: int) -> Layout:
+        place = (x.shape, x.stride(), axis)
+        found = self._layouts.get(place)
+        if found is None:
+            found = self._layouts[place] = Layout(x, axis, betas)
+        return found
+
+    def __call__(self, x: Tensor, betas: Tensor, axis: int) -> Tensor:
+        return _Native.apply(x, betas, axis, self)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def dense(x: Tensor) -> Tensor:
+    """x itself where it fills its memory in one of the two layouts, else a copy that does."""
+    if x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)):
+        return x
+    return x.contiguous()
+
+
+class _Native(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, betas: Tensor, axis: int, kernel: NativeKernel) -> Tensor:
+        x = dense(x)
+        layout = kernel.layout(x, axis, len(betas))
+        ctx.kernel, ctx.layout = kernel, layout
+        ctx.save_for_backward(x, betas)
+        y = torch.empty_like(x)
+        kernel.forward[x.dtype](x.data_ptr(), y.data_ptr(), betas.data_ptr(), *layout.arguments)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
+        x, betas = ctx.saved_tensors
+        if g.stride() != x.stride() or g.dtype != x.dtype:
+            g = torch.empty_like(x).copy_(g)
+        layout, count = ctx.layout, len(betas)
+        gx = torch.empty_like(x)
+        sums = torch.empty(count, layout.channels, dtype=torch.float64) if count else None
+        ctx.kernel.backward[x.dtype](
+            *(x.data_ptr(), g.data_ptr(), gx.data_ptr(), betas.data_ptr()),
+            sums.data_ptr() if sums is not None else None,
+            *layout.arguments,
+        )
+        return gx, None if sums is None else sums.to(betas.dtype), None, None

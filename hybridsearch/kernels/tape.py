@@ -1,0 +1,206 @@
+"""Kernels without a compiler: NumPy and torch operations on chunks that stay in the cache.
+
+Eager PyTorch writes every intermediate of a function to memory and reads it again; here the whole
+program runs on one chunk before the next begins, and only x is saved for the backward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from hybridsearch.genome.function import Function
+from hybridsearch.kernels.native import dense
+from hybridsearch.kernels.program import Program, programs
+
+CHUNK = 16384  # elements: ten buffers of them fit a second-level cache of 1 MB
+Floats = NDArray[np.float32]
+
+
+def _by_torch(function: Callable[[Tensor], Tensor]) -> Callable[[Floats, Floats], object]:
+    """An operation where torch is faster than NumPy, or NumPy has none."""
+    return lambda a, out: torch.from_numpy(out).copy_(function(torch.from_numpy(a)))
+
+
+def _sinc_parts(a: Floats) -> tuple[Floats, NDArray[np.bool_], Floats]:
+    """min(a^2, 1/4), where that is a^2, and a divisor that is never 0: both sides stay finite."""
+    q = a * a
+    small = q < 0.25
+    return np.minimum(q, np.float32(0.25)), small, a * ~small + small
+
+
+def _sinc(a: Floats, out: Floats) -> None:
+    q, small, away = _sinc_parts(a)
+    near = 1 - q / 6 * (1 - q / 20 * (1 - q / 42 * (1 - q / 72)))
+    np.add(near * small, np.sin(away) / away * ~small, out=out)
+
+
+def _dsinc(a: Floats, out: Floats) -> None:
+    q, small, away = _sinc_parts(a)
+    near = a * (-1 / 3 + q * (1 / 30 + q * (-1 / 840 + q * (1 / 45360 - q / 3991680))))
+    np.add(near * small, (np.cos(away) - np.sin(away) / away) / away * ~small, out=out)
+
+
+def _ifmore(a: Floats, b: Floats, g: Floats, out: Floats) -> None:
+    """Half for a >= b and half for a > b: NumPy multiplies by a mask faster than it selects."""
+    np.multiply(g, a > b, out=out)
+    np.add(out, g * (a >= b), out=out)
+    np.multiply(out, np.float32(0.5), out=out)
+
+
+OPERATIONS: dict[str, Callable[..., object]] = {
+    "add": lambda a, b, out: np.add(a, b, out=out),
+    "sub": lambda a, b, out: np.subtract(a, b, out=out),
+    "mul": lambda a, b, out: np.multiply(a, b, out=out),
+    "div": lambda a, b, out: np.divide(a, b, out=out),
+    "max": lambda a, b, out: np.maximum(a, b, out=out),
+    "min": lambda a, b, out: np.minimum(a, b, out=out),
+    "neg": lambda a, out: np.negative(a, out=out),
+    "abs": lambda a, out: np.absolute(a, out=out),
+    "sign": lambda a, out: torch.sign(torch.from_numpy(a), out=torch.from_numpy(out)),
+    "sqrt": lambda a, out: np.sqrt(a, out=out),
+    "exp": lambda a, out: torch.exp(torch.from_numpy(a), out=torch.from_numpy(out)),
+    "log": lambda a, out: np.log(a, out=out),
+    "sin": lambda a, out: np.sin(a, out=out),
+    "cos": lambda a, out: np.cos(a, out=out),
+    "sinh": lambda a, out: np.sinh(a, out=out),
+    "cosh": lambda a, out: np.cosh(a, out=out),
+    "tanh": lambda a, out: np.tanh(a, out=out),
+    "asinh": lambda a, out: np.arcsinh(a, out=out),
+    "atan": lambda a, out: np.arctan(a, out=out),
+    "sinc": _sinc,
+    "dsinc": _dsinc,
+    "relu": lambda a, out: np.maximum(a, np.float32(0), out=out),
+    "min0": lambda a, out: np.minimum(a, np.float32(0), out=out),
+    "sigmoid": lambda a, out: torch.sigmoid(torch.from_numpy(a), out=torch.from_numpy(out)),
+    "softplus": _by_torch(lambda t: torch.nn.functional.softplus(t, threshold=40.0)),
+    "erf": lambda a, out: torch.erf(torch.from_numpy(a), out=torch.from_numpy(out)),
+    "ifpos": lambda a, g, out: np.multiply(g, a > 0, out=out),
+    "ifneg": lambda a, g, out: np.multiply(g, a < 0, out=out),
+    "ifmore": _ifmore,
+}
+
+
+class Tape:
+    """One program with its buffers; as few of them as its intermediates need at a time."""
+
+    def __init__(self, program: Program, size: int) -> None:
+        """size: elements of a chunk."""
+        last = {a: k for k, i in enumerate(program.instructions) for a in i.args}
+        last |= dict.fromkeys(program.results, len(program.instructions))
+        self.inputs: dict[str, list[Floats]] = {"x": [], "g": []}
+        self.betas: list[tuple[int, Floats]] = []
+        self.steps: list[tuple[Callable[..., object], tuple[Floats, ...], Floats]] = []
+        place: list[Floats] = []
+        free: list[Floats] = []
+        for k, step in enumerate(program.instructions):
+            if step.op == "const":
+                place.append(np.full(size, step.constant, np.float32))
+                continue
+            out = free.pop() if free and step.args else np.empty(size, np.float32)
+            place.append(out)
+            if step.op == "beta":
+                self.betas.append((step.number, out))
+            elif step.args:
+                self.steps.append((OPERATIONS[step.op], tuple(place[a] for a in step.args), out))
+                for a in set(step.args):
+                    if last[a] == k and program.instructions[a].args:
+                        free.append(place[a])
+            else:
+                self.inputs[step.op].append(out)
+        self.results = [place[r] for r in program.results]
+
+    def spread(self, betas: Floats, repeat: int) -> None:
+        """Lay betas [B, channels] along the chunk, each `repeat` times, over and over."""
+        for number, wide in self.betas:
+            row = np.repeat(betas[number], repeat)
+            wide.reshape(-1, len(row))[:] = row
+
+    def run(self, length: int, **inputs: Tensor) -> list[Floats]:
+        """The results on a chunk of `length` elements; overwritten by the next run."""
+        for name, values in inputs.items():
+            for buffer in self.inputs[name]:
+                torch.from_numpy(buffer)[:length].copy_(values)
+        for function, args, out in self.steps:
+            function(*(a[:length] for a in args), out[:length])
+        return [r[:length] for r in self.results]
+
+
+class TapeKernel:
+    """The chunked form of one function, for float32 and bfloat16 tensors on a CPU."""
+
+    name = "tape"
+
+    def __init__(self, function: Function) -> None:
+        self.forward_program, self.backward_program = programs(function)
+        self._tapes: dict[tuple[bool, int], Tape] = {}
+
+    def tape(self, backward: bool, size: int) -> Tape:
+        if (backward, size) not in self._tapes:
+            program = self.backward_program if backward else self.forward_program
+            self._tapes[backward, size] = Tape(program, size)
+        return self._tapes[backward, size]
+
+    def __call__(self, x: Tensor, betas: Tensor, axis: int) -> Tensor:
+        return _Taped.apply(x, betas, axis, self)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _shape(x: Tensor, axis: int, betas: int) -> tuple[int, int, int]:
+    """Channels, elements in a row of one channel, and elements of a chunk (whole periods)."""
+    channels = x.shape[axis] if betas else 1
+    inner = 1 if channels == 1 or x.stride(axis) == 1 else x.stride(axis)
+    period = channels * inner
+    return channels, inner, period * max(1, CHUNK // period)
+
+
+def _flat(x: Tensor) -> Tensor:
+    """The elements of a dense tensor in the order of memory."""
+    return x.as_strided((x.numel(),), (1,))
+
+
+class _Taped(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, betas: Tensor, axis: int, kernel: TapeKernel) -> Tensor:
+        x = dense(x)
+        ctx.kernel, ctx.axis = kernel, axis
+        ctx.save_for_backward(x, betas)
+        _, inner, size = _shape(x, axis, len(betas))
+        tape, y = kernel.tape(False, size), torch.empty_like(x)
+        tape.spread(betas.detach().numpy(), inner)
+        source, target = _flat(x), _flat(y)
+        with np.errstate(all="ignore"):
+            for at in range(0, len(source), size):
+                part = source[at : at + size]
+                (value,) = tape.run(len(part), x=part)
+                target[at : at + size].copy_(torch.from_numpy(value))
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
+        x, betas = ctx.saved_tensors
+        if g.stride() != x.stride() or g.dtype != x.dtype:
+            g = torch.empty_like(x).copy_(g)
+        channels, inner, size = _shape(x, ctx.axis, len(betas))
+        tape, gx = ctx.kernel.tape(True, size), torch.empty_like(x)
+        tape.spread(betas.numpy(), inner)
+        sums = np.zeros((len(betas), channels))
+        source, slope, target = _flat(x), _flat(g), _flat(gx)
+        ones = np.ones(size // channels, np.float32)
+        with np.errstate(all="ignore"):
+            for at in range(0, len(source), size):
+                part = source[at : at + size]
+                dx, *rest = tape.run(len(part), x=part, g=slope[at : at + size])
+                target[at : at + size].copy_(torch.from_numpy(dx))
+                for k, db in enumerate(rest):  # summed by a product: fast, and in pairs
+                    if inner == 1:
+                        sums[k] += ones[: len(db) // channels] @ db.reshape(-1, channels)
+                    else:
+                        sums[k] += db.reshape(-1, channels, inner).sum(axis=(0, 2))
+        return gx, torch.from_numpy(sums).to(betas.dtype) if len(betas) else None, None, None

@@ -1,0 +1,285 @@
+"""The fast kernels against float64 and against plain PyTorch, for every operator and layout."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from hybridsearch.genome.activation import Activation
+from hybridsearch.genome.function import Function, resolve
+from hybridsearch.genome.genome import Genome
+from hybridsearch.genome.preflight import inspect
+from hybridsearch.genome.primitives import BINARY, UNARY
+from hybridsearch.genome.units import Space
+from hybridsearch.kernels import build
+from hybridsearch.kernels.choose import compiler_identity
+from hybridsearch.kernels.native import NativeKernel
+from hybridsearch.kernels.program import Builder, has_programs, programs
+from hybridsearch.kernels.source import cpp
+from hybridsearch.kernels.tape import CHUNK, TapeKernel
+
+COMPOSITE = "max(x,tanh(x))*exp(-beta*(x-sin(x))^2)"
+KERNELS = [
+    TapeKernel,
+    pytest.param(
+        NativeKernel,
+        marks=pytest.mark.skipif(not compiler_identity(), reason="no C++ compiler here"),
+    ),
+]
+OPERATORS = [f"max {u} x {u} x" for u in UNARY if u not in ("beta", "scale", "shift")]
+OPERATORS += [f"add id x {u} x" for u in ("beta", "scale", "shift")]
+OPERATORS += [f"{b} sin x sigmoid x" for b in BINARY] + ["PReLU"]
+
+
+def results(function: Function, kernel, x, betas, g, axis=1):
+    """f(x), g*df/dx and the sums of g*df/dbeta."""
+    act = Activation(function, x.shape[axis], axis).to(betas.dtype)
+    act.kernel = kernel
+    with torch.no_grad():
+        act.betas.copy_(betas)
+    x = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+    y = act(x)
+    slopes = torch.autograd.grad(y, [x, act.betas], g, allow_unused=True)
+    return [y.detach(), *(s for s in slopes if s is not None and s.numel())]
+
+
+def operands(function: Function, shape=(6, 5, 7, 3), seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    x, g = torch.randn(shape, generator=rng), torch.randn(shape, generator=rng)
+    count = len(function.starts)
+    betas = 1 + 0.3 * torch.randn(count, shape[1], generator=rng)
+    if function.name == "sqrt(x)":
+        x = x.abs()
+    return x, betas, g
+
+
+def close(got, eager, exact) -> bool:
+    """Within 5e-6 * max(1, |v|), or twice eager's error where that is larger.
+
+    Where single precision overflows in plain PyTorch, nothing is asked for. The error of a sum
+    that cancels is that of its terms, so sums over many elements share one bound.
+    """
+    exact = exact.double()
+    finite = exact.isfinite() & eager.isfinite()
+    error, eagers = (got.double() - exact).abs()[finite], (eager.double() - exact).abs()[finite]
+    bound = torch.maximum(5e-6 * exact.abs().clamp(min=1)[finite], 2 * eagers)
+    if exact.dim() == 2 and len(bound):
+        bound = torch.maximum(bound, 2 * eagers.max())
+    return bool((error <= bound).all())
+
+
+@pytest.mark.parametrize("make", KERNELS)
+@pytest.mark.parametrize("spec", OPERATORS)
+def test_operators_agree_with_float64(make, spec):
+    function = resolve(spec)
+    x, betas, g = operands(function, (64, 5, 7, 3))
+    kernel = make(function)
+    exact = results(function, None, x.double(), betas.double(), g.double())
+    eager = results(function, None, x, betas, g)
+    got = results(function, kernel, x, betas, g)
+    assert len(got) == len(exact)
+    for a, b, c in zip(got, eager, exact, strict=True):
+        assert close(a, b, c), spec
+
+
+def random_functions(count: int, seed: int) -> list[Function]:
+    """Genomes of one to three units that pass preflight."""
+    rng = np.random.default_rng(seed)
+    genomes = [Space(1, 3).sample(rng) for _ in range(6 * count)]
+    able = [found.form for found in inspect(genomes) if found.rejected is None]
+    assert len(able) >= count
+    return [resolve(Genome(form)) for form in able[:count]]
+
+
+@pytest.mark.parametrize("make", KERNELS)
+def test_random_genomes_agree_with_float64(make):
+    """A handful here; benchmarks/kernels.py does a thousand."""
+    for function in random_functions(25 if make is NativeKernel else 100, 1):
+        x, betas, g = operands(function, (512, 4))
+        exact = results(function, None, x.double(), betas.double(), g.double())
+        eager = results(function, None, x, betas, g)
+        for a, b, c in zip(
+            results(function, make(function), x, betas, g), eager, exact, strict=True
+        ):
+            assert close(a, b, c), function.spec
+
+
+LAYOUTS = {
+    "dense layer": ((33, 20), -1, torch.contiguous_format),
+    "channels last": ((9, 20, 6, 5), 1, torch.channels_last),
+    "channels first": ((9, 20, 6, 5), 1, torch.contiguous_format),
+    "one channel": ((9, 1, 6, 5), 1, torch.channels_last),
+    "more than a chunk": ((3, 16, 40, 40), 1, torch.channels_last),
+    "more than a chunk, channels first": ((3, 16, 40, 40), 1, torch.contiguous_format),
+    "odd channels": ((70, 7, 9, 9), 1, torch.channels_last),
+    "sequence": ((4, 6, 10), 1, torch.contiguous_format),
+}
+
+
+@pytest.mark.parametrize("make", KERNELS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("half", [False, True])
+def test_layouts_and_formats_agree_with_plain_pytorch(make, layout, half):
+    shape, axis, memory = LAYOUTS[layout]
+    function = resolve(COMPOSITE)
+    rng = torch.Generator().manual_seed(0)
+    dtype = torch.bfloat16 if half else torch.float32
+    x, g = torch.randn(shape, generator=rng).to(dtype), torch.randn(shape, generator=rng).to(dtype)
+    if len(shape) == 4:
+        x = x.contiguous(memory_format=memory)
+    betas = 1 + 0.3 * torch.randn(1, shape[axis], generator=rng)
+    got = results(function, make(function), x, betas, g, axis)
+    want = results(function, None, x, betas, g, axis)
+    assert got[0].stride() == x.stride()
+    assert got[0].dtype == got[1].dtype == dtype
+    assert got[2].dtype == torch.float32
+    for a, b in zip(got, want, strict=True):
+        tolerance = 8e-3 if a.dtype == torch.bfloat16 else 3e-5
+        torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
+    assert max(shape[0] * shape[1] * 1600, CHUNK) > CHUNK or "chunk" not in layout
+
+
+@pytest.mark.parametrize("make", KERNELS)
+def test_strided_inputs_and_gradients(make):
+    function = resolve("x*sigmoid(beta*x)")
+    kernel, betas = make(function), torch.full((1, 6), 0.7)
+    x = torch.randn(8, 12, 5, 5)[:, ::2]
+    g = torch.randn(8, 6, 1, 1).expand(8, 6, 5, 5)  # as an average pool hands it back
+    for a, b in zip(
+        results(function, kernel, x, betas, g), results(function, None, x, betas, g), strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("make", KERNELS)
+@pytest.mark.parametrize(
+    ("spec", "x", "slope"),
+    [
+        ("max id x cos x", 0.73908513, None),
+        ("ReLU", 0.0, 0.0),
+        ("max abs x abs x", 0.0, 0.0),
+        ("min id x neg x", 0.0, 0.0),  # a tie: (1 - 1) / 2
+        ("max id x scale x", 2.0, 1.0),  # a tie everywhere
+        ("max min0 x min0 x", 0.0, 0.0),
+    ],
+)
+def test_slopes_at_kinks_are_torchs(make, spec, x, slope):
+    function = resolve(spec)
+    point = torch.tensor([[x]])
+    betas, one = torch.ones(len(function.starts), 1), torch.ones(1, 1)
+    got = results(function, make(function), point, betas, one)
+    want = results(function, None, point, betas, one)
+    for a, b in zip(got, want, strict=True):
+        torch.testing.assert_close(a, b)
+    if slope is not None:
+        assert float(got[1]) == slope
+
+
+@pytest.mark.parametrize("make", KERNELS)
+def test_nan_and_infinity_are_not_hidden(make):
+    for spec in ("x*sigmoid(beta*x)", "max(x, tanh(x))", "sinc(x)+x", "asinh(x)*x", "ReLU"):
+        function = resolve(spec)
+        x = torch.tensor([[float("nan")], [float("inf")], [float("-inf")], [1.0]])
+        betas = torch.ones(len(function.starts), 1)
+        got = results(function, make(function), x, betas, torch.ones(4, 1))[0]
+        want = results(function, None, x, betas, torch.ones(4, 1))[0]
+        torch.testing.assert_close(got, want, equal_nan=True, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", KERNELS)
+def test_only_the_input_is_saved(make):
+    """One input-sized tensor and the betas."""
+    function = resolve(COMPOSITE)
+    act = Activation(function, 8, 1)
+    act.kernel = make(function)
+    x = torch.randn(4, 8, 6, 6).requires_grad_()
+    saved: list[torch.Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: (saved.append(t), t)[1], lambda t: t):
+        act(x * 1)
+    sizes = sorted(t.numel() for t in saved)
+    assert sizes == [8, x.numel()]
+
+
+def test_a_program_has_every_subexpression_once():
+    forward, backward = programs(resolve("x*sigmoid(x)"))
+    assert [i.op for i in forward.instructions] == ["x", "sigmoid", "mul"]
+    assert len(set(backward.instructions)) == len(backward.instructions)
+    assert sum(i.op == "sigmoid" for i in backward.instructions) == 1
+
+
+def test_equal_instructions_add_their_gradients_once():
+    """x*x and x^2 are one instruction; its gradient must not be handed on twice."""
+    function = resolve(Genome.from_text("mul id x id x | add square x id u1"))  # 2 x^2
+    x = torch.tensor([[3.0]])
+    got = results(function, TapeKernel(function), x, torch.ones(0, 1), torch.ones(1, 1))
+    assert [float(v) for v in got] == [18.0, 12.0]
+
+
+def test_builder_keeps_only_what_is_needed():
+    b = Builder()
+    x = b.put("x")
+    b.put("exp", x)
+    assert b.program([b.put("sin", x)], 0).operations == 1
+
+
+def test_functions_without_programs_are_single_calls():
+    assert [n for n in ("LReLU", "PReLU", "ELU", "GELU") if has_programs(resolve(n))] == ["PReLU"]
+
+
+def test_the_source_differs_between_functions():
+    assert cpp(resolve("x*sin(x)")) != cpp(resolve("x*cos(x)"))
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    build.folder.cache_clear()
+    build.compiler.cache_clear()
+    yield tmp_path
+    build.folder.cache_clear()
+    build.compiler.cache_clear()
+
+
+@pytest.mark.skipif(not compiler_identity(), reason="no C++ compiler here")
+def test_compiled_kernels_lie_in_a_private_folder_and_are_used_again(own_cache, monkeypatch):
+    text = 'extern "C" int answer() { return 42; }\n'
+    assert build.load(text).answer() == 42
+    folder = own_cache / "hybridsearch" / "kernels"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    (library,) = folder.glob("*.so")
+    assert not library.stat().st_mode & 0o077
+    monkeypatch.setattr(build, "_compile", None)  # calling it would fail
+    assert build.load(text).answer() == 42
+
+
+@pytest.mark.skipif(not compiler_identity(), reason="no C++ compiler here")
+def test_a_library_that_others_may_write_is_not_loaded(own_cache):
+    text = 'extern "C" int answer() { return 42; }\n'
+    build.load(text)
+    (library,) = (own_cache / "hybridsearch" / "kernels").glob("*.so")
+    library.unlink()  # it is loaded: its bytes must stay
+    library.write_bytes(b"not a library")
+    library.chmod(0o666)
+    assert build.load(text).answer() == 42  # compiled again
+    assert not library.stat().st_mode & 0o077
+
+
+def test_a_folder_of_somebody_else_is_not_used(own_cache, monkeypatch):
+    monkeypatch.setattr(build, "private", lambda path: False)
+    assert own_cache not in build.folder().parents
+
+
+@pytest.mark.parametrize("value", ["none", "false"])
+def test_no_compiler_is_said_in_one_line(own_cache, monkeypatch, value):
+    """`none` does not exist, `false` fails."""
+    monkeypatch.setenv("CXX", value)
+    with pytest.raises(build.NoCompiler, match=r"no C\+\+ compiler found"):
+        build.compiler()
+
+
+@pytest.mark.skipif(not compiler_identity(), reason="no C++ compiler here")
+def test_a_text_that_does_not_compile_is_said_in_one_line(own_cache):
+    with pytest.raises(build.NoCompiler, match=r"failed: .*error") as caught:
+        build.load("this is no C++\n")
+    assert "\n" not in str(caught.value)
