@@ -53,7 +53,7 @@ INNER = {
     ],
     "evaluate": [
         ["data"],
-        ["initialise"],
+        ["initialise", "input"],
         ["networks"],
         ["training"],
         ["pool"],
