@@ -142,15 +142,13 @@ class TrainingInput:
 
     def _make(self, draws: Sequence[Draw]) -> tuple[Tensor, Tensor]:
         """Images [K, B, H, W, C] float32 and labels [K, B] of K draws."""
-        rows, top, left, mirror = (np.concatenate(part) for part in zip(*draws, strict=True))
+        rows, top, left, mirror = (
+            draws[0] if len(draws) == 1 else map(np.concatenate, zip(*draws, strict=True))
+        )
         # In the mirror image left and right edge of the crop change places.
-        edge = np.where(mirror, 2 * self.pad - left, left)
+        edge = np.where(mirror, 2 * self.pad - left, left) if self.pad else left
         begin = rows * self._length + (top * self.width + left) * self.channels
-        host = torch.from_numpy(np.stack([rows, begin, mirror, top, edge]))
-        if self.device.type == "cuda":  # from pinned memory the copy does not make the host wait
-            host = host.pin_memory()
-        on_device = host.to(self.device, non_blocking=True)
-        where, begins, mirrored, top_, edge_ = on_device.unbind()
+        where, begins, mirrored, top_, edge_ = self._move(rows, begin, mirror, top, edge)
         if self.by_index:
             out = self._gather(begins, mirrored)
         else:
@@ -162,6 +160,15 @@ class TrainingInput:
             self._clear_edges(out, top_, edge_)
         shape = (len(draws), self.size, self.height, self.width, self.channels)
         return out.view(shape), self.labels.index_select(0, where).view(shape[:2])
+
+    def _move(self, *host: Array) -> Sequence[Tensor]:
+        """Integers [n] each onto the device; a GPU gets one copy, and the host does not wait."""
+        if self.device.type == "cpu":
+            return [torch.from_numpy(part) for part in host]
+        together = torch.from_numpy(np.stack(host))
+        if self.device.type == "cuda":
+            together = together.pin_memory()
+        return together.to(self.device, non_blocking=True).unbind()
 
     def _mirror(self, crops: NDArray[np.generic], which: Array) -> None:
         """Mirror some crops [n, H*W*C] in place; by channel, since NumPy copies long runs fast."""
