@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hybridsearch.config import Config, make_config
+from hybridsearch.store import Cache, RunLog
 
 TINY = {
     "budget": 8,
@@ -39,3 +40,19 @@ def tiny():
         return make_config(merged_settings(**changes))
 
     return make
+
+
+@pytest.fixture
+def abandoned():
+    """A function that takes logs and caches whose files a test leaves open, as a kill does: at its
+    end they are closed, and nothing more is written.
+    """
+    left = []
+
+    def keep(thing: RunLog | Cache):
+        left.append(thing)
+        return thing
+
+    yield keep
+    for thing in left:
+        (thing._file if isinstance(thing, RunLog) else thing._db).close()
