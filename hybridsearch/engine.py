@@ -8,8 +8,8 @@ after a kill and a resume.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from hybridsearch.config import Config
@@ -18,9 +18,12 @@ from hybridsearch.genome.index import representative
 from hybridsearch.genome.preflight import Inspection, inspect
 from hybridsearch.ladder import Climb, Ladder
 from hybridsearch.observe import Observer, Snapshot
-from hybridsearch.recorder import Recorder
-from hybridsearch.store import load_checkpoint, save_checkpoint
-from hybridsearch.types import Json, Outcome, Proposal, Proposer, Status
+from hybridsearch.recorder import Recorder, evaluation_of
+from hybridsearch.store import Record, load_checkpoint, save_checkpoint
+from hybridsearch.types import Evaluation, Json, Outcome, Proposal, Proposer, Status
+
+# Seconds between checkpoints: one costs two fsyncs, and what it lacks is replayed from the log.
+CHECKPOINT_EVERY = 2.0
 
 
 @dataclass(frozen=True)
@@ -53,13 +56,19 @@ class Search:
         self.observer, self.checkpoint = observer, checkpoint
         self.ladder = Ladder(config, recorder, observer)
         self.known: dict[str, Known] = {}
+        self.best: Known | None = None  # of the fully trained ones; the earliest among equals
         self.trained: set[str] = set()
         self.distinct = self.proposals = self.batches = self.barren = 0
         self.spent = 0.0  # seconds of sessions before this one
-        self.started = time.monotonic()
+        self.started = self._saved = time.monotonic()
 
     def run(self) -> str:
-        """Search, with a checkpoint after every batch; returns in a few words why it ended."""
+        """Search, with checkpoints between batches; returns in a few words why it ended."""
+        ended = self._loop()
+        self._save()
+        return ended
+
+    def _loop(self) -> str:
         self.observer.stage("search", self.config.budget)
         self._show()
         last = 0.0
@@ -74,7 +83,8 @@ class Search:
             if not proposals:
                 return "the proposer has nothing left to propose"
             self._batch(proposals)
-            self._save()
+            if time.monotonic() - self._saved > CHECKPOINT_EVERY:
+                self._save()
             self._show()
             last = time.monotonic() - begun
         return "the budget is used up"
@@ -99,7 +109,19 @@ class Search:
         self.barren = 0 if news else self.barren + 1
         self._tell(proposals, inspections, news)
         # The machine's faults are not known: such a function may be proposed and tried again.
-        self.known |= {k: entry for k, entry in news.items() if entry.status is not Status.ERROR}
+        for key, entry in news.items():
+            if entry.status is not Status.ERROR:
+                self._keep(key, entry)
+
+    def _keep(self, key: str, entry: Known) -> None:
+        """Know a function from now on."""
+        self.known[key] = entry
+        if self._full(entry) and (not self.best or _fitness(entry) > _fitness(self.best)):
+            self.best = entry
+
+    def _full(self, entry: Known) -> bool:
+        """Whether a function was trained up to the top."""
+        return entry.rung == self.ladder.top and entry.status is Status.OK
 
     def _result(self, child: Climb) -> Known:
         if child.status is not Status.ERROR:
@@ -123,7 +145,8 @@ class Search:
         news: Mapping[str, Known],
     ) -> None:
         """Log the outcomes of a batch and hand them to the proposer."""
-        outcomes, told = [], set(self.known)
+        outcomes = []
+        told: set[str] = set()
         for proposal, found in zip(proposals, inspections, strict=True):
             entry = self.known.get(found.key) or news.get(found.key)
             if entry is None:  # beyond the budget: it was not evaluated
@@ -136,7 +159,7 @@ class Search:
                 fitness,
                 None if fitness is None else self.ladder.scale.reward(fitness),
                 entry.rung,
-                found.key in told,
+                found.key in self.known or found.key in told,
                 entry.message,
                 entry.evaluations,
             )
@@ -158,15 +181,10 @@ class Search:
         """(key, what is known) of the best fully trained functions, best first, earlier ones
         first among equals.
         """
-        full = [
-            (key, entry)
-            for key, entry in self.known.items()
-            if entry.rung == self.ladder.top and entry.status is Status.OK
-        ]
-        return sorted(full, key=lambda item: -(item[1].fitness or 0.0))[:count]
+        full = [(key, entry) for key, entry in self.known.items() if self._full(entry)]
+        return sorted(full, key=lambda item: -_fitness(item[1]))[:count]
 
     def snapshot(self) -> Snapshot:
-        best = [entry for _, entry in self.finalists(1)]
         return Snapshot(
             budget=self.config.budget,
             proposals=self.proposals,
@@ -177,8 +195,8 @@ class Search:
             training_steps=self.ladder.steps_taken,
             seconds=self.seconds,
             batches=self.batches,
-            incumbent=best[0].spec if best else "",
-            fitness=best[0].fitness if best else None,
+            incumbent=self.best.spec if self.best else "",
+            fitness=self.best.fitness if self.best else None,
         )
 
     def _show(self) -> None:
@@ -188,20 +206,18 @@ class Search:
     # Checkpoints ---------------------------------------------------------------------------
 
     def _save(self) -> None:
+        """Write a checkpoint: what the log does not tell, and how much of the log it goes with."""
         values: dict[str, Json] = {
-            "known": [[key, asdict(entry)] for key, entry in self.known.items()],
-            "trained": sorted(self.trained),
-            "pairs": sorted(self.ladder.extrapolation.pairs.items()),
             "steps_taken": self.ladder.steps_taken,
-            "distinct": self.distinct,
             "proposals": self.proposals,
             "batches": self.batches,
             "barren": self.barren,
             "spent": self.seconds,
             "position": self.recorder.log.position,
         }
-        self.recorder.log.sync()
+        self.recorder.log.sync()  # a checkpoint must never count a record that a power loss takes
         save_checkpoint(self.checkpoint, values, self.proposer.state())
+        self._saved = time.monotonic()
 
     def restore(self) -> None:
         """Take up the state of the last checkpoint, where there is one."""
@@ -210,14 +226,44 @@ class Search:
             return
         values, state = found
         self.proposer.restore(state)
-        for key, entry in values["known"]:
-            entry["evaluations"] = tuple(entry["evaluations"])
-            self.known[key] = Known(**{**entry, "status": Status(entry["status"])})
-        self.trained = set(values["trained"])
-        self.ladder.extrapolation.pairs = {
-            rung: [(low, top) for low, top in pairs] for rung, pairs in values["pairs"]
-        }
+        self._recall(self.recorder.log.take_past())
         self.ladder.steps_taken = values["steps_taken"]
-        self.distinct, self.proposals = values["distinct"], values["proposals"]
-        self.batches, self.barren = values["batches"], values["barren"]
-        self.spent = values["spent"]
+        self.proposals, self.batches = values["proposals"], values["batches"]
+        self.barren, self.spent = values["barren"], values["spent"]
+
+    def _recall(self, records: Iterable[Record]) -> None:
+        """Know again what the log tells of the batches before the checkpoint."""
+        latest: dict[str, Evaluation] = {}
+        for record in records:
+            payload = record[0]
+            if payload["kind"] == "evaluation":
+                latest[payload["task"]] = evaluation_of(record)
+            elif payload["kind"] == "outcome" and not payload["known"]:
+                self._recall_function(payload, latest)
+
+    def _recall_function(self, payload: dict[str, Json], latest: Mapping[str, Evaluation]) -> None:
+        """payload: of the outcome with which a function came to be known."""
+        entry = Known(
+            payload["function"],
+            Status(payload["status"]),
+            payload["fitness"],
+            payload["rung"],
+            payload["message"],
+            tuple(payload["evaluations"]),
+            payload["order"],
+        )
+        if entry.status is Status.ERROR:
+            return
+        self._keep(payload["key"], entry)
+        if entry.order:
+            child = Climb(payload["key"], entry.spec)
+            for task in entry.evaluations:
+                child.add(latest[task], self.ladder.scale)
+            self.ladder.learn([child])
+            self.distinct += 1
+            if child.trained:
+                self.trained.add(child.key)
+
+
+def _fitness(entry: Known) -> float:
+    return entry.fitness or 0.0

@@ -89,6 +89,7 @@ class Extrapolation:
 
     chance: float
     pairs: dict[int, list[tuple[float, float]]] = field(default_factory=dict)
+    _fits: dict[int, tuple[int, Fit]] = field(default_factory=dict, repr=False)
 
     def add(self, rung: int, score: float, top: float) -> None:
         self.pairs.setdefault(rung, []).append((score, top))
@@ -98,6 +99,12 @@ class Extrapolation:
         pairs = self.pairs.get(rung, [])
         if len(pairs) < ENOUGH:
             return Fit(self.chance, (), ())
+        made = self._fits.get(rung)
+        if made is None or made[0] != len(pairs):  # pairs are only ever added
+            made = self._fits[rung] = len(pairs), self._fit(pairs)
+        return made[1]
+
+    def _fit(self, pairs: list[tuple[float, float]]) -> Fit:
         low, top = np.array(sorted(pairs)).T
         blocks = isotonic_regression(top).blocks
         means = [(float(low[a:b].mean()), float(top[a:b].mean())) for a, b in pairwise(blocks)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from hybridsearch.config import Config
@@ -32,6 +32,15 @@ class Climb:
     def status(self) -> Status:
         return self.failure.status if self.failure else Status.OK
 
+    def add(self, result: Evaluation, scale: Scale) -> None:
+        """Take in the evaluation of the next rung."""
+        self.tasks.append(result.task)
+        self.trained |= not result.cached
+        if result.status is Status.OK:
+            self.scores.append(scale.score(result))
+        else:
+            self.failure = result
+
 
 class Ladder:
     """Successive halving with one training seed that all candidates share (a paired comparison)."""
@@ -60,7 +69,7 @@ class Ladder:
                 alive = self._promoted(alive, rung, batch)
             before = steps
         self.recorder.evaluator.forget()
-        self._learn(all_)
+        self.learn(all_)
         return all_
 
     def _train(self, children: list[Climb], rung: int) -> None:
@@ -72,13 +81,7 @@ class Ladder:
             progress=lambda count: self.observer.training(rung + 1, count, len(tasks)),
         )
         for child, task in zip(children, tasks, strict=True):
-            result = done[task.hash]
-            child.tasks.append(task.hash)
-            child.trained |= not result.cached
-            if result.status is Status.OK:
-                child.scores.append(self.scale.score(result))
-            else:
-                child.failure = result
+            child.add(done[task.hash], self.scale)
 
     def _promoted(self, alive: list[Climb], rung: int, batch: int) -> list[Climb]:
         """The children that go on: the best, and one probe for the fit."""
@@ -89,8 +92,8 @@ class Ladder:
         extra = probe(stopped, scores, self.scale.chance, draw)
         return [child for child in alive if child.key in going or child.key == extra]
 
-    def _learn(self, children: list[Climb]) -> None:
-        """Add the pairs (score at a rung, score at the top) that this batch has shown."""
+    def learn(self, children: Iterable[Climb]) -> None:
+        """Add the pairs (score at a rung, score at the top) that children have shown."""
         for child in children:
             if child.rung == self.top:
                 end = child.scores[-1]

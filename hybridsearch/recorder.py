@@ -7,28 +7,37 @@ from dataclasses import fields
 
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate.evaluator import Evaluator
-from hybridsearch.store import Cache, RunLog
+from hybridsearch.store import Cache, Record, RunLog
 from hybridsearch.types import Evaluation, Status, Task
+
+AT_RISK = 0.1  # seconds of training that a kill may lose: a commit costs a few hundredths of one
+
+_NAMES = frozenset(f.name for f in fields(Evaluation))
+
+
+def evaluation_of(record: Record) -> Evaluation:
+    """The evaluation that a record of the kind "evaluation" holds."""
+    payload, volatile = record
+    return Evaluation.from_json(
+        {name: value for name, value in payload.items() if name in _NAMES}, volatile
+    )
 
 
 class Recorder:
     """Evaluates tasks and logs every result, in the order of the tasks.
 
-    The order does not depend on which worker was faster: a result that waits for its turn in the
-    log is in the cache meanwhile.
+    The order does not depend on which worker was faster. Results that wait for their turn in the
+    log are committed to the cache as soon as they are worth more than AT_RISK; those that the log
+    has reach the cache when it next commits, or after a resume.
     """
 
     def __init__(self, log: RunLog, cache: Cache, evaluator: Evaluator) -> None:
         self.log, self.cache, self.evaluator = log, cache, evaluator
         # What the log has beyond the checkpoint was computed before a stop: not again.
-        names = {f.name for f in fields(Evaluation)}
-        self.replayed = {
-            payload["task"]: Evaluation.from_json(
-                {name: value for name, value in payload.items() if name in names}, volatile
-            )
-            for payload, volatile in log.ahead
-            if payload["kind"] == "evaluation"
-        }
+        found = (evaluation_of(r) for r in log.ahead if r[0]["kind"] == "evaluation")
+        self.replayed = {result.task: result for result in found}
+        for result in self.replayed.values():
+            cache.add(result)  # the kill may have come before the commit
 
     def evaluate(
         self,
@@ -47,12 +56,19 @@ class Recorder:
         done |= hits
         written = self._write(tasks, done, 0)
         progress(len(done))
+        place = {task.hash: number for number, task in enumerate(tasks)}
+        at_risk = 0.0
         for result in self.evaluator.evaluate(misses, keep):
             if strict and result.status is Status.ERROR:
                 raise UserError(f"a training failed twice by the machine's fault: {result.message}")
             self.cache.add(result)
             done[result.task] = result
             written = self._write(tasks, done, written)
+            if place[result.task] >= written:
+                at_risk += result.seconds
+                if at_risk > AT_RISK:
+                    self.cache.commit()
+                    at_risk = 0.0
             progress(len(done))
         return done
 

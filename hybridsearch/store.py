@@ -10,7 +10,9 @@ import json
 import os
 import sqlite3
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -20,13 +22,18 @@ from hybridsearch.errors import UserError
 from hybridsearch.types import Evaluation, Json, State, Status, Task
 
 SYNC_EVERY = 0.1  # seconds: an fsync costs milliseconds, so records are synced in groups
+COMMIT_EVERY = 1.0  # seconds between the cache's transactions, which cost several fsyncs each
+TASKS_PER_QUERY = 500  # SQLite before 3.32 takes at most 999 parameters
 
 Record = tuple[dict[str, Json], dict[str, Json]]  # payload, volatile
+
+# One encoder for all: json.dumps would make one per call.
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 
 def dump(value: Json) -> str:
     """JSON with a fixed order and no spare space, so that equal values are equal bytes."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _encode(value)
 
 
 class RunLog:
@@ -38,12 +45,27 @@ class RunLog:
     """
 
     def __init__(self, path: Path, position: int = 0) -> None:
-        """position: how many records are already accounted for (by a checkpoint)."""
+        """position: how many records are already accounted for (by a checkpoint).
+
+        Raises: UserError when the log has fewer, or a damaged one.
+        """
         self.path, self.position = path, position
         cut_torn_tail(path)
-        self.ahead: list[Record] = list(read_log(path))[position:] if path.exists() else []
+        records = list(read_log(path)) if path.exists() else []
+        if len(records) < position:
+            raise UserError(
+                f"{path} has {len(records):,} records, its checkpoint counts {position:,}; remove "
+                "the checkpoint to go on from what the log has"
+            )
+        self._past, self.ahead = records[:position], deque(records[position:])
         self._file = path.open("a", encoding="utf-8")
         self._synced = time.monotonic()
+        self._dirty = False
+
+    def take_past(self) -> list[Record]:
+        """The records up to `position`; they are given away once, since they may be many."""
+        past, self._past = self._past, []
+        return past
 
     def append(self, payload: dict[str, Json], volatile: dict[str, Json] | None = None) -> None:
         """Write one record, or check it against the one that is there.
@@ -52,7 +74,7 @@ class RunLog:
         """
         self.position += 1
         if self.ahead:
-            there, _ = self.ahead.pop(0)
+            there, _ = self.ahead.popleft()
             if dump(there) != dump(payload):
                 raise UserError(
                     f"{self.path} line {self.position}: the resumed run gives another record than "
@@ -61,13 +83,15 @@ class RunLog:
             return
         self._file.write(dump({"payload": payload, "volatile": volatile or {}}) + "\n")
         self._file.flush()
+        self._dirty = True
         if time.monotonic() - self._synced > SYNC_EVERY:
             self.sync()
 
     def sync(self) -> None:
         """Make everything written so far survive a power loss."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        if self._dirty:
+            os.fsync(self._file.fileno())
+        self._dirty = False
         self._synced = time.monotonic()
 
     def close(self) -> None:
@@ -102,13 +126,18 @@ def read_log(path: Path) -> Iterator[Record]:
 class Cache:
     """Evaluations by task hash, shared by all strategies and runs: one SQLite file.
 
-    ERROR and TIMEOUT, the machine's faults, are never stored. The rollback journal is kept on
-    purpose: it is safe under every SQLite that ships with Python, WAL is not.
+    Additions are seen at once by this object, by others after a transaction, which is made at
+    most every COMMIT_EVERY seconds unless `commit` is called. A kill loses what was not committed,
+    which costs nothing where the log has it. ERROR and TIMEOUT, the machine's faults, are never
+    stored. The rollback journal is kept on purpose: it is safe under every SQLite that ships with
+    Python, WAL is not.
     """
 
     def __init__(self, path: Path) -> None:
         """Raises: UserError when the file is no cache or cannot be written."""
         self.path = path
+        self._new: dict[str, Evaluation] = {}
+        self._committed = time.monotonic()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
@@ -123,27 +152,45 @@ class Cache:
 
     def split(self, tasks: Iterable[Task]) -> tuple[dict[str, Evaluation], list[Task]]:
         """Tasks that are known, by hash (marked as cached), and those that are not."""
-        hits, misses = {}, []
-        for task in tasks:
-            row = self._db.execute(
-                "SELECT payload, volatile FROM evaluations WHERE task = ?", (task.hash,)
-            ).fetchone()
-            if row is None:
-                misses.append(task)
-            else:
-                volatile = {**json.loads(row[1]), "cached": True}
-                hits[task.hash] = Evaluation.from_json(json.loads(row[0]), volatile)
-        return hits, misses
+        wanted = list(tasks)
+        names = [task.hash for task in wanted]
+        hits = {name: replace(self._new[name], cached=True) for name in names if name in self._new}
+        names = [name for name in names if name not in hits]
+        for start in range(0, len(names), TASKS_PER_QUERY):
+            part = names[start : start + TASKS_PER_QUERY]
+            marks = ",".join("?" * len(part))
+            found = self._db.execute(f"SELECT * FROM evaluations WHERE task IN ({marks})", part)
+            for name, payload, volatile in found:
+                about = {**json.loads(volatile), "cached": True}
+                hits[name] = Evaluation.from_json(json.loads(payload), about)
+        return hits, [task for task in wanted if task.hash not in hits]
 
     def add(self, evaluation: Evaluation) -> None:
         """Store an evaluation, unless it is the machine's fault."""
         if evaluation.status in (Status.OK, Status.DIVERGED):
-            self._db.execute(
-                "INSERT OR IGNORE INTO evaluations VALUES (?, ?, ?)",
-                (evaluation.task, dump(evaluation.payload()), dump(evaluation.volatile())),
-            )
+            self._new.setdefault(evaluation.task, evaluation)
+            if time.monotonic() - self._committed > COMMIT_EVERY:
+                self.commit()
+
+    def commit(self) -> None:
+        """Write what was added, for others to see and to survive a kill and a power loss.
+
+        Raises: UserError when the file cannot be written.
+        """
+        rows = [(e.task, dump(e.payload()), dump(e.volatile())) for e in self._new.values()]
+        try:
+            if rows:
+                self._db.execute("BEGIN IMMEDIATE")
+                self._db.executemany("INSERT OR IGNORE INTO evaluations VALUES (?, ?, ?)", rows)
+                self._db.execute("COMMIT")
+        except sqlite3.DatabaseError as error:
+            self._db.rollback()
+            raise UserError(f"cache {self.path} cannot be written ({error})") from error
+        self._new.clear()
+        self._committed = time.monotonic()
 
     def close(self) -> None:
+        self.commit()
         self._db.close()
 
 

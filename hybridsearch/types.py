@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -59,7 +60,7 @@ class Task:
     split: str = "validation"
     kernel: str = ""
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """The cache key: 32 hex digits over everything but the function's spelling."""
         parts = [self.key, self.steps, self.seed, self.context, self.split]
@@ -92,10 +93,7 @@ class Evaluation:
 
     def payload(self) -> dict[str, Json]:
         """The deterministic part, as JSON."""
-        record = asdict(self)
-        for name in self.VOLATILE:
-            del record[name]
-        return record
+        return {name: value for name, value in vars(self).items() if name not in self.VOLATILE}
 
     def volatile(self) -> dict[str, Json]:
         """The part that differs between equal runs, as JSON."""
@@ -130,7 +128,7 @@ class Outcome:
     evaluations: tuple[str, ...] = ()
 
     def payload(self) -> dict[str, Json]:
-        record = asdict(self)
+        record = dict(vars(self))
         del record["proposal"]
         return {
             "id": self.proposal.id,

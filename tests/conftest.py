@@ -10,6 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 
 from hybridsearch.config import Config, make_config
+from hybridsearch.store import Cache, RunLog
 
 TINY = {
     "budget": 8,
@@ -44,3 +45,19 @@ def tiny():
         return make_config(merged_settings(**changes))
 
     return make
+
+
+@pytest.fixture
+def abandoned():
+    """A function that takes logs and caches whose files a test leaves open, as a kill does: at its
+    end they are closed, and nothing more is written.
+    """
+    left = []
+
+    def keep(thing: RunLog | Cache):
+        left.append(thing)
+        return thing
+
+    yield keep
+    for thing in left:
+        (thing._file if isinstance(thing, RunLog) else thing._db).close()

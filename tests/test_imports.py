@@ -61,7 +61,7 @@ INNER = {
     ],
     "evaluate": [
         ["data"],
-        ["initialise", "recompute"],
+        ["initialise", "recompute", "input"],
         ["networks"],
         ["numerics"],
         ["training"],

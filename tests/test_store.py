@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from hybridsearch import store
 from hybridsearch.errors import UserError
 from hybridsearch.store import (
     Cache,
@@ -112,3 +113,67 @@ def test_checkpoint_round_trip_and_damage(tmp_path):
     path.write_bytes(path.read_bytes()[:20])
     with pytest.raises(UserError, match="damaged checkpoint"):
         load_checkpoint(path)
+
+
+def test_a_log_that_is_shorter_than_its_checkpoint_says(tmp_path):
+    log = RunLog(tmp_path / "t.jsonl")
+    log.append({"k": 0})
+    log.close()
+    with pytest.raises(UserError, match="has 1 records, its checkpoint counts 2"):
+        RunLog(log.path, position=2)
+
+
+def test_the_past_of_a_log_is_given_away_once(tmp_path):
+    log = RunLog(tmp_path / "t.jsonl")
+    for k in range(3):
+        log.append({"k": k})
+    log.close()
+    log = RunLog(log.path, position=2)
+    assert [p["k"] for p, _ in log.take_past()] == [0, 1]
+    assert log.take_past() == []
+    assert [p["k"] for p, _ in log.ahead] == [2]
+    log.close()
+
+
+def test_additions_are_seen_at_once_here_and_elsewhere_after_a_commit(
+    abandoned, tmp_path, monkeypatch
+):
+    cache, other = (abandoned(Cache(tmp_path / "c.sqlite")) for _ in range(2))
+    good = Evaluation(task().hash, Status.OK, 0.25, 0.9)
+    cache.add(good)
+    assert cache.split([task()])[0][task().hash].cached
+    assert other.split([task()])[0] == {}
+    cache.commit()
+    assert other.split([task()])[0][task().hash].payload() == good.payload()
+    monkeypatch.setattr(store, "COMMIT_EVERY", -1.0)
+    late = Evaluation(task(seed=2).hash, Status.DIVERGED)
+    cache.add(late)
+    assert other.split([task(seed=2)])[0][late.task].status is Status.DIVERGED
+
+
+def test_two_that_add_the_same_agree(abandoned, tmp_path):
+    cache, other = (abandoned(Cache(tmp_path / "c.sqlite")) for _ in range(2))
+    for one in (cache, other, cache):
+        one.add(Evaluation(task().hash, Status.OK, 0.25, 0.9))
+        one.commit()
+    assert len(other.split([task()])[0]) == 1
+
+
+def test_many_tasks_are_looked_up_together(abandoned, tmp_path):
+    cache = abandoned(Cache(tmp_path / "c.sqlite"))
+    tasks = [task(seed=k) for k in range(2 * store.TASKS_PER_QUERY + 7)]
+    for one in tasks[::3]:
+        cache.add(Evaluation(one.hash, Status.OK, 0.25, 0.9))
+    cache.commit()
+    hits, misses = cache.split(tasks)
+    assert set(hits) == {t.hash for t in tasks[::3]}
+    assert misses == [t for t in tasks if t.hash not in hits]
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(tmp_path):
+    cache = Cache(tmp_path / "c.sqlite")
+    cache.add(Evaluation(task().hash, Status.OK, 0.25, 0.9))
+    cache._db.execute("DROP TABLE evaluations")
+    with pytest.raises(UserError, match="cannot be written"):
+        cache.commit()
+    cache._db.close()

@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hybridsearch.config import Config
-from hybridsearch.evaluate.data import SearchData, Split
+from hybridsearch.evaluate.data import SearchData
 from hybridsearch.evaluate.initialise import second_moment
+from hybridsearch.evaluate.input import Resident, TrainingInput
 from hybridsearch.evaluate.networks import build_network
 from hybridsearch.evaluate.recompute import NormActivation
 from hybridsearch.genome.activation import Activation
@@ -40,20 +41,6 @@ class Diverged(Exception):
 
 class OutOfTime(Exception):
     """The training took longer than its limit."""
-
-
-@dataclass
-class Resident:
-    """One split on the device: images as uint8 or float32 [N, C, H, W], labels [N]."""
-
-    images: Tensor
-    labels: Tensor
-
-    @classmethod
-    def load(cls, split: Split, device: torch.device) -> Resident:
-        return cls(
-            torch.from_numpy(split.images).to(device), torch.from_numpy(split.labels).to(device)
-        )
 
 
 @dataclass
@@ -82,12 +69,9 @@ class Trainer:
     def __init__(self, config: Config, data: SearchData, device: torch.device) -> None:
         self.config, self.training, self.device = config, config.training, device
         self.classes, self.shape = data.classes, data.in_shape
-        self.train_split = Resident.load(data.train, device)
+        self.input = TrainingInput(data, self.training.batch_size, config.data.augment, device)
+        self.train_split = self.input.split
         self.validation = Resident.load(data.validation, device)
-        scale = 255.0 if data.train.images.dtype == np.uint8 else 1.0
-        self.mean = torch.from_numpy(data.mean).to(device).reshape(1, -1, 1, 1) * scale
-        self.std = torch.from_numpy(data.std).to(device).reshape(1, -1, 1, 1) * scale
-        self._order: tuple[int, int, Tensor] | None = None
 
     def new_child(self, function: Function, seed: int, kernel: str = "") -> Child:
         """A child with fresh weights; weight decay spares betas, biases and norms.
@@ -166,39 +150,10 @@ class Trainer:
 
     def batch(self, seed: int, step: int) -> tuple[Tensor, Tensor]:
         """The normalised, augmented batch of a step: [B, C, H, W] float32 and [B] int64."""
-        count = len(self.train_split.labels)
-        size = min(self.training.batch_size, count)
-        per_epoch = count // size
-        epoch, place = divmod(step, per_epoch)
-        if self._order is None or self._order[:2] != (seed, epoch):
-            order = np.random.default_rng([seed, epoch, 0]).permutation(count)
-            self._order = (seed, epoch, torch.from_numpy(order).to(self.device))
-        rows = self._order[2][place * size : (place + 1) * size]
-        images = self.normalise(self.train_split.images[rows])
-        return self.augment(images, seed, step), self.train_split.labels[rows]
+        return self.input.batch(seed, step)
 
     def normalise(self, images: Tensor) -> Tensor:
-        out = (images.float() - self.mean) / self.std
-        return out.contiguous(memory_format=torch.channels_last)
-
-    def augment(self, images: Tensor, seed: int, step: int) -> Tensor:
-        """Random crops (and mirror images) of a normalised batch, one gather for all."""
-        kind = self.config.data.augment
-        if kind == "none":
-            return images
-        pad = 2 if kind == "shift" else 4
-        size, _, height, width = images.shape
-        draw = np.random.default_rng([seed, step, 1]).integers(
-            0, [2 * pad + 1, 2 * pad + 1, 2], size=(size, 3)
-        )
-        top, left, mirror = torch.from_numpy(draw).to(self.device).unbind(1)
-        rows = top[:, None] + torch.arange(height, device=self.device)
-        columns = left[:, None] + torch.arange(width, device=self.device)
-        if kind == "crop_flip":
-            columns = torch.where(mirror[:, None] == 1, columns.flip(1), columns)
-        padded = F.pad(images, (pad, pad, pad, pad)).permute(0, 2, 3, 1)
-        index = torch.arange(size, device=self.device)[:, None, None]
-        return padded[index, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+        return self.input.normalise(images)
 
     @torch.no_grad()
     def score(self, child: Child, split: Resident) -> tuple[float, float, np.ndarray]:

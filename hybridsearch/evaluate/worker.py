@@ -19,11 +19,11 @@ import torch
 from hybridsearch.bits import pack
 from hybridsearch.config import Config
 from hybridsearch.evaluate.data import load_search_data, load_test_data
+from hybridsearch.evaluate.input import Resident
 from hybridsearch.evaluate.training import (
     Child,
     Diverged,
     OutOfTime,
-    Resident,
     Trainer,
     load_child,
     save_child,

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hybridsearch.genome.batch import Behaviour, behaviour
+from hybridsearch.genome.batch import behaviour
 from hybridsearch.genome.primitives import BETA_START, Array
 from hybridsearch.genome.units import Tokens, normal_form
 
@@ -44,19 +44,21 @@ def rounded(values: Array) -> Array:
     return result
 
 
-def keys(genomes: Sequence[Tokens], known: Behaviour | None = None) -> list[str]:
-    """The key of every genome, 32 hex digits.
-
-    `known` may carry the behaviour of the *normal forms* on FINGERPRINT_POINTS and BETAS where the
-    caller has it already.
-    """
+def keys(genomes: Sequence[Tokens]) -> list[str]:
+    """The key of every genome, 32 hex digits."""
     forms = [normal_form(g) for g in genomes]
-    values = (known or behaviour(forms, FINGERPRINT_POINTS, BETAS)).values
+    return keys_of_forms(forms, behaviour(forms, FINGERPRINT_POINTS, BETAS).values)
+
+
+def keys_of_forms(forms: Sequence[Tokens], values: Array) -> list[str]:
+    """The keys of genomes in normal form, of which the values on FINGERPRINT_POINTS and BETAS are
+    known: [genomes, betas, points].
+    """
     prints = rounded(values)
     finite = np.isfinite(prints).sum(axis=(1, 2))
     result = []
-    for form, row, count in zip(forms, prints, finite, strict=True):
-        digest = hashlib.blake2b(row.tobytes(), digest_size=16)
+    for form, row, count in zip(forms, prints, finite.tolist(), strict=True):
+        digest = hashlib.blake2b(row, digest_size=16)
         if count < _FEW_FINITE:
             digest.update(" ".join(form).encode())
         result.append(digest.hexdigest())

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hybridsearch.genome.batch import Behaviour, behaviour
-from hybridsearch.genome.canonical import BETAS, FINGERPRINT_POINTS, keys
+from hybridsearch.genome.batch import BLOCK, behaviour
+from hybridsearch.genome.canonical import BETAS, FINGERPRINT_POINTS, keys_of_forms
 from hybridsearch.genome.primitives import Array
 from hybridsearch.genome.units import Tokens, normal_form
 
@@ -50,11 +50,16 @@ class Inspection(NamedTuple):
 
 
 def inspect(genomes: Sequence[Tokens]) -> list[Inspection]:
-    """Normal form, key and preflight of every genome, batched."""
+    """Normal form, key and preflight of every genome, in blocks that stay in the caches."""
+    starts = range(0, len(genomes), BLOCK)
+    return [row for start in starts for row in _inspect(genomes[start : start + BLOCK])]
+
+
+def _inspect(genomes: Sequence[Tokens]) -> list[Inspection]:
     forms = [normal_form(g) for g in genomes]
     seen = behaviour(forms, _POINTS, BETAS)
     n = len(FINGERPRINT_POINTS)
-    names = keys(forms, Behaviour(np.ascontiguousarray(seen.values[..., :n]), seen.slopes[..., :n]))
+    names = keys_of_forms(forms, np.ascontiguousarray(seen.values[..., :n]))
     reasons = _reasons(seen.values[..., _INSIDE], seen.slopes[..., _INSIDE])
     return [Inspection(*row) for row in zip(forms, names, reasons, strict=True)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from hybridsearch.errors import UserError
 from hybridsearch.genome import canonical
@@ -27,6 +28,9 @@ def from_token_text(line: str) -> Tokens:
     return tuple(line.replace("|", " ").split())
 
 
+@lru_cache(
+    maxsize=4096
+)  # a policy repeats itself, and formulas of several units take a millisecond
 def formula(tokens: Tokens) -> str:
     """The text that people write; `reading.parse_formula` gives back a genome with the same key.
 

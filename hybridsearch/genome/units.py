@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from typing import NamedTuple
 
@@ -71,21 +72,30 @@ def to_units(tokens: Sequence[str]) -> tuple[Unit, ...]:
             f"got {len(tokens)}"
         )
     units = []
-    for start in range(0, len(tokens), UNIT_LENGTH):
-        number = start // UNIT_LENGTH + 1
-        inputs = [input_token(k) for k in range(number)]
-        choices: tuple[Collection[str], ...] = (BINARY, UNARY, inputs, UNARY, inputs)
-        for offset, known in enumerate(choices):
-            if tokens[start + offset] not in known:
-                whats = ("a binary function", "a unary function", "an input")
-                what = whats[min(offset, 2 - offset % 2)]
-                raise UserError(
-                    f"token {start + offset + 1} of the genome must be {what} "
-                    f"({', '.join(known)}), got {tokens[start + offset]!r}"
-                )
+    for number, start in enumerate(range(0, len(tokens), UNIT_LENGTH), start=1):
         b, u1, i1, u2, i2 = tokens[start : start + UNIT_LENGTH]
-        units.append(Unit(b, u1, inputs.index(i1), u2, inputs.index(i2)))
+        inputs = _inputs(number)
+        if not (b in BINARY and u1 in UNARY and i1 in inputs and u2 in UNARY and i2 in inputs):
+            raise _misfit(tokens, start, inputs)
+        units.append(Unit(b, u1, inputs[i1], u2, inputs[i2]))
     return tuple(units)
+
+
+@cache
+def _inputs(number: int) -> dict[str, int]:
+    """What unit `number` (from 1) may read: token -> number."""
+    return {input_token(k): k for k in range(number)}
+
+
+def _misfit(tokens: Sequence[str], start: int, inputs: Collection[str]) -> UserError:
+    """What to say of the first token that does not fit in the unit that begins at `start`."""
+    choices: tuple[Collection[str], ...] = (BINARY, UNARY, inputs, UNARY, inputs)
+    offset = next(k for k, known in enumerate(choices) if tokens[start + k] not in known)
+    whats = ("a binary function", "a unary function", "an input")
+    return UserError(
+        f"token {start + offset + 1} of the genome must be {whats[min(offset, 2 - offset % 2)]} "
+        f"({', '.join(choices[offset])}), got {tokens[start + offset]!r}"
+    )
 
 
 @dataclass(frozen=True)
@@ -161,7 +171,8 @@ def normal_form(tokens: Tokens) -> Tokens:
         unit = sorted_units[number]
         place(unit.input1)
         place(unit.input2)
-        kept.append(unit._replace(input1=order[unit.input1], input2=order[unit.input2]))
+        first, second = order[unit.input1], order[unit.input2]
+        kept.append(Unit(unit.binary, unit.unary1, first, unit.unary2, second))
         order[number] = len(kept)
 
     place(len(units))

@@ -95,3 +95,17 @@ def threads(_):
 
 def test_workers_have_one_thread(pool):
     assert dict(pool.run(threads, {"a": 0}, 60)) == {"a": ("1", 1)}
+
+
+def frozen(_):
+    import gc
+
+    return gc.get_freeze_count()
+
+
+def test_what_a_worker_holds_after_its_first_job_is_left_out_of_garbage_collection():
+    pool = LokyPool(1)
+    counts = [dict(pool.run(frozen, {"a": 0}, 60))["a"] for _ in range(2)]
+    pool.close()
+    assert counts[0] == 0
+    assert counts[1] > 10_000

@@ -102,7 +102,7 @@ def test_dead_units_do_not_count():
 
 
 def test_form_and_key_come_along():
-    genomes = [Space(1, 3).sample(np.random.default_rng(i)) for i in range(200)]
+    genomes = [Space(1, 3).sample(np.random.default_rng(i)) for i in range(600)]
     found = inspect(genomes)
     assert [row.form for row in found] == [normal_form(genome) for genome in genomes]
     assert [row.key for row in found] == keys(genomes)

@@ -1,0 +1,39 @@
+"""Medians of repeated timings with a bootstrap interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+import numpy as np
+
+RESAMPLES = 2000
+
+
+class Measured(TypedDict):
+    """A median, its 95% interval (percentile bootstrap over the repeats), and how many repeats."""
+
+    median: float
+    low: float
+    high: float
+    repeats: int
+
+
+def median(samples: Sequence[float]) -> Measured:
+    """The median of repeats of one measurement, with its interval."""
+    values = np.asarray(samples, dtype=np.float64)
+    picks = np.random.default_rng(0).integers(0, len(values), (RESAMPLES, len(values)))
+    low, high = np.quantile(np.median(values[picks], axis=1), (0.025, 0.975))
+    return {
+        "median": float(np.median(values)),
+        "low": float(low),
+        "high": float(high),
+        "repeats": len(values),
+    }
+
+
+def show(value: Measured, digits: int = 3) -> str:
+    """For a table: 1,234 (1,200 to 1,250)."""
+    numbers = (value["median"], value["low"], value["high"])
+    texts = [f"{v:,.0f}" if abs(v) >= 1000 else f"{v:.{digits}g}" for v in numbers]
+    return f"{texts[0]} ({texts[1]} to {texts[2]})"

@@ -1,0 +1,143 @@
+"""The loop with an evaluator that returns at once: what is kept, and what a kill may take."""
+
+from __future__ import annotations
+
+import pytest
+
+from hybridsearch import engine
+from hybridsearch.engine import Search
+from hybridsearch.observe import Silent
+from hybridsearch.recorder import Recorder
+from hybridsearch.session import make_proposer
+from hybridsearch.store import Cache, RunLog, load_checkpoint, read_log
+from hybridsearch.types import Evaluation, Status, Task
+
+
+class Kill(BaseException):
+    """The end of the driver."""
+
+
+class Free:
+    """Made-up results at once: one function in eight diverges, one is the machine's fault."""
+
+    classes, test_images = 10, 0
+
+    def __init__(self, left=None):
+        self.left = left  # evaluations until the driver is killed
+        self.made = []
+
+    def task(self, function, key, steps, seed):
+        return Task(function, key, steps, seed, "context")
+
+    def evaluate(self, tasks, keep=False):
+        for task in tasks:
+            if self.left is not None:
+                if not self.left:
+                    raise Kill
+                self.left -= 1
+            self.made.append(task.hash)
+            kind, value = int(task.key[0], 16), int(task.key[1:8], 16) / 2**28
+            if kind in (1, 2):
+                yield Evaluation(task.hash, Status.DIVERGED, message="up", seconds=1.0)
+            elif kind == 3:
+                yield Evaluation(task.hash, Status.ERROR, message="no memory", seconds=1.0)
+            else:
+                loss = 2 * value + 1 / task.steps
+                yield Evaluation(task.hash, Status.OK, loss, 1 - value, ((10, 1.5),), seconds=1.0)
+
+    def forget(self):
+        pass
+
+
+@pytest.fixture
+def start(tiny, tmp_path, abandoned):
+    """A function that makes a search on the files of a folder, as a fresh process would."""
+
+    def make(name, left=None, **changes):
+        settings = {"budget": 60, "batch": 8, "training": {"steps": 100}, **changes}
+        config = tiny(**settings)
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        saved = load_checkpoint(folder / "checkpoint")
+        log = abandoned(RunLog(folder / "log", saved[0]["position"] if saved else 0))
+        recorder = Recorder(log, abandoned(Cache(folder / "cache")), Free(left))
+        run = Search(config, make_proposer(config), recorder, Silent(), folder / "checkpoint")
+        run.restore()
+        return run
+
+    return make
+
+
+def payloads(run):
+    return [payload for payload, _ in read_log(run.recorder.log.path)]
+
+
+def state(run):
+    """All that decides how a search goes on, and what it says at its end."""
+    able = [item for item in run.known.items() if item[1].order]
+    return (
+        run.known,
+        able,  # their order decides between equals
+        run.trained,
+        run.best,
+        run.ladder.extrapolation.pairs,
+        run.ladder.steps_taken,
+        (run.distinct, run.proposals, run.batches, run.barren),
+        run.finalists(5),
+        run.proposer.state().values,
+    )
+
+
+@pytest.mark.parametrize("strategy", ["random", "rl"])
+@pytest.mark.parametrize("after", [0, 1, 7, 20, 33, 60, 90])
+@pytest.mark.parametrize("every", [-1.0, 1e9])
+def test_a_kill_anywhere_changes_nothing(monkeypatch, start, strategy, after, every):
+    """With a checkpoint after every batch, and with none: then all is replayed from the log."""
+    whole = start("whole", strategy=strategy)
+    whole.run()
+    monkeypatch.setattr(engine, "CHECKPOINT_EVERY", every)
+    killed = start("killed", after, strategy=strategy)
+    with pytest.raises(Kill):
+        killed.run()
+    assert (killed.checkpoint.exists()) == (every < 0 and killed.batches > 1)
+    resumed = start("killed", strategy=strategy)
+    resumed.run()
+    assert payloads(resumed) == payloads(whole)
+    assert state(resumed) == state(whole)
+    # In turn, so all of it is in the log; only the machine's faults are tried again.
+    faults = {
+        t for p in payloads(whole) if p["status"] == "error" for t in p.get("evaluations", [])
+    }
+    twice = set(killed.recorder.evaluator.made) & set(resumed.recorder.evaluator.made)
+    assert twice <= faults
+
+
+def test_what_is_known_comes_back_from_the_log(monkeypatch, start):
+    monkeypatch.setattr(engine, "CHECKPOINT_EVERY", -1.0)
+    run = start("a")
+    run.run()
+    assert {entry.status for entry in run.known.values()} == {
+        *(Status.OK, Status.DIVERGED, Status.REJECTED)
+    }
+    assert any(p["status"] == "error" for p in payloads(run))
+    again = start("a")
+    assert state(again) == state(run)
+    assert again.snapshot().cache_hits == run.snapshot().cache_hits == 0
+
+
+def test_the_checkpoint_does_not_grow_with_the_run(start):
+    sizes = []
+    for budget in (40, 400):
+        run = start(str(budget), strategy="random", budget=budget)
+        run.run()
+        sizes.append(run.checkpoint.stat().st_size)
+    assert sizes[1] <= sizes[0] + 64  # longer numbers
+
+
+def test_the_incumbent_is_the_first_finalist(start):
+    run = start("a")
+    for _ in range(6):
+        run._batch(run.proposer.ask(8))
+        best = [entry for _, entry in run.finalists(1)]
+        assert ([run.best] if run.best else []) == best
+    assert run.snapshot().incumbent == run.finalists(1)[0][1].spec
