@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "hybridsearch"
 LEVEL = {
     "errors": 0,
     "genome": 1,
+    "kernels": 2,
     "bits": 1,
     "threads": 1,
     "config": 2,
@@ -52,12 +53,13 @@ INNER = {
         ["activation"],
     ],
     "evaluate": [
-        ["data"],
-        ["initialise"],
+        ["data", "accelerator", "devices"],
+        ["initialise", "graph", "packing"],
         ["networks"],
         ["training"],
         ["pool"],
         ["worker"],
+        ["group"],
         ["evaluator"],
     ],
 }
