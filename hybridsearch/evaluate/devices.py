@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
 
 import torch
 
@@ -54,7 +54,7 @@ class Claim:
     """
 
     def __init__(self) -> None:
-        self._held: dict[Path, tuple[str, IO[str]]] = {}
+        self._held: dict[Path, tuple[str, int]] = {}  # the device and the lock's descriptor
 
     def device(self, devices: Sequence[str], folder: Path) -> str:
         """The first of `devices` that no other process of this run (its `folder`) has claimed;
@@ -65,11 +65,12 @@ class Claim:
         end = time.monotonic() + PATIENCE
         while folder not in self._held:
             for device in devices:
-                file = (folder / f"{device.replace(':', '-')}.lock").open("w")
+                path = folder / f"{device.replace(':', '-')}.lock"
+                file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except OSError:
-                    file.close()
+                    os.close(file)
                     continue
                 self._held[folder] = device, file
                 return device
@@ -77,3 +78,8 @@ class Claim:
                 raise RuntimeError(f"all of {', '.join(devices)} are taken by other workers")
             time.sleep(0.05)
         return self._held[folder][0]
+
+    def close(self) -> None:
+        """Let go of everything."""
+        while self._held:
+            os.close(self._held.popitem()[1][1])

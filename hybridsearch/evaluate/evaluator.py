@@ -119,8 +119,8 @@ class TrainingEvaluator:
 
         Raises: UserError when even that fails, as a user's own network may.
         """
+        self.children.mkdir(parents=True, exist_ok=True)
         if self._limit is None:
-            self.children.mkdir(parents=True, exist_ok=True)
             for _, measured in self._measure():
                 if isinstance(measured, Failure | str):
                     reason = measured.message if isinstance(measured, Failure) else measured
