@@ -41,7 +41,7 @@ class CompiledKernel:
 
     name = "compiled"
 
-    def __init__(self, function: Function, backend: str = "inductor") -> None:
+    def __init__(self, function: Function, backend: str | Compiled = "inductor") -> None:
         self.function, self.backend = function, backend
         self.broken = False
         self._made: dict[tuple[Shape, torch.dtype, torch.device], tuple[Compiled, Compiled]] = {}
@@ -56,7 +56,8 @@ class CompiledKernel:
             raise
         except Exception as error:
             self.broken = True
-            _say(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
+            cause = getattr(error, "inner_exception", error)  # the backend's own words
+            _say(f"{type(cause).__name__}: {(str(cause).splitlines() or [''])[0]}")
             return self._plain(x, betas, axis)
         return _Compiled.apply(x, betas, axis, pair)  # type: ignore[no-any-return, no-untyped-call]
 
@@ -78,7 +79,7 @@ class CompiledKernel:
             def gradient(x: Tensor, betas: Tensor, grad: Tensor) -> Any:
                 return torch.func.vjp(value, x, betas)[1](grad)
 
-            flat = x.as_strided(shape, strides(shape))
+            flat = flattened(x, shape)
             grad = torch.zeros_like(flat)  # not flat itself, which a trace could not tell from x
             # A traced graph has code of its own; torch.compile counts recompilations, and gives
             # up after eight, per piece of code.
@@ -116,7 +117,7 @@ class _Compiled(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(x, betas)
         ctx.shape, ctx.backward_ = layout(x, axis), pair[1]
-        flat = x.as_strided(ctx.shape, strides(ctx.shape))
+        flat = flattened(x, ctx.shape)
         with torch.autocast(x.device.type, enabled=False):
             out: Tensor = pair[0](flat, betas.detach())
         return out.as_strided(x.shape, x.stride())
@@ -127,7 +128,7 @@ class _Compiled(torch.autograd.Function):
         x, betas = ctx.saved_tensors
         if grad.stride() != x.stride():
             grad = torch.empty_like(x).copy_(grad)
-        flat = [t.as_strided(ctx.shape, strides(ctx.shape)) for t in (x, grad)]
+        flat = [flattened(t, ctx.shape) for t in (x, grad)]
         with torch.autocast(x.device.type, enabled=False):
             dx, dbetas = ctx.backward_(flat[0], betas.detach(), flat[1])
         return dx.as_strided(x.shape, x.stride()), dbetas, None, None
@@ -144,6 +145,11 @@ def layout(x: Tensor, axis: int) -> Shape:
     channels = x.shape[axis]
     inner = x.stride(axis) if channels > 1 else 1
     return x.numel() // (channels * inner), channels, inner
+
+
+def flattened(x: Tensor, shape: Shape) -> Tensor:
+    """A dense tensor's memory seen in that shape; without history, which would be guarded on."""
+    return x.detach().as_strided(shape, strides(shape))
 
 
 def strides(shape: Shape) -> Shape:
