@@ -156,6 +156,12 @@ class TrainingConfig(Section):
         "(in chunks, needs no compiler), compiled (torch.compile, GPU), eager (plain PyTorch); "
         "auto takes the fastest that is there.",
     )
+    graph: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Replay the training step as one CUDA graph (GPU only): auto for the built-in "
+        "networks; on for your own too, whose forward must then do the same at every call and "
+        "never look at a tensor's values; off.",
+    )
     recompute: bool = Field(
         False,
         description="Compute BatchNorm and activation again in the backward pass instead of "
@@ -306,9 +312,19 @@ class Config(Section):
     fitness: Literal["loss", "accuracy"] = Field(
         "loss", description="What is maximised: minus the validation loss, or the accuracy."
     )
-    device: str = Field("auto", description="auto (CUDA where there is one), cpu, cuda or cuda:N.")
+    device: str = Field(
+        "auto",
+        description="auto (CUDA where there is one), cpu, cuda (all visible GPUs of one model) or "
+        "cuda:N.",
+    )
     workers: int = Field(
-        0, ge=0, description="Worker processes; 0: one per CPU core (or one on a GPU)."
+        0, ge=0, description="Worker processes; 0: one per CPU core, or one per GPU (at most that)."
+    )
+    pack: int = Field(
+        0,
+        ge=0,
+        description="Most children that one GPU trains side by side; 0: as many as its memory "
+        "holds, up to 8. Changes the speed, never a result.",
     )
     pool: Literal["loky", "inline"] = Field(
         "loky", description="Where children train: loky (worker processes) or inline (this one)."

@@ -15,7 +15,10 @@ import torch
 
 from hybridsearch.config import Config
 from hybridsearch.errors import UserError
+from hybridsearch.evaluate.accelerator import accelerator_for
 from hybridsearch.evaluate.data import load_search_data, load_test_data
+from hybridsearch.evaluate.devices import pick_devices
+from hybridsearch.evaluate.group import measure_on, run_grouped
 from hybridsearch.evaluate.networks import check_network
 from hybridsearch.evaluate.numerics import activation_sizes, pick_precision
 from hybridsearch.evaluate.pool import Failure, Pool, make_pool
@@ -60,28 +63,11 @@ def training_config(config: Config, device: str = "cpu") -> Config:
     )
 
 
-def pick_device(name: str) -> str:
-    """The torch device of `config.device`. Raises: UserError where it does not exist."""
-    if name == "auto":
-        return "cuda:0" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UserError(f"device: expected auto, cpu, cuda or cuda:N, got {name!r}") from error
-    if device.type not in ("cpu", "cuda"):
-        raise UserError(f"device: expected auto, cpu, cuda or cuda:N, got {name!r}")
-    if device.type == "cuda" and (
-        not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()
-    ):
-        raise UserError(f"device: {name!r} is not there ({torch.cuda.device_count()} CUDA devices)")
-    return name
-
-
-def pick_workers(config: Config, device: str) -> int:
-    """The number of worker processes: as configured, else one per usable core, one on a GPU."""
-    if config.workers:
-        return config.workers
-    return 1 if device.startswith("cuda") else len(os.sched_getaffinity(0))
+def pick_workers(config: Config, devices: Sequence[str]) -> int:
+    """The number of worker processes: as configured, else one per usable core; one per GPU."""
+    if devices[0] == "cpu":
+        return config.workers or len(os.sched_getaffinity(0))
+    return min(config.workers or len(devices), len(devices))
 
 
 class TrainingEvaluator:
@@ -92,9 +78,10 @@ class TrainingEvaluator:
     """
 
     def __init__(self, config: Config, children: Path, pool: Pool | None = None) -> None:
-        self.device = pick_device(config.device)
+        self.devices = pick_devices(config.device)
+        self.device, self.pack = self.devices[0], config.pack
         self.config, self.children = training_config(config, self.device), children
-        self.workers = pick_workers(config, self.device)
+        self.workers = pick_workers(config, self.devices)
         self.pool = pool or make_pool(config.pool, self.workers)
         data = load_search_data(config.data)
         self.classes = data.classes
@@ -124,7 +111,7 @@ class TrainingEvaluator:
             "training": self.config.training.model_dump(
                 mode="json", exclude={"kernel", "stack", "recompute"}
             ),
-            "device": torch.device(self.device).type,
+            "device": accelerator_for(torch.device(self.device)).identity(),
             "torch": torch.__version__,
         }
         text = json.dumps(parts, sort_keys=True).encode()
@@ -161,8 +148,9 @@ class TrainingEvaluator:
 
         Raises: UserError when even that fails, as a user's own network may.
         """
+        self.children.mkdir(parents=True, exist_ok=True)
         if self._limit is None:
-            for _, measured in self.pool.run(measure, {"ReLU": (self.config, self.device)}, inf):
+            for _, measured in self._measure():
                 if isinstance(measured, Failure | str):
                     reason = measured.message if isinstance(measured, Failure) else measured
                     raise UserError(f"the network failed at its first training steps: {reason}")
@@ -170,6 +158,12 @@ class TrainingEvaluator:
                 self._limit = self._time_limit or max(LIMIT_FLOOR, limit)
         assert self._limit is not None
         return self._limit
+
+    def _measure(self) -> Iterator[tuple[str, float | str | Failure]]:
+        if self.device == "cpu":
+            return self.pool.run(measure, {"ReLU": (self.config, self.device)}, inf)
+        job = (self.config, self.devices, self.children)
+        return self.pool.run(measure_on, {"ReLU": job}, inf)
 
     def evaluate(self, tasks: Sequence[Task], keep: bool = False) -> Iterator[Evaluation]:
         """Yield the evaluation of every task, in the order in which they get done.
@@ -198,13 +192,16 @@ class TrainingEvaluator:
         if not tasks:
             return
         limit = self.calibrate()
-        self.children.mkdir(parents=True, exist_ok=True)
         by_hash = {task.hash: task for task in tasks}
         jobs = {
             name: Job(self.config, task, self.children, keep, self.device, limit)
             for name, task in by_hash.items()
         }
-        for name, result in self.pool.run(run, jobs, limit):
+        if self.device == "cpu":
+            results = self.pool.run(run, jobs, limit)
+        else:
+            results = run_grouped(self.pool, jobs, self.devices, self.pack, limit)
+        for name, result in results:
             yield by_hash[name], result
 
     def forget(self) -> None:

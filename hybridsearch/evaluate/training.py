@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hybridsearch.config import Config
+from hybridsearch.evaluate.accelerator import Accelerator, accelerator_for
 from hybridsearch.evaluate.data import SearchData
+from hybridsearch.evaluate.graph import WARM_UP, WORTH, GraphedStep, set_rate, steer
 from hybridsearch.evaluate.initialise import second_moment
 from hybridsearch.evaluate.input import Resident, TrainingInput
-from hybridsearch.evaluate.networks import build_network
+from hybridsearch.evaluate.networks import NETWORKS, build_network
 from hybridsearch.evaluate.recompute import NormActivation
 from hybridsearch.genome.activation import Activation
 from hybridsearch.genome.function import Function
@@ -66,8 +69,15 @@ class Child:
 class Trainer:
     """Trains and scores children on one data set; holds the whole set on the device."""
 
-    def __init__(self, config: Config, data: SearchData, device: torch.device) -> None:
+    def __init__(
+        self,
+        config: Config,
+        data: SearchData,
+        device: torch.device,
+        accelerator: Accelerator | None = None,
+    ) -> None:
         self.config, self.training, self.device = config, config.training, device
+        self.accelerator = accelerator or accelerator_for(device)
         self.classes, self.shape = data.classes, data.in_shape
         self.input = TrainingInput(data, self.training.batch_size, config.data.augment, device)
         self.train_split = self.input.split
@@ -104,7 +114,10 @@ class Trainer:
             lr=self.training.lr,
             momentum=self.training.momentum,
             nesterov=self.training.momentum > 0,
+            fused=True if self.accelerator.asynchronous else None,
         )
+        if self.accelerator.asynchronous:
+            steer(optimizer, self.device)
         return Child(network, optimizer, seed)
 
     def learning_rate(self, step: int) -> float:
@@ -119,22 +132,28 @@ class Trainer:
         `alive` is advanced once per step and may raise, for instance OutOfTime.
         Raises: Diverged when the loss is not finite or far above chance.
         """
+        with self.accelerator.aside():
+            for _ in self.course(child, steps, alive):
+                pass
+
+    def course(
+        self, child: Child, steps: int, alive: Iterator[None] | None = None
+    ) -> Iterator[None]:
+        """`train` as a generator that gives way after every step, so that children take turns on
+        a device. It looks at the loss in its next turn, when the others have work queued.
+        """
         child.network.train()
         ceiling = self.training.diverged_above * math.log(self.classes)
-        every = LOG_EVERY if self.device.type == "cuda" else 1  # a look at the loss waits for a GPU
+        every = LOG_EVERY if self.accelerator.asynchronous else 1  # a look waits for a GPU
+        take_step = self._step(child, steps)
         while child.step < steps:
             if alive is not None:
                 next(alive)
             images, labels = self.batch(child.seed, child.step)
-            for group in child.optimizer.param_groups:
-                group["lr"] = self.learning_rate(child.step)
-            child.optimizer.zero_grad(set_to_none=True)
-            with self.precision():
-                loss = F.cross_entropy(child.network(images).float(), labels)
-            loss.backward()  # type: ignore[no-untyped-call]
-            child.optimizer.step()
+            set_rate(child.optimizer, self.learning_rate(child.step))
+            child.recent.append(take_step(images, labels))
             child.step += 1
-            child.recent.append(loss.detach())
+            yield
             if child.step % every == 0 or child.step == steps:
                 worst = float(torch.stack(child.recent).max())
                 if not worst <= ceiling:
@@ -143,10 +162,33 @@ class Trainer:
                 child.curve.append((child.step, float(torch.stack(child.recent).mean())))
                 child.recent = []
 
+    def update(self, child: Child, images: Tensor, labels: Tensor) -> Tensor:
+        """Forward, backward and one optimiser step; returns the loss, detached."""
+        child.optimizer.zero_grad(set_to_none=True)
+        with self.precision():
+            loss = F.cross_entropy(child.network(images).float(), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        child.optimizer.step()
+        return loss.detach()
+
+    def _step(self, child: Child, steps: int) -> Callable[[Tensor, Tensor], Tensor]:
+        """`update` of a child, as a graph where that is allowed and pays."""
+        plain = partial(self.update, child)
+        own = self.config.network.name not in NETWORKS
+        allowed = self.training.graph == "on" or (self.training.graph == "auto" and not own)
+        pays = steps - child.step >= WARM_UP + WORTH
+        if allowed and pays and self.accelerator.captures:
+            return GraphedStep(self.accelerator, plain, LOG_EVERY)
+        return plain
+
     def precision(self) -> torch.autocast:
         """The number format of the forward pass; weights stay fp32."""
         half = self.training.precision == "bf16"
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half)
+        # A graph may not read bf16 copies of the weights that were cached before its capture.
+        cached = not self.accelerator.asynchronous
+        return torch.autocast(
+            self.device.type, dtype=torch.bfloat16, enabled=half, cache_enabled=cached
+        )
 
     def batch(self, seed: int, step: int) -> tuple[Tensor, Tensor]:
         """The normalised, augmented batch of a step: [B, C, H, W] float32 and [B] int64."""
@@ -162,17 +204,18 @@ class Trainer:
         Raises: Diverged when the loss is not finite.
         """
         child.network.eval()
-        loss, right = 0.0, []
+        losses, right = [], []  # on the device until the end: the host waits once
         for start in range(0, len(split.labels), EVALUATION_BATCH):
             images = self.normalise(split.images[start : start + EVALUATION_BATCH])
             labels = split.labels[start : start + EVALUATION_BATCH]
             with self.precision():
                 logits = child.network(images).float()
-            loss += float(F.cross_entropy(logits, labels, reduction="sum"))
-            right.append((logits.argmax(1) == labels).cpu().numpy())
+            losses.append(F.cross_entropy(logits, labels, reduction="sum"))
+            right.append(logits.argmax(1) == labels)
+        loss = sum(torch.stack(losses).tolist())
         if not math.isfinite(loss):
             raise Diverged(f"loss is {loss} in evaluation after step {child.step}")
-        correct = np.concatenate(right)
+        correct = torch.cat(right).cpu().numpy()
         return loss / len(correct), float(correct.mean()), correct
 
 

@@ -9,7 +9,7 @@ import contextlib
 import math
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +18,7 @@ import torch
 
 from hybridsearch.bits import pack
 from hybridsearch.config import Config
+from hybridsearch.evaluate.accelerator import accelerator_for
 from hybridsearch.evaluate.data import load_search_data, load_test_data
 from hybridsearch.evaluate.input import Resident
 from hybridsearch.evaluate.training import (
@@ -67,28 +68,52 @@ def run(job: Job) -> Evaluation:
     the edge of the process, and what goes wrong here must not end the search.
     """
     started = time.perf_counter()
-    host = platform.node()
-    task = job.task
-    with one_thread():
-        try:
+    try:
+        with one_thread(), accelerator_for(torch.device(job.device)).session():
             result = _train_and_score(job, started)
-        except Diverged as error:
-            result = Evaluation(task.hash, Status.DIVERGED, message=str(error))
-        except OutOfTime as error:
-            result = Evaluation(task.hash, Status.TIMEOUT, message=str(error))
-        except Exception as error:
-            result = Evaluation(task.hash, Status.ERROR, message=one_line(error))
-    volatile = {"seconds": time.perf_counter() - started, "host": host, "cached": False}
+    except Exception as error:
+        result = failed(job.task, error)
+    return stamped(result, started)
+
+
+def failed(task: Task, error: Exception) -> Evaluation:
+    """The evaluation of a task whose training raised."""
+    if isinstance(error, Diverged):
+        return Evaluation(task.hash, Status.DIVERGED, message=str(error))
+    if isinstance(error, OutOfTime):
+        return Evaluation(task.hash, Status.TIMEOUT, message=str(error))
+    return Evaluation(task.hash, Status.ERROR, message=one_line(error))
+
+
+def stamped(result: Evaluation, started: float) -> Evaluation:
+    """An evaluation with its volatile part: seconds since `started`, and this host."""
+    seconds = time.perf_counter() - started
+    volatile = {"seconds": seconds, "host": platform.node(), "cached": False}
     return Evaluation.from_json(result.payload(), volatile)
 
 
 def _train_and_score(job: Job, started: float) -> Evaluation:
+    """`train_and_score` without a rest."""
+    course = train_and_score(job, started)
+    with accelerator_for(torch.device(job.device)).aside():
+        while True:
+            try:
+                next(course)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+
+
+def train_and_score(job: Job, started: float) -> Generator[None, None, Evaluation]:
+    """Train (or go on training) the child of a task and score it; gives way after every step.
+
+    Raises: Diverged, OutOfTime, and what the network raises.
+    """
     task, trainer = job.task, trainer_for(job.config, job.device)
     child = trainer.new_child(resolve(task.function), task.seed, task.kernel)
     path = child_path(job.children, task) if job.children else None
     if path is not None:
         load_child(child, path, task.steps)
-    trainer.train(child, task.steps, _clock(child, started, job.limit))
+    yield from trainer.course(child, task.steps, _clock(child, started, job.limit))
     if job.keep and path is not None:
         save_child(child, path)
     if task.split == "validation":
@@ -116,8 +141,8 @@ def measure(job: tuple[Config, str]) -> float | str:
     one line why it cannot be trained.
     """
     times = []
-    with one_thread():
-        try:
+    try:
+        with one_thread(), accelerator_for(torch.device(job[1])).session():
             trainer = trainer_for(*job)
             child = trainer.new_child(resolve("ReLU"), 0)
             for step in range(1, 9):
@@ -125,8 +150,8 @@ def measure(job: tuple[Config, str]) -> float | str:
                 with contextlib.suppress(Diverged):  # a step takes as long, whatever comes of it
                     trainer.train(child, step)
                 times.append(time.perf_counter() - begin)
-        except Exception as error:
-            return one_line(error)
+    except Exception as error:
+        return one_line(error)
     return sorted(times)[len(times) // 2]
 
 

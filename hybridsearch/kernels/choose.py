@@ -16,6 +16,7 @@ from hybridsearch.errors import UserError
 from hybridsearch.genome.activation import Kernel, is_exact
 from hybridsearch.genome.function import Function
 from hybridsearch.kernels import build
+from hybridsearch.kernels.compiled import CompiledKernel
 from hybridsearch.kernels.native import NativeKernel
 from hybridsearch.kernels.program import has_programs, programs
 from hybridsearch.kernels.tape import TapeKernel
@@ -72,14 +73,17 @@ def tape_cost(function: Function, work: Workload) -> float:
 
 
 def choose(function: Function, work: Workload, kind: str = "auto", device: str = "cpu") -> str:
-    """The spec of the kernel for a function: "" (eager), "tape-1" or "native-1-IDENTITY".
+    """The spec of the kernel for a function: "" (eager), "tape-1" or "native-1-IDENTITY";
+    "compiled-1" on a GPU.
 
     kind: auto, or the one that the user insists on. Raises: UserError when that is not to be had.
     """
-    if device != "cpu":
-        return EAGER
     if kind == "eager" or not has_programs(function):
         return EAGER
+    if device != "cpu":
+        if kind not in ("auto", "compiled"):
+            raise UserError(f"training.kernel {kind} is not for {device}; take auto")
+        return f"compiled-{VERSION}"
     if kind == "auto":
         costs = {"tape": tape_cost(function, work)}
         if compiler_identity():
@@ -132,6 +136,8 @@ def make(spec: str, function: Function) -> Kernel | None:
         return None
     if spec == f"tape-{VERSION}":
         return TapeKernel(function)
+    if spec == f"compiled-{VERSION}":
+        return CompiledKernel(function)
     if spec == f"native-{VERSION}-{compiler_identity()}":
         return NativeKernel(function)
     raise RuntimeError(f"kernel {spec} is not to be had here (other compiler or processor)")

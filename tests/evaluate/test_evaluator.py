@@ -4,12 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
-import torch
 
 from hybridsearch.bits import unpack
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate import worker
-from hybridsearch.evaluate.evaluator import TrainingEvaluator, pick_device, pick_workers
+from hybridsearch.evaluate.evaluator import TrainingEvaluator, pick_workers
 from hybridsearch.evaluate.pool import Failure, InlinePool
 from hybridsearch.genome.function import resolve
 from hybridsearch.kernels.choose import compiler_identity
@@ -243,14 +242,10 @@ def test_the_test_split_is_opened_by_test_tasks_only(make, monkeypatch):
     assert test.curve == validation.curve  # the same child, not trained again
 
 
-def test_devices_and_workers(tiny):
-    assert pick_device("cpu") == "cpu"
-    assert pick_workers(tiny(workers=5), "cpu") == 5
-    assert pick_workers(tiny(), "cuda:0") == 1
-    for name in ("gpu", "meta", "cuda:99"):
-        with pytest.raises(UserError, match="device"):
-            pick_device(name)
-    assert pick_device("auto") == ("cuda:0" if torch.cuda.is_available() else "cpu")
+def test_workers(tiny):
+    assert pick_workers(tiny(workers=5), ("cpu",)) == 5
+    assert pick_workers(tiny(), ("cuda:0",)) == 1
+    assert pick_workers(tiny(workers=5), ("cuda:0", "cuda:1")) == 2  # one process per GPU
 
 
 def test_evaluation_round_trip():

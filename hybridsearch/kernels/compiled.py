@@ -1,0 +1,196 @@
+"""Kernels through torch.compile: on a GPU one Triton kernel forward and one backward.
+
+Value and gradient of a function are traced to two graphs of elementary operations and compiled
+apart, each from (x, betas) alone. So x and the betas are all that is saved for the backward pass,
+whatever the compiler would have chosen to save.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import tempfile
+import warnings
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from hybridsearch.genome.activation import Activation
+from hybridsearch.genome.function import Function
+
+Compiled = Callable[..., Any]
+Shape = tuple[int, int, int]  # outer, channels, inner: how a tensor lies in memory
+
+# A reduction over a channel must be split alike in every process and on every day.
+_OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {"deterministic": True}
+
+
+class CompiledKernel:
+    """One function through torch.compile, for dense tensors of any device that inductor knows.
+
+    Computes in float32 (float64 for float64), returns the type of x. Compiled at the first
+    training step for each shape and format; where that fails, plain PyTorch takes over, and says
+    so once. Without gradients (scoring) it is plain PyTorch too: a few passes are not worth it.
+    """
+
+    name = "compiled"
+
+    def __init__(self, function: Function, backend: str | Compiled = "inductor") -> None:
+        self.function, self.backend = function, backend
+        self.broken = False
+        self._made: dict[tuple[Shape, torch.dtype, torch.device], tuple[Compiled, Compiled]] = {}
+
+    def __call__(self, x: Tensor, betas: Tensor, axis: int) -> Tensor:
+        if self.broken or not torch.is_grad_enabled() or x.numel() == 0:
+            return self._plain(x, betas, axis)
+        x = dense(x)
+        try:
+            pair = self._pair(x.detach(), betas.detach(), axis)
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except Exception as error:
+            self.broken = True
+            cause = getattr(error, "inner_exception", error)  # the backend's own words
+            _say(f"{type(cause).__name__}: {(str(cause).splitlines() or [''])[0]}")
+            return self._plain(x, betas, axis)
+        return _Compiled.apply(x, betas, axis, pair)  # type: ignore[no-any-return, no-untyped-call]
+
+    def _plain(self, x: Tensor, betas: Tensor, axis: int) -> Tensor:
+        module = Activation(self.function, x.shape[axis], axis)
+        return torch.func.functional_call(module, {"betas": betas}, (x,))  # type: ignore[no-any-return]
+
+    def _pair(self, x: Tensor, betas: Tensor, axis: int) -> tuple[Compiled, Compiled]:
+        """The compiled value and gradient for tensors like x, both run once."""
+        key = layout(x, axis), x.dtype, x.device
+        if key not in self._made:
+            _prepare()
+            shape = key[0]
+            module = Activation(self.function, shape[1], 1)
+
+            def value(x: Tensor, betas: Tensor) -> Tensor:
+                return torch.func.functional_call(module, {"betas": betas}, (x,))  # type: ignore[no-any-return]
+
+            def gradient(x: Tensor, betas: Tensor, grad: Tensor) -> Any:
+                return torch.func.vjp(value, x, betas)[1](grad)
+
+            flat = flattened(x, shape)
+            grad = torch.zeros_like(flat)  # not flat itself, which a trace could not tell from x
+            # A traced graph has code of its own; torch.compile counts recompilations, and gives
+            # up after eight, per piece of code.
+            forward = self._compile(value, flat, betas)
+            backward = self._compile(gradient, flat, betas, grad)
+            with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+                forward(flat, betas)
+                backward(flat, betas, grad)
+            self._made[key] = forward, backward
+        return self._made[key]
+
+    def _compile(self, function: Compiled, *examples: Tensor) -> Compiled:
+        # Imported here, since they take seconds and only a GPU's worker needs them.
+        from torch._subclasses.fake_tensor import FakeTensorMode
+        from torch.fx.experimental.proxy_tensor import make_fx
+
+        with FakeTensorMode() as mode, torch.autocast(examples[0].device.type, enabled=False):
+            graph = make_fx(function)(*(mode.from_tensor(e) for e in examples))
+        options = None
+        if self.backend == "inductor":
+            from torch import _inductor
+
+            known = _inductor.list_options()
+            options = {name: wanted for name, wanted in _OPTIONS.items() if name in known}
+        made: Compiled = torch.compile(
+            graph, fullgraph=True, dynamic=False, backend=self.backend, options=options
+        )
+        return made
+
+
+class _Compiled(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, betas: Tensor, axis: int, pair: tuple[Compiled, Compiled]
+    ) -> Tensor:
+        ctx.save_for_backward(x, betas)
+        ctx.shape, ctx.backward_ = layout(x, axis), pair[1]
+        flat = flattened(x, ctx.shape)
+        with torch.autocast(x.device.type, enabled=False):
+            out: Tensor = pair[0](flat, betas.detach())
+        return out.as_strided(x.shape, x.stride())
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        x, betas = ctx.saved_tensors
+        if grad.stride() != x.stride():
+            grad = torch.empty_like(x).copy_(grad)
+        flat = [flattened(t, ctx.shape) for t in (x, grad)]
+        with torch.autocast(x.device.type, enabled=False):
+            dx, dbetas = ctx.backward_(flat[0], betas.detach(), flat[1])
+        return dx.as_strided(x.shape, x.stride()), dbetas, None, None
+
+
+def dense(x: Tensor) -> Tensor:
+    """x, copied where its elements do not lie one after the other."""
+    last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    return x if last or x.is_contiguous() else x.contiguous()
+
+
+def layout(x: Tensor, axis: int) -> Shape:
+    """A dense tensor's memory as outer x channels x inner."""
+    channels = x.shape[axis]
+    inner = x.stride(axis) if channels > 1 else 1
+    return x.numel() // (channels * inner), channels, inner
+
+
+def flattened(x: Tensor, shape: Shape) -> Tensor:
+    """A dense tensor's memory seen in that shape; without history, which would be guarded on."""
+    return x.detach().as_strided(shape, strides(shape))
+
+
+def strides(shape: Shape) -> Shape:
+    """Of a tensor of that shape whose elements lie one after the other."""
+    return shape[1] * shape[2], shape[2], 1
+
+
+def identity(device: str) -> str:
+    """What identifies the compiler for a type of device; "" where there is none.
+
+    Belongs into the digest beside torch's version, which brings the rest.
+    """
+    if device != "cuda":
+        return "inductor"
+    if importlib.util.find_spec("triton") is None:
+        return ""
+    return f"triton {importlib.import_module('triton').__version__}"
+
+
+@cache
+def _prepare() -> None:
+    """Before inductor is imported: its cache, which is code that will run, into a folder that only
+    the user can enter; and no compile processes of its own (there is one kernel at a time).
+    """
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+    if "TORCHINDUCTOR_CACHE_DIR" in os.environ:
+        return
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = base / "hybridsearch" / "inductor"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.chmod(0o700)
+        ours = folder.lstat().st_uid == os.geteuid() and not folder.is_symlink()
+    except OSError:
+        ours = False
+    private = str(folder) if ours else tempfile.mkdtemp(prefix="hybridsearch-inductor-")
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = private
+
+
+@cache
+def _say(reason: str) -> None:
+    warnings.warn(
+        f"a function could not be compiled and runs in plain PyTorch: {reason}", stacklevel=4
+    )
