@@ -133,9 +133,10 @@ class Objective:
 
 @dataclass(frozen=True)
 class Run:
-    """true: noise-free rewards of the distinct functions evaluated, in order."""
+    """Rewards of the distinct functions evaluated, in order: noise-free, and as they were told."""
 
     true: Array
+    told: Array
     distinct: int  # functions proposed, with the rejected ones
     proposals: int
     seconds: float  # inside ask and tell
@@ -156,12 +157,15 @@ def search(proposer: Proposer, objective: Objective, seed: int) -> Run:
     noise = np.random.default_rng([seed, 1])
     rewards: dict[str, float] = {}
     true: list[float] = []
+    told: list[float] = []
     proposals, seconds = 0, 0.0
     while len(true) < BUDGET and proposals < MOST_PROPOSALS:
         start = time.perf_counter()
         asked = proposer.ask(BATCH)
         seconds += time.perf_counter() - start
         proposals += len(asked)
+        if not asked:
+            break
         outcomes = []
         for proposal, seen in zip(
             asked, objective.inspect([p.genome.tokens for p in asked]), strict=True
@@ -174,12 +178,13 @@ def search(proposer: Proposer, objective: Objective, seed: int) -> Run:
                 rewards[seen.key] = min(max(noisy, 0.0), 1.0)
                 if not seen.rejected:
                     true.append(value)
+                    told.append(rewards[seen.key])
             reward = rewards[seen.key]
             outcomes.append(Outcome(proposal, seen.key, status, reward, reward, known=known))
         start = time.perf_counter()
         proposer.tell(outcomes)
         seconds += time.perf_counter() - start
-    return Run(np.array(true[:BUDGET]), len(rewards), proposals, seconds)
+    return Run(np.array(true[:BUDGET]), np.array(told[:BUDGET]), len(rewards), proposals, seconds)
 
 
 @dataclass(frozen=True)

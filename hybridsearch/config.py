@@ -279,6 +279,77 @@ class ControllerConfig(Section):
     )
 
 
+class EvolutionConfig(Section):
+    """Evolution by DEAP: (mu + lambda), where lambda is the batch.
+
+    The defaults of this and the next three sections were chosen with `benchmarks/strategies.py` on
+    its development seeds and objectives, for 300 to 1,000 functions in batches of 32.
+    """
+
+    population: int = Field(
+        20,
+        ge=2,
+        description="Functions that live on (mu); as many random ones begin. 10 to 30 did alike, "
+        "50 learns later: a search has a few hundred functions, not thousands.",
+    )
+    tournament: int = Field(
+        5, ge=1, description="Members drawn for a parent, the best of which it is; 2 learns later."
+    )
+    crossover: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="Share of children made from two parents, the others are mutated; 0.25 to "
+        "0.75 did alike, 0 a little worse.",
+    )
+    objectives: Literal["score", "score_time"] = Field(
+        "score",
+        description="score: the fitness alone. score_time: NSGA-II over fitness and the measured "
+        "seconds per element of forward and backward.",
+    )
+
+
+class RegularizedConfig(Section):
+    """Aging evolution (Real et al. 2019: population 100, sample 25, for 20,000 trainings)."""
+
+    population: int = Field(
+        50,
+        ge=2,
+        description="Functions alive; the oldest leaves. As many random ones begin, so that 100 "
+        "learns later in a search of a few hundred; 32 did alike.",
+    )
+    sample: int = Field(
+        25,
+        ge=1,
+        description="Members drawn for a parent, the best of which it is (Real et al. 2019); 10 "
+        "and 5 learn later.",
+    )
+
+
+class LocalConfig(Section):
+    """Local search with restarts."""
+
+    starts: int = Field(
+        32,
+        ge=1,
+        description="Random functions, the best of which is where a climb begins; 1 to 32 did "
+        "alike in batches of 32, 96 begins late.",
+    )
+
+
+class HybridConfig(Section):
+    """Controller and population together."""
+
+    share: float = Field(0.5, ge=0, le=1, description="The controller's share of a batch.")
+    bandit: bool = Field(True, description="Let the share follow who has lately improved.")
+    floor: float = Field(0.2, ge=0, le=0.5, description="Least share of either part.")
+    memory: float = Field(100.0, gt=0, description="Memory of the bandit in proposals of a part.")
+    bar: int = Field(10, ge=1, description="Credit begins at the bar-th best reward so far.")
+    exchange: bool = Field(True, description="Let the parts learn of each other's functions.")
+    examples: int = Field(5, ge=1, description="Best functions that the controller imitates.")
+    imitation: float = Field(0.1, ge=0, description="Weight of the imitation term.")
+
+
 class RetestConfig(Section):
     """The honest retest of the finalists and the nine baselines on fresh seeds."""
 
@@ -293,8 +364,13 @@ class RetestConfig(Section):
 class Config(Section):
     """Everything a run depends on; the default searches the embedded 8x8 digits."""
 
-    strategy: Literal["rl", "random"] = Field(
-        "rl", description="Who proposes: rl (the RNN controller with PPO) or random."
+    strategy: Literal[
+        "rl", "random", "evolution", "regularized", "local", "exhaustive", "hybrid"
+    ] = Field(
+        "rl",
+        description="Who proposes: rl (the RNN controller with PPO), random, evolution (DEAP), "
+        "regularized (aging evolution), local (local search with restarts), exhaustive (a small "
+        "space in order) or hybrid (controller and evolution together).",
     )
     budget: int = Field(
         200, ge=1, description="Distinct functions to evaluate (first seen in this run)."
@@ -343,6 +419,10 @@ class Config(Section):
     training: TrainingConfig = Field(TrainingConfig(), description="Training of a child.")
     fidelity: FidelityConfig = Field(FidelityConfig(), description="Early stopping.")
     controller: ControllerConfig = Field(ControllerConfig(), description="The RNN controller.")
+    evolution: EvolutionConfig = Field(EvolutionConfig(), description="Evolution.")
+    regularized: RegularizedConfig = Field(RegularizedConfig(), description="Aging evolution.")
+    local: LocalConfig = Field(LocalConfig(), description="Local search.")
+    hybrid: HybridConfig = Field(HybridConfig(), description="Controller and evolution together.")
     retest: RetestConfig = Field(RetestConfig(), description="The final retest.")
 
 

@@ -106,7 +106,9 @@ class Search:
         for child in self.ladder.climb(fresh, self.batches):
             news[child.key] = self._result(child)
         self.proposals += len(proposals)
-        self.barren = 0 if news else self.barren + 1
+        # A function that only ever fails by the machine's fault must not keep a search alive.
+        new = any(entry.status is not Status.ERROR for entry in news.values())
+        self.barren = 0 if new else self.barren + 1
         self._tell(proposals, inspections, news)
         # The machine's faults are not known: such a function may be proposed and tried again.
         for key, entry in news.items():

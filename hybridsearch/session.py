@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
 from importlib import metadata
@@ -23,8 +24,13 @@ from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.genome.function import resolve
 from hybridsearch.genome.units import Space
 from hybridsearch.observe import Observer, Silent, Snapshot
+from hybridsearch.propose.evolution import EvolutionProposer
+from hybridsearch.propose.exhaustive import ExhaustiveProposer
+from hybridsearch.propose.hybrid import HybridProposer
+from hybridsearch.propose.local import LocalProposer
 from hybridsearch.propose.ppo import ControllerProposer
 from hybridsearch.propose.random import RandomProposer
+from hybridsearch.propose.regularized import RegularizedProposer
 from hybridsearch.recorder import Recorder
 from hybridsearch.retest import Retest, retest
 from hybridsearch.store import Cache, RunLog, load_checkpoint, write_json, write_text
@@ -33,6 +39,18 @@ from hybridsearch.types import Json, Proposer
 
 CONFIG, ENVIRONMENT, LOG = "config.yaml", "environment.json", "trials.jsonl"
 CHECKPOINT, SUMMARY, CHILDREN = "checkpoint.safetensors", "summary.json", "children"
+
+
+# Strategy -> the proposer of that name, from the space and the whole config.
+STRATEGIES: dict[str, Callable[[Space, Config], Proposer]] = {
+    "rl": lambda space, c: ControllerProposer(space, c.controller, c.seed),
+    "random": lambda space, c: RandomProposer(space, c.seed),
+    "evolution": lambda space, c: EvolutionProposer(space, c.evolution, c.seed),
+    "regularized": lambda space, c: RegularizedProposer(space, c.regularized, c.seed),
+    "local": lambda space, c: LocalProposer(space, c.local, c.seed),
+    "exhaustive": lambda space, c: ExhaustiveProposer(space),
+    "hybrid": lambda space, c: HybridProposer(space, c.hybrid, c.controller, c.evolution, c.seed),
+}
 
 
 def search(
@@ -86,13 +104,19 @@ def default_folder(config: Config) -> Path:
 
 
 def make_proposer(config: Config) -> Proposer:
-    """The proposer that `config.strategy` names."""
+    """The proposer that `config.strategy` names.
+
+    Raises: UserError when the strategy cannot do what the config asks of it.
+    """
+    if config.evolution.objectives == "score_time":
+        raise UserError(
+            "evolution.objectives: expected score, got score_time; times of functions are not "
+            "measured in a run yet"
+        )
     space = Space(
         config.space.min_units, config.space.max_units, config.space.unary, config.space.binary
     )
-    if config.strategy == "rl":
-        return ControllerProposer(space, config.controller, config.seed)
-    return RandomProposer(space, config.seed)
+    return STRATEGIES[config.strategy](space, config)
 
 
 def _run(

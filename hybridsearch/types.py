@@ -115,6 +115,7 @@ class Outcome:
     score that its rung predicts; rejected and diverged ones have the chance score; None for ERROR.
     reward: the fitness mapped so that chance is 0 and a perfect child is 1. rung: the last one
     reached (-1 untrained, top = fully trained). known: the function was seen before in this run.
+    cost: seconds per element, forward and backward, measured once per function; None: not measured.
     """
 
     proposal: Proposal
@@ -126,6 +127,7 @@ class Outcome:
     known: bool = False
     message: str = ""
     evaluations: tuple[str, ...] = ()
+    cost: float | None = None
 
     def payload(self) -> dict[str, Json]:
         record = dict(vars(self))

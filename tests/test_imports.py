@@ -40,7 +40,7 @@ INNER = {
     "genome": [
         ["primitives"],
         ["units", "torch_ops"],
-        ["batch"],
+        ["batch", "variation"],
         ["canonical"],
         ["parse"],
         ["algebra"],

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from typing import get_args
 
 import pytest
 
 import hybridsearch
 from hybridsearch.analysis.runs import load_run
+from hybridsearch.config import Config
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate import evaluator as evaluator_module
 from hybridsearch.evaluate.pool import InlinePool
-from hybridsearch.session import resume, search
+from hybridsearch.observe import Silent
+from hybridsearch.session import STRATEGIES, make_proposer, resume, search
 
 
 def payloads(folder):
@@ -238,3 +241,42 @@ def test_random_strategy_and_several_units(tiny, tmp_path):
     first, second = (search(config, tmp_path / d / "a") for d in ("x", "y"))
     assert payloads(first["folder"]) == payloads(second["folder"])
     assert any("|" in o["genome"] for o in load_run(first["folder"]).outcomes)
+
+
+def test_every_strategy_of_the_config_has_its_proposer():
+    names = get_args(Config.model_fields["strategy"].annotation)
+    assert set(names) == set(STRATEGIES)
+    for name in names:
+        proposer = make_proposer(Config(strategy=name, space={"unary": ["id", "sin", "tanh"]}))
+        assert proposer.name == name
+        assert proposer.ask(4)
+
+
+@pytest.mark.parametrize("strategy", ["evolution", "hybrid"])
+def test_a_strategy_goes_on_after_a_stop(tiny, tmp_path, strategy):
+    """A run cut after each of its batches ends with the records of one that was not."""
+    sections = {"evolution": {"population": 4}, "controller": {"hidden": 8, "embedding": 4}}
+    config = tiny(strategy=strategy, budget=12, batch=6, space={"max_units": 2}, **sections)
+    whole = search(config, tmp_path / "x" / "a")
+
+    class Stop(Silent):
+        def snapshot(self, now):
+            if now.batches == stop_at:
+                raise KeyboardInterrupt
+
+    folder = tmp_path / "y" / "a"
+    for stop_at in (1, 2):
+        with pytest.raises(KeyboardInterrupt):
+            if stop_at == 1:
+                search(config, folder, Stop())
+            else:
+                resume(folder, Stop())
+    resume(folder)
+    assert payloads(folder) == payloads(whole["folder"])
+    assert {o["proposer"] for o in load_run(folder).outcomes} >= {"evolution"}
+
+
+def test_a_second_objective_needs_times_that_a_run_does_not_measure():
+    config = Config(strategy="evolution", evolution={"objectives": "score_time"})
+    with pytest.raises(UserError, match=r"evolution.objectives: expected score, got score_time"):
+        make_proposer(config)

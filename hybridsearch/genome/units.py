@@ -124,6 +124,30 @@ class Space:
                 choices += [self.binary, self.unary, inputs, self.unary, inputs]
             yield from product(*choices)
 
+    def nth(self, index: int) -> Tokens:
+        """The genome at a place of `enumerate`, from 0, without walking there.
+
+        Raises: IndexError when there is none.
+        """
+        left, programs = index, 1
+        for n in range(1, self.max_units + 1):
+            programs *= len(self.binary) * (n * len(self.unary)) ** 2
+            if n >= self.min_units:
+                if 0 <= left < programs:
+                    return self._decode(left, n)
+                left -= programs
+        raise IndexError(f"the space has {self.count()} genomes, there is no number {index}")
+
+    def _decode(self, index: int, units: int) -> Tokens:
+        """A number in mixed radix, the last token changing fastest."""
+        flat: list[str] = []
+        for k in range(units, 0, -1):
+            inputs = [input_token(i) for i in range(k)]
+            for choices in (inputs, self.unary, inputs, self.unary, self.binary):
+                index, digit = divmod(index, len(choices))
+                flat.append(choices[digit])
+        return tuple(reversed(flat))
+
     def sample(self, rng: np.random.Generator) -> Tokens:
         """One genome: the number of units uniform, then every token uniform."""
         flat: list[str] = []

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from hybridsearch.config import ControllerConfig
-from hybridsearch.genome.units import Space
+from hybridsearch.genome.units import Space, Tokens
 from hybridsearch.propose.base import number
 from hybridsearch.propose.controller import Controller, Weights
+from hybridsearch.propose.novelty import has_verdict
 from hybridsearch.threads import one_thread
 from hybridsearch.types import Outcome, Proposal, State, seed_for
 
@@ -56,7 +57,8 @@ class ControllerProposer:
         self._baseline: float | None = None
         self._scale: float | None = None
         self._entropy = config.entropy
-        self._next_id = 0
+        self.next_id = 0  # settable, so that several proposers can share a run's ids
+        self._examples: list[tuple[Tokens, float]] = []  # of `imitate`: genome, weight
         # id -> log-probabilities [S] under which it was drawn
         self._asked: dict[int, list[float]] = {}
 
@@ -65,8 +67,8 @@ class ControllerProposer:
         with one_thread():
             rollout = self._controller.sample(self._weights, n, self._rng)
         genomes = self._controller.decode(rollout.choices.numpy())
-        proposals = number(self._next_id, genomes, self.name)
-        self._next_id += len(proposals)
+        proposals = number(self.next_id, genomes, self.name)
+        self.next_id += len(proposals)
         for proposal, row in zip(proposals, rollout.log_prob.tolist(), strict=True):
             self._asked[proposal.id] = row
         return proposals
@@ -77,7 +79,7 @@ class ControllerProposer:
         Proposals asked for and not told here are forgotten: the policy that drew them is gone.
         """
         known = {o.proposal.id: o for o in outcomes if o.proposal.id in self._asked}
-        batch = [o for _, o in sorted(known.items()) if o.reward is not None]
+        batch = [o for _, o in sorted(known.items()) if has_verdict(o)]
         drawn = torch.tensor([self._asked[o.proposal.id] for o in batch])
         if outcomes:
             self._asked.clear()
@@ -92,6 +94,16 @@ class ControllerProposer:
         with one_thread():
             choices = self._controller.encode([o.proposal.genome.tokens for o in batch])
             self._update(choices, drawn, torch.tensor(advantages))
+        self._examples = []
+
+    def imitate(self, genomes: Sequence[Tokens], weights: Sequence[float]) -> None:
+        """Learn from these genomes of others with the next batch that is told.
+
+        The objective gains the sum of weights times their mean log-probability per decision: a
+        cross-entropy term of its own, apart from the policy gradient, which would need the
+        probability under which a sample was drawn. It lasts for one batch.
+        """
+        self._examples = list(zip(map(tuple, genomes), map(float, weights), strict=True))
 
     def _adapt_entropy(self, repeats: float) -> None:
         """Raise the entropy weight while too large a share of a batch repeats, else let it fall."""
@@ -126,6 +138,9 @@ class ControllerProposer:
         if not decisions:  # a space of one genome
             return
         advantage = advantages[:, None]
+        examples = self._controller.encode([genome for genome, _ in self._examples])
+        weights = torch.tensor([weight for _, weight in self._examples])
+        shares = weights / (examples >= 0).sum(1)  # of a decision in its genome's weight
         for _ in range(c.epochs):
             leaves = {k: w.requires_grad_() for k, w in self._weights.items()}
             rollout = self._controller.score(leaves, choices)
@@ -134,6 +149,9 @@ class ControllerProposer:
             surrogate = torch.minimum(ratio * advantage, clipped * advantage) * taken  # eq. 7
             # Eq. 9 without its value loss: there is no critic, the baseline is an average.
             objective = (surrogate + self._entropy * rollout.entropy).sum() / decisions
+            if self._examples:
+                log_prob = self._controller.score(leaves, examples).log_prob
+                objective = objective + (log_prob.sum(1) * shares).sum()
             grads = torch.autograd.grad(-objective, list(leaves.values()))
             self._weights = {k: w.detach() for k, w in leaves.items()}
             self._adam(dict(zip(leaves, grads, strict=True)))
@@ -159,11 +177,12 @@ class ControllerProposer:
         groups = {"weight": self._weights, "adam_m": self._adam_m, "adam_v": self._adam_v}
         return State(
             {
-                "next_id": self._next_id,
+                "next_id": self.next_id,
                 "adam_t": self._adam_t,
                 "baseline": self._baseline,
                 "scale": self._scale,
                 "entropy": self._entropy,
+                "examples": [[list(genome), weight] for genome, weight in self._examples],
                 "rng": self._rng.bit_generator.state,
                 "asked": [[k, row] for k, row in self._asked.items()],
             },
@@ -176,9 +195,10 @@ class ControllerProposer:
 
     def restore(self, state: State) -> None:
         values = state.values
-        self._next_id, self._adam_t = values["next_id"], values["adam_t"]
+        self.next_id, self._adam_t = values["next_id"], values["adam_t"]
         self._baseline, self._scale = values["baseline"], values["scale"]
         self._entropy = values["entropy"]
+        self._examples = [(tuple(genome), weight) for genome, weight in values["examples"]]
         self._rng.bit_generator.state = values["rng"]
         self._asked = {k: list(row) for k, row in values["asked"]}
         self._weights, self._adam_m, self._adam_v = (

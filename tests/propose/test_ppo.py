@@ -101,6 +101,43 @@ def test_a_repeat_earns_a_part_of_its_reward():
     assert baseline(0.25, known=False) == baseline(1.0, known=True) == pytest.approx(0.8)
 
 
+def imitating(weight: float | None, batches: int = 1) -> tuple[ControllerProposer, float]:
+    """A controller shown one genome with a weight (or none), and its log-probability there."""
+    proposer = ControllerProposer(SPACE, CONFIG, 0)
+    example = ("gate", "sin", "x", "tanh", "x")
+    for _ in range(batches):
+        if weight is not None:
+            proposer.imitate([example], [weight])
+        proposer.tell([outcome(p, p.id % 3 / 3) for p in proposer.ask(32)])
+    return proposer, log_prob(proposer, example)
+
+
+def test_imitation_raises_the_probability_of_its_examples():
+    logs = [imitating(weight, 5)[1] for weight in (0.0, 0.1, 1.0)]
+    assert logs[0] < logs[1] < logs[2] and logs[2] > logs[0] + 1
+
+
+def test_imitation_is_apart_from_the_policy_gradient():
+    """It has no part in baseline and scale; with weight 0, or none, nothing changes at all."""
+    plain, zero, one = (imitating(weight)[0] for weight in (None, 0.0, 1.0))
+    for name, array in plain.state().arrays.items():
+        assert np.array_equal(array, zero.state().arrays[name])
+    assert plain.state().values == zero.state().values
+    assert {**one.state().values, "rng": 0} == {**plain.state().values, "rng": 0}
+
+
+def test_imitation_lasts_for_one_batch_and_survives_a_restore():
+    proposer, other = (ControllerProposer(SPACE, CONFIG, seed) for seed in (0, 1))
+    proposer.imitate([("gate", "sin", "x", "tanh", "x")], [1.0])
+    other.restore(proposer.state())
+    assert other.state().values["examples"] == [[["gate", "sin", "x", "tanh", "x"], 1.0]]
+    for controller in (proposer, other):
+        controller.tell([outcome(p, p.id / 16) for p in controller.ask(16)])
+    assert proposer.state().values["examples"] == []
+    weights = (proposer.state().arrays, other.state().arrays)
+    assert all(np.array_equal(weights[0][k], weights[1][k]) for k in weights[0])
+
+
 def test_a_space_of_one_genome():
     proposer = ControllerProposer(Space(1, 1, unary=("id",), binary=("mul",)), CONFIG, 0)
     asked = proposer.ask(3)

@@ -1,0 +1,109 @@
+"""Local search: from a point to a better neighbour until there is none, then from another start.
+
+Source: White, Nolen and Savani 2021, "Exploring the Loss Landscape in Neural Architecture Search"
+(arXiv 2005.02960), which finds it hard to beat where the noise is low.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hybridsearch.config import LocalConfig
+from hybridsearch.genome.units import Space, Tokens
+from hybridsearch.genome.variation import neighbours
+from hybridsearch.propose.base import Candidate, Member
+from hybridsearch.propose.novelty import Novelty
+from hybridsearch.types import Outcome, Proposal, State, Status, seed_for
+
+
+class LocalProposer:
+    """First improvement in batches: a batch of untried neighbours, drawn at random, is evaluated,
+    and the best of them is the next point if it is better than the present one.
+
+    The best of `starts` random functions is the first point. When the neighbours of a point are
+    used up, the rest of a batch is random functions, the candidates of the next start.
+    """
+
+    name = "local"
+
+    def __init__(self, space: Space, config: LocalConfig, seed: int) -> None:
+        self._space, self._config = space, config
+        self._rng = np.random.default_rng(seed_for(seed, "propose/local"))
+        self._novelty = Novelty(space)
+        self._point: Member | None = None
+        self._untried: list[Tokens] = []  # neighbours of the point, shuffled; the last comes next
+        self._steps: list[int] = []  # ids of its neighbours that wait for an outcome
+        self._start: Member | None = None  # the best candidate of the next start
+        self._starts = 0  # how many candidates there were
+
+    def ask(self, n: int) -> list[Proposal]:
+        """n proposals with new ids; fewer, at last none, where the space has no more."""
+        asked: list[Proposal] = []
+        while self._untried and len(asked) < n:
+            asked += self._novelty.propose_from(self._neighbours(n - len(asked)), self.name)
+        self._steps += [p.id for p in asked]
+        return asked + self._novelty.propose(n - len(asked), self.name, self._random)
+
+    def _neighbours(self, n: int) -> list[Candidate]:
+        """The next n neighbours of the point, tried or not."""
+        assert self._point is not None
+        taken = [self._untried.pop() for _ in range(min(n, len(self._untried)))]
+        return [Candidate(genome, (self._point.id,)) for genome in taken]
+
+    def _random(self, n: int) -> list[Candidate]:
+        return [Candidate(self._space.sample(self._rng)) for _ in range(n)]
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """Move to the best neighbour of the batch if it is better; else restart at a dead end."""
+        settled = self._novelty.settle(outcomes)
+        trained = [Member.of(o) for o in settled if o.status is Status.OK]
+        steps = [m for m in trained if m.id in self._steps]
+        others = [m for m in trained if m.id not in self._steps]
+        if outcomes:
+            self._steps.clear()
+        if not settled:
+            return
+        self._starts += len(others)
+        self._start = max((m for m in (self._start, *others) if m), key=_reward, default=None)
+        best = max(steps, key=_reward, default=None)
+        if self._point and best and best.reward > self._point.reward:
+            self._move(best)
+        elif not self._untried and self._start and self._starts >= self._config.starts:
+            self._move(self._start)
+            self._start, self._starts = None, 0
+
+    def _move(self, point: Member) -> None:
+        self._point = point
+        near = neighbours(point.genome, self._space)
+        self._untried = [near[k] for k in self._rng.permutation(len(near)).tolist()]
+
+    def state(self) -> State:
+        values, done = self._novelty.state()
+        return State(
+            {
+                "novelty": values,
+                "rng": self._rng.bit_generator.state,
+                "point": self._point and self._point.to_json(),
+                "untried": [list(genome) for genome in self._untried],
+                "steps": list(self._steps),
+                "start": self._start and self._start.to_json(),
+                "starts": self._starts,
+            },
+            {"done": done},
+        )
+
+    def restore(self, state: State) -> None:
+        values = state.values
+        self._novelty.restore(values["novelty"], state.arrays["done"])
+        self._rng.bit_generator.state = values["rng"]
+        self._point = values["point"] and Member.from_json(values["point"])
+        self._untried = [tuple(genome) for genome in values["untried"]]
+        self._steps = list(values["steps"])
+        self._start = values["start"] and Member.from_json(values["start"])
+        self._starts = values["starts"]
+
+
+def _reward(member: Member) -> float:
+    return member.reward

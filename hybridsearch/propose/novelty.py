@@ -1,0 +1,135 @@
+"""What a proposer has proposed already, so that it proposes no function twice.
+
+It can know its own proposals only; what others found comes back as `Outcome.known`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybridsearch.genome.canonical import keys
+from hybridsearch.genome.genome import Genome
+from hybridsearch.genome.units import Space, Tokens
+from hybridsearch.propose.base import Candidate
+from hybridsearch.types import Json, Outcome, Proposal
+
+ROUNDS = 10  # of drawing, before the next source: only near a space's end do so many bring nothing
+LAPS = 2  # through the space: the second is for what the machine failed at in the first
+CHUNK = 256  # genomes whose keys are computed at once
+Draw = Callable[[int], Sequence[Candidate]]
+
+
+class Novelty:
+    """The functions proposed so far, by key, and the source of new ones.
+
+    A proposal waits from `propose` until `settle`. With a verdict its function is done for good;
+    without one (an ERROR, or not evaluated) it may be proposed once more, in the last lap.
+    """
+
+    def __init__(self, space: Space) -> None:
+        self._space, self._size = space, space.count()
+        self._done: set[str] = set()
+        self._waiting: dict[int, str] = {}  # id -> key
+        self._failed: dict[str, int] = {}  # key -> how often it came back without a verdict
+        self._lap = self._place = 0  # of the walk through the space
+        self.next_id = 0
+
+    @property
+    def exhausted(self) -> bool:
+        """The walk through the space has ended: all of it was proposed."""
+        return self._lap >= LAPS
+
+    def propose(self, n: int, name: str, *draws: Draw) -> list[Proposal]:
+        """n proposals of functions not proposed before; fewer where the space has no more.
+
+        draws: sources of candidates, tried in turn, ROUNDS times each; the walk through the whole
+        space comes last.
+        """
+        chosen: list[Proposal] = []
+        for draw in draws:
+            for _ in range(ROUNDS):
+                if len(chosen) < n:
+                    chosen += self.propose_from(draw(n - len(chosen)), name)
+        while len(chosen) < n and not self.exhausted:
+            chosen += self.propose_from(self._walk(n - len(chosen)), name)
+        return chosen
+
+    def _taken(self) -> set[str]:
+        failed = (key for key, times in self._failed.items() if times > self._lap)
+        return self._done.union(self._waiting.values(), failed)
+
+    def propose_from(self, candidates: Sequence[Candidate], name: str) -> list[Proposal]:
+        """Proposals of those of the candidates that are new, in their order."""
+        taken = self._taken()
+        accepted = []
+        for candidate, key in zip(candidates, keys([c.genome for c in candidates]), strict=True):
+            if key not in taken:
+                taken.add(key)
+                self._waiting[self.next_id] = key
+                genome = Genome(candidate.genome)
+                accepted.append(Proposal(self.next_id, genome, name, candidate.parents))
+                self.next_id += 1
+        return accepted
+
+    def _walk(self, n: int) -> list[Candidate]:
+        """Up to n new functions, in the order of `Space.enumerate`, from a chunk of it."""
+        taken = self._taken()
+        end = min(self._place + CHUNK, self._size)
+        genomes = [self._space.nth(k) for k in range(self._place, end)]
+        found: list[Candidate] = []
+        for genome, key in zip(genomes, keys(genomes), strict=True):
+            self._place += 1
+            if key not in taken:
+                taken.add(key)
+                found.append(Candidate(genome))
+                if len(found) == n:
+                    break
+        if self._place == self._size:
+            self._lap, self._place = self._lap + 1, 0
+        return found
+
+    def settle(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """The outcomes of own proposals that have a verdict, by id; waiting ends for all.
+
+        No reward (ERROR) and one that is no number are no verdict.
+        """
+        own = {o.proposal.id: o for o in outcomes if o.proposal.id in self._waiting}
+        settled = [o for _, o in sorted(own.items()) if has_verdict(o)]
+        for outcome in settled:
+            self._done.add(self._waiting.pop(outcome.proposal.id))
+        if outcomes:
+            for key in self._waiting.values():
+                self._failed[key] = self._failed.get(key, 0) + 1
+            self._waiting.clear()
+        return settled
+
+    def note(self, genomes: Sequence[Tokens]) -> None:
+        """These functions are done too: somebody else has proposed them."""
+        self._done.update(keys(genomes))
+
+    def state(self) -> tuple[dict[str, Json], NDArray[np.uint8]]:
+        """JSON values, and the keys of what is done: [functions, 16] bytes, sorted."""
+        text = "".join(sorted(self._done))
+        done = np.frombuffer(bytes.fromhex(text), dtype=np.uint8).reshape(-1, 16).copy()
+        values = {
+            "next_id": self.next_id,
+            "waiting": [[k, key] for k, key in self._waiting.items()],
+            "failed": sorted(self._failed.items()),
+            "lap": self._lap,
+            "place": self._place,
+        }
+        return values, done
+
+    def restore(self, values: dict[str, Json], done: NDArray[np.uint8]) -> None:
+        self.next_id, self._lap, self._place = values["next_id"], values["lap"], values["place"]
+        self._waiting, self._failed = dict(values["waiting"]), dict(values["failed"])
+        self._done = {row.tobytes().hex() for row in done}
+
+
+def has_verdict(outcome: Outcome) -> bool:
+    """Is there a finite reward?"""
+    return outcome.reward is not None and math.isfinite(outcome.reward)

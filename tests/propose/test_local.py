@@ -1,0 +1,78 @@
+"""Local search: it climbs, sees a dead end, and starts anew."""
+
+from hybridsearch.config import LocalConfig
+from hybridsearch.genome.units import Space
+from hybridsearch.genome.variation import neighbours
+from hybridsearch.propose.local import LocalProposer
+from hybridsearch.types import Outcome, Status
+
+CONFIG = LocalConfig(starts=4)
+BEST = ("gate", "sin", "x", "tanh", "x")
+
+
+def outcome(proposal, reward, status=Status.OK):
+    return Outcome(proposal, str(proposal.genome), status, reward, reward)
+
+
+def closeness(genome) -> float:
+    return sum(s == t for s, t in zip(genome.tokens, BEST, strict=True)) / 5
+
+
+def test_the_best_of_the_starts_is_the_first_point():
+    proposer = LocalProposer(Space(), CONFIG, 0)
+    asked = proposer.ask(4)
+    proposer.tell([outcome(p, float(p.id == 2)) for p in asked])
+    near = neighbours(asked[2].genome.tokens, Space())
+    steps = proposer.ask(8)
+    assert all(p.parents == (2,) and p.genome.tokens in near for p in steps)
+
+
+def test_it_moves_to_the_best_neighbour_of_a_batch_if_it_is_better():
+    proposer = LocalProposer(Space(), CONFIG, 0)
+    proposer.tell([outcome(p, 0.5) for p in proposer.ask(4)])
+    steps = proposer.ask(4)
+    proposer.tell([outcome(p, 0.4) for p in steps])  # all worse: it stays
+    assert {p.parents for p in proposer.ask(1)} == {(0,)}
+    proposer.tell([])
+    steps = proposer.ask(4)
+    proposer.tell([outcome(p, 0.6 + p.id / 100) for p in steps])
+    assert {p.parents for p in proposer.ask(4)} == {(steps[-1].id,)}
+
+
+def test_at_a_dead_end_it_starts_anew_from_the_best_random_function():
+    space = Space()
+    proposer = LocalProposer(space, CONFIG, 0)
+    proposer.tell([outcome(p, 1.0) for p in proposer.ask(4)])  # nothing will be better
+    random = []
+    for _ in range(20):
+        asked = proposer.ask(8)
+        random += [p.id for p in asked if not p.parents]
+        proposer.tell([outcome(p, p.id / 1000) for p in asked])
+        if len(random) >= 4:
+            break
+    assert {p.parents for p in proposer.ask(4)} == {(max(random),)}
+
+
+def test_a_rejected_neighbour_is_no_point():
+    proposer = LocalProposer(Space(), CONFIG, 0)
+    proposer.tell([outcome(p, -1.0) for p in proposer.ask(4)])
+    proposer.tell([outcome(p, 0.0, Status.REJECTED) for p in proposer.ask(4)])
+    assert {p.parents for p in proposer.ask(4)} == {(0,)}
+
+
+def test_it_finds_the_top_of_a_hill():
+    proposer = LocalProposer(Space(), CONFIG, 1)
+    best = 0.0
+    for _ in range(30):
+        told = [outcome(p, closeness(p.genome)) for p in proposer.ask(8)]
+        best = max(best, *(o.reward for o in told))
+        proposer.tell(told)
+    assert best == 1.0
+
+
+def test_it_changes_size_where_the_space_has_several():
+    proposer = LocalProposer(Space(1, 3), CONFIG, 0)
+    for _ in range(20):
+        asked = proposer.ask(16)
+        proposer.tell([outcome(p, len(p.genome.units) / 3) for p in asked])
+    assert max(len(p.genome.units) for p in asked) == 3
