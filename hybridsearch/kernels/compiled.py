@@ -1,8 +1,9 @@
-"""Kernels through torch.compile: on a GPU one Triton kernel forward and one backward.
+"""Kernels through torch.compile: on a GPU, Triton kernels made for one function.
 
-Value and gradient of a function are traced to two graphs of elementary operations and compiled
-apart, each from (x, betas) alone. So x and the betas are all that is saved for the backward pass,
-whatever the compiler would have chosen to save.
+Value and gradient are traced to two graphs of elementary operations and compiled apart, each from
+(x, betas) alone. So x and the betas are all that is saved for the backward pass, whatever the
+compiler would have chosen to save. On a GPU the value becomes one kernel, the gradient in x
+another; the sums for the betas take two more, without atomic additions.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from hybridsearch.genome.function import Function
 Compiled = Callable[..., Any]
 Shape = tuple[int, int, int]  # outer, channels, inner: how a tensor lies in memory
 
-# A reduction over a channel must be split alike in every process and on every day.
+# How a sum over a channel is split must not be found by timing: it decides the bits.
 _OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {"deterministic": True}
 
 

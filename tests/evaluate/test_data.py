@@ -79,7 +79,7 @@ def write_fashion(folder, zipped):
         made[part] = pixels(seed, n, 28, 28), (np.arange(n) % 10).astype(np.uint8)
         for name, array in zip(names, made[part], strict=True):
             if zipped:
-                (folder / f"{name}.gz").write_bytes(gzip.compress(idx(array)))
+                (folder / f"{name}.gz").write_bytes(gzip.compress(idx(array), mtime=0))
             else:
                 (folder / name).write_bytes(idx(array))
     return made
@@ -302,7 +302,11 @@ def test_missing_files_name_the_command(name):
         (IDX_NAMES["train"][0], idx(np.zeros((40, 8, 8), np.uint8)), "28x28"),
         (IDX_NAMES["train"][1], idx(np.zeros(39, np.uint8)), "(39,)"),
         (IDX_NAMES["train"][1], idx(np.full(40, 10, np.uint8)), "0..9, got 10"),
-        (IDX_NAMES["train"][1] + ".gz", gzip.compress(idx(np.zeros(40, np.uint8)))[:-9], "again"),
+        (
+            IDX_NAMES["train"][1] + ".gz",
+            gzip.compress(idx(np.zeros(40, np.uint8)), mtime=0)[:-9],
+            "again",
+        ),
         (IDX_NAMES["train"][1] + ".gz", b"no gzip", "again"),
     ],
 )

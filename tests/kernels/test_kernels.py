@@ -94,7 +94,7 @@ def random_functions(count: int, seed: int) -> list[Function]:
 
 @pytest.mark.parametrize("make", KERNELS)
 def test_random_genomes_agree_with_float64(make):
-    """A handful here; benchmarks/kernels.py does a thousand."""
+    """A sample: each of the native ones takes a compilation."""
     for function in random_functions(25 if make is NativeKernel else 100, 1):
         x, betas, g = operands(function, (512, 4))
         exact = results(function, None, x.double(), betas.double(), g.double())
