@@ -113,10 +113,10 @@ def test_failures_of_one_child_stay_its_own(with_gpu, monkeypatch):
     bad = resolve("GELU").key
     new_child = training.Trainer.new_child
 
-    def fussy(self, function, seed):
+    def fussy(self, function, seed, kernel=""):
         if function.key == bad:
             raise RuntimeError("no\nsuch")
-        return new_child(self, function, seed)
+        return new_child(self, function, seed, kernel)
 
     monkeypatch.setattr(training.Trainer, "new_child", fussy)
     found = {e.task: e for e in evaluator.evaluate(tasks)}

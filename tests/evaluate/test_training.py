@@ -157,7 +157,7 @@ def test_weight_decay_spares_betas_biases_and_norms(trainer):
 def test_betas_are_trained_per_channel(trainer):
     child = trainer.new_child(resolve("x*sigmoid(beta*x)"), 1)
     trainer.train(child, 5)
-    betas = next(m for m in child.network if isinstance(m, Activation)).betas
+    betas = next(m for m in child.network.modules() if isinstance(m, Activation)).betas
     assert betas.shape == (1, 32)
     assert len(set(betas.flatten().tolist())) > 1
 
