@@ -25,8 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hybridsearch.config import Config
 from hybridsearch.errors import UserError
-from hybridsearch.evaluate.devices import pick_devices
-from hybridsearch.evaluate.evaluator import pick_workers
+from hybridsearch.evaluate.evaluator import pick_device, pick_workers
 
 PARTS = {
     "resnet20": resnet20.run,
@@ -55,12 +54,12 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     try:
-        device = pick_devices(arguments.device)[0]
+        device = pick_device(arguments.device)
     except UserError as error:
         print(f"nothing measured: {error}", file=sys.stderr)
         return 2
     default_environment()
-    count = arguments.workers or pick_workers(Config(), (device,))
+    count = arguments.workers or pick_workers(Config(), device)
     options = Options(arguments.quick, device, count, arguments.cache)
     chosen = arguments.part or (ON_CUDA if options.cuda else ON_CPU)
     columns = (
