@@ -33,6 +33,8 @@ bench: setup
 	$(BIN)/python benchmarks/genome.py --quick
 	$(BIN)/python benchmarks/controller.py --quick
 	$(BIN)/python benchmarks/reliability.py --quick
+	$(BIN)/python benchmarks/evaluator.py --quick
+	$(BIN)/python benchmarks/profile_step.py --quick
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -57,6 +57,7 @@ class Lap:
     threads: int = 0
     kernel: str = ""
     problem: str = ""
+    gpu: bool = False
 
 
 class Racer(Protocol):
@@ -135,12 +136,22 @@ def lap(job: tuple[Entry, float, float]) -> Lap:
         steps += chunk
     synchronise(entry.device)  # on a GPU the loop runs ahead of what is done
     seconds, used = time.perf_counter() - begin, time.process_time() - used
-    return Lap(steps, seconds, used, os.getpid(), torch.get_num_threads(), racer.kernel)
+    threads = torch.get_num_threads()
+    return Lap(steps, seconds, used, os.getpid(), threads, racer.kernel, gpu=entry.device != "cpu")
 
 
 def synchronise(device: str) -> None:
+    """Wait until a GPU has done what it was given."""
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
+
+
+def clock(device: str) -> float:
+    """Seconds, for what one thread computes: of processor time, which other programs hardly
+    change; on a GPU of time, when all is done.
+    """
+    synchronise(device)
+    return time.perf_counter() if device.startswith("cuda") else time.process_time()
 
 
 class Machine:
@@ -183,13 +194,16 @@ class Machine:
 
 @dataclass(frozen=True)
 class Result:
-    """steps per second of the whole entry (summed over its workers), one per round.
+    """rates: steps per second of the whole entry (summed over its workers), one per round.
 
+    alone: steps per second of processor time (on a GPU: of time) and process, one per round; other
+    programs hardly change it, so it is for entries of one thread that are compared with each other.
     share: of the processor time that its workers could have had, how much they got; what is well
     below 1 for the evaluator went to other programs.
     """
 
     rates: tuple[float, ...]
+    alone: tuple[float, ...]
     share: float
     threads: int
     kernel: str
@@ -219,6 +233,7 @@ def race(
     results = {
         name: Result(
             tuple(sum(one.steps / one.seconds for one in turn) for turn in turns),
+            tuple(sum(map(_alone, turn)) / len(turn) for turn in turns),
             _share(turns),
             turns[0][0].threads,
             turns[0][0].kernel,
@@ -226,6 +241,10 @@ def race(
         for name, turns in laps.items()
     }
     return results, problems
+
+
+def _alone(one: Lap) -> float:
+    return one.steps / (one.seconds if one.gpu else one.cpu)
 
 
 def _share(turns: list[list[Lap]]) -> float:

@@ -72,10 +72,15 @@ def main() -> int:
     torch.set_num_threads(1)  # this process only waits
     with progress, Machine(count) as machine:
         report = Report(arguments.json, options, progress)
+        failed = 0
         for name in chosen:
-            with report.part(name):
-                PARTS[name](machine, options, report)
-    return 0
+            try:
+                with report.part(name):
+                    PARTS[name](machine, options, report)
+            except UserError as error:
+                report.line(f"{name}: not measured: {error}")
+                failed = 1
+    return failed
 
 
 if __name__ == "__main__":

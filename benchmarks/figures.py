@@ -14,7 +14,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -131,18 +131,14 @@ class Report:
         details: Mapping[str, Any] | None = None,
     ) -> None:
         """One figure: printed with its interval, its aim and `note`; `details` go to the file."""
-        single = not isinstance(estimate, Estimate)
-        value = float(estimate) if single else estimate.value
+        value = estimate.value if isinstance(estimate, Estimate) else float(estimate)
         aim = None if self.options.cuda or self.options.quick else wanted(key)
         record: dict[str, Any] = {"part": self._part, "value": value}
         interval = ""
-        if not single:
-            names = ("low", "high", "coverage", "n")
-            record |= {name: getattr(estimate, name) for name in names}
-            if estimate.coverage < 0.95:
-                interval = f"({estimate.low:.3g} to {estimate.high:.3g}, {estimate.n} only)"
-            else:
-                interval = f"({estimate.low:.3g} to {estimate.high:.3g})"
+        if isinstance(estimate, Estimate):
+            record |= asdict(estimate)
+            few = "" if estimate.coverage >= 0.95 else f", {estimate.n} only"
+            interval = f"({estimate.low:.3g} to {estimate.high:.3g}{few})"
         if aim is not None:
             record |= {"wanted": f"{aim[0]}= {aim[1]:g}", "reached": "NOT" not in judge(value, aim)}
         record |= {"note": note} if note else {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -89,13 +90,13 @@ def make_loader(
     order: in which images come; default: shuffled. processes: of the DataLoader; its default is 0.
     """
     mean, std = torch.from_numpy(data.mean), torch.from_numpy(data.std)
-    dataset: Dataset[tuple[Tensor, Tensor]] | Images
+    dataset: Dataset[Any]
     if config.data.augment == "none":
         dataset = TensorDataset(normalised(data, data.train), torch.from_numpy(data.train.labels))
     else:
         dataset = Images(data.train, mean, std, config.data.augment)
-    return DataLoader(  # type: ignore[return-value]
-        dataset,  # type: ignore[arg-type]
+    return DataLoader(
+        dataset,
         batch_size=min(config.training.batch_size, len(data.train)),
         shuffle=order is None,
         sampler=order,
@@ -178,7 +179,7 @@ class PlainTraining:
             images, labels = self.next_batch()
             self.optimizer.zero_grad()
             loss = F.cross_entropy(self.network(images), labels)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
             self.schedule.step()
         return loss.detach()

@@ -1,12 +1,13 @@
 """Where the time of a ResNet-20 step goes: in the plain loop, and in this evaluator.
 
-    python benchmarks/profile_step.py [--function FORMULA] [--network NAME] [--quick] [--json FILE]
+    python benchmarks/profile_step.py [--function FORMULA ...] [--network NAME] [--quick]
+                                      [--json FILE]
 
-One process, one thread, both sides in turn. The profiler's events are summed by what they belong
-to: in the forward pass by the module that is running, in the backward pass by the module whose
-forward operation made the node (autograd numbers both alike). What is recomputed in the backward
-pass counts where it is recomputed for. Profiling slows small operations most, so the shares are
-scaled to the step's duration without a profiler, which stands below the table.
+One thread each, the evaluator in one of its workers. The profiler's events are summed by what they
+belong to: in the forward pass by the module that is running, in the backward pass by the module
+whose forward operation made the node (autograd numbers both alike). What is recomputed in the
+backward pass counts where it is recomputed for. Profiling slows small operations most, so the
+shares are scaled to the step's duration without a profiler, which stands below the table.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # start and stop are no news; before torch loads
 
 import torch
 from children import Children, data_for, kernel_name
+from contest import Machine, default_environment
 from parts.resnet20 import config as standard_config
-from plain_loop import ACTIVATIONS, COMPOSITE, PlainTraining
+from plain_loop import ACTIVATIONS, PlainTraining
 from reporting import add_arguments, print_table, write_json
 from torch import nn
 from torch.autograd.profiler_util import FunctionEvent
@@ -157,7 +159,10 @@ def measure(network: nn.Module, step: Callable[[], object], steps: int, kernel: 
     return Side(ms, {name: ms * value / total for name, value in seconds.items()}, kernel)
 
 
-def plain_side(config: Config, formula: str, steps: int) -> Side:
+def plain_side(job: tuple[Config, str, int]) -> Side:
+    """The plain loop, with one thread."""
+    config, formula, steps = job
+    torch.set_num_threads(1)
     training = PlainTraining(config, data_for(config.data), formula, 0)
     fetch = training.next_batch
 
@@ -169,7 +174,9 @@ def plain_side(config: Config, formula: str, steps: int) -> Side:
     return measure(training.network, lambda: training.train(1), steps, "plain")
 
 
-def evaluator_side(config: Config, formula: str, steps: int) -> Side:
+def evaluator_side(job: tuple[Config, str, int]) -> Side:
+    """The evaluator's training, in a worker."""
+    config, formula, steps = job
     children = Children(config)
     trainer, child = children.trainer, children.new(formula)
     fetch = trainer.batch
@@ -179,25 +186,12 @@ def evaluator_side(config: Config, formula: str, steps: int) -> Side:
             return fetch(seed, step)
 
     trainer.batch = marked_fetch  # type: ignore[method-assign]
-    side = measure(child.network, lambda: trainer.train(child, child.step + 1), steps, "")
-    return Side(side.ms, side.parts, kernel_name(child.network))
+    kernel = kernel_name(child.network)
+    return measure(child.network, lambda: trainer.train(child, child.step + 1), steps, kernel)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    add_arguments(parser)
-    parser.add_argument("--function", default=COMPOSITE, choices=ACTIVATIONS)
-    parser.add_argument("--network", default=None, help="default: resnet20")
-    options = parser.parse_args()
-    steps = 2 if options.quick else 12
-    torch.set_num_threads(1)
-    config = standard_config(options.quick)
-    if options.network:
-        network = NetworkConfig(name=options.network)
-        config = config.model_copy(update={"network": network})
-
-    before = plain_side(config, options.function, steps)
-    after = evaluator_side(config, options.function, steps)
+def show(config: Config, formula: str, before: Side, after: Side, steps: int) -> None:
+    """One function's table."""
     rows = [
         [
             name,
@@ -207,26 +201,45 @@ def main() -> None:
         ]
         for name in GROUPS
     ]
-    rows.append(["step", f"{before.ms:.1f}", f"{after.ms:.1f}", "", "", ""])
-    rows[-1][-1] = f"{before.ms / after.ms:.1f}x"
+    total = f"{before.ms / after.ms:.1f}x"
+    rows.append(["step", f"{before.ms:.1f}", f"{after.ms:.1f}", "", "", total])
     print_table(
-        f"{config.network.name}, batch {config.training.batch_size}, {options.function}",
+        f"{config.network.name}, batch {config.training.batch_size}, {formula}",
         ["", "plain, ms", "here, ms", "plain", "here", "faster"],
         rows,
         caption=f"one thread each, {steps} steps; kernel here: {after.kernel}",
     )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_arguments(parser)
+    parser.add_argument("--function", nargs="+", default=list(ACTIVATIONS), choices=ACTIVATIONS)
+    parser.add_argument("--network", default=None, help="default: resnet20")
+    options = parser.parse_args()
+    steps = 2 if options.quick else 12
+    default_environment()
+    config = standard_config(options.quick)
+    if options.network:
+        network = NetworkConfig(name=options.network)
+        config = config.model_copy(update={"network": network})
+
+    profiles = {}
+    with Machine(1) as machine:
+        for formula in options.function:
+            job = (config, formula, steps)
+            before, after = machine.plain(plain_side, job), machine.one(evaluator_side, job)
+            show(config, formula, before, after, steps)
+            profiles[formula] = {"plain": asdict(before), "here": asdict(after)}
     write_json(
         options.json,
         {
             "network": config.network.model_dump(),
             "batch_size": config.training.batch_size,
-            "function": options.function,
             "steps": steps,
-            "kernel": after.kernel,
-            "plain_ms": before.ms,
-            "here_ms": after.ms,
-            "plain": before.parts,
-            "here": after.parts,
+            "profiles": profiles,
         },
     )
 

@@ -1,18 +1,19 @@
 """Training batches per second: the Trainer's, and a DataLoader's with per-sample transforms.
 
-Both run in one worker with one thread, CIFAR-10's standard augmentation, batch 128. The DataLoader
-works in the process itself (its default); with processes of its own it is timed beside it.
+Both run in one worker with one thread, CIFAR-10's standard augmentation, batch 128, timed in
+processor time. The DataLoader works in the process itself (its default); with processes of its own
+it is timed beside it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count as numbers
 
 import torch
 from children import Children, data_for
-from contest import Machine, synchronise
+from contest import Machine, clock
 from figures import Options, Report, Steps
 from plain_loop import make_loader
 from ratios import paired_ratio, rounds
@@ -38,7 +39,7 @@ def images_per_second(job: tuple[Config, str, int, float]) -> dict[str, list[flo
         for source in sources.values():
             next(source)
         for _, name in rounds(tuple(sources), count):
-            rates[name].append(rate(sources[name], window, device))
+            rates[name].append(rate(sources[name], window, lambda: clock(device)))
     return rates
 
 
@@ -47,16 +48,17 @@ def dataloader_processes(job: tuple[Config, str, int, float]) -> float:
     config, device, _, window = job
     batches = _forever(make_loader(config, data_for(config.data), processes=2), device)
     next(batches)
-    return rate(batches, window, device)
+    return rate(batches, window, time.perf_counter)
 
 
-def rate(batches: Iterator[tuple[torch.Tensor, torch.Tensor]], window: float, device: str) -> float:
-    synchronise(device)
-    begin, images = time.perf_counter(), 0
-    while time.perf_counter() - begin < window:
+def rate(
+    batches: Iterator[tuple[torch.Tensor, torch.Tensor]], window: float, clock: Callable[[], float]
+) -> float:
+    """Images per second of the clock, over at least `window` of its seconds."""
+    begin, images = clock(), 0
+    while clock() - begin < window:
         images += len(next(batches)[1])
-    synchronise(device)
-    return images / (time.perf_counter() - begin)
+    return images / (clock() - begin)
 
 
 def _forever(

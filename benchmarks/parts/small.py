@@ -127,7 +127,11 @@ class Evaluations:
         """Train that many new replicates and score them."""
         f = self.function
         seeds = range(self.seed, self.seed + trainings)
-        tasks = [self.evaluator.task(f.spec, f.key, self.steps, seed) for seed in seeds]
+        stacked = getattr(self.evaluator, "replicates", None)
+        if stacked is not None:
+            tasks = stacked(f.spec, f.key, self.steps, seeds)
+        else:
+            tasks = [self.evaluator.task(f.spec, f.key, self.steps, seed) for seed in seeds]
         self.seed += trainings
         begin = time.perf_counter()
         done = list(self.evaluator.evaluate(tasks))

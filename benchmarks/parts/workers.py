@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 from contest import Machine
@@ -45,7 +46,7 @@ def run(machine: Machine, options: Options, report: Report) -> None:
     rates: dict[int, list[float]] = {1: [], 2: []}
     with (
         Machine(1) as alone,
-        Machine(2) as both,
+        nullcontext(machine) if machine.workers == 2 else Machine(2) as both,
         tempfile.TemporaryDirectory() as folder,
         Steps(report.progress, "Two workers", 2 * count + 2) as steps,
     ):
