@@ -62,6 +62,7 @@ class Recorder:
             task, result = tasks[start], done[tasks[start].hash]
             about = {"function": task.function, "key": task.key, "steps": task.steps}
             about |= {"seed": task.seed, "split": task.split, "context": task.context}
+            about |= {"stack": list(task.stack)} if task.stack else {}
             payload = {"kind": "evaluation", **about, **result.payload()}
             self.log.append(payload, result.volatile())
             start += 1

@@ -47,7 +47,9 @@ class Task:
     function: token text of a genome, or the name of a baseline. key: the function's key.
     seed: of the child's weights and data order. context: digest of all else that changes the
     number (data, split, network, optimiser, numerics, evaluator version). split: which data score
-    it; "test" only after the winner is named.
+    it; "test" only after the winner is named. stack: the seeds that are trained side by side in
+    one network, in order; () where the child is trained alone.
+    Raises: ValueError when `seed` is not in its stack.
     """
 
     function: str
@@ -56,11 +58,17 @@ class Task:
     seed: int
     context: str
     split: str = "validation"
+    stack: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.stack and self.seed not in self.stack:
+            raise ValueError(f"seed {self.seed} is not in its stack {self.stack}")
 
     @property
     def hash(self) -> str:
         """The cache key: 32 hex digits over everything but the function's spelling."""
         parts = [self.key, self.steps, self.seed, self.context, self.split]
+        parts += [list(self.stack)] if self.stack else []
         return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 

@@ -53,9 +53,10 @@ INNER = {
     ],
     "evaluate": [
         ["data"],
-        ["initialise"],
+        ["initialise", "checkpoint", "stacks"],
         ["networks"],
-        ["training"],
+        ["training", "stacked"],
+        ["stack_training"],
         ["pool"],
         ["worker"],
         ["evaluator"],

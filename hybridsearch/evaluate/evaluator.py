@@ -18,10 +18,11 @@ from hybridsearch.errors import UserError
 from hybridsearch.evaluate.data import load_search_data, load_test_data
 from hybridsearch.evaluate.networks import check_network
 from hybridsearch.evaluate.pool import Failure, Pool, make_pool
+from hybridsearch.evaluate.stacks import jobs_of, stacks
 from hybridsearch.evaluate.worker import Job, measure, run
 from hybridsearch.types import Evaluation, Status, Task
 
-VERSION = 1  # raised by every change after which the same task gives another number
+VERSION = 2  # raised by every change after which the same task gives another number
 LIMIT_FACTOR = 20  # a training may take this many times its calibrated duration ...
 LIMIT_FLOOR = 30.0  # ... and at least this many seconds
 
@@ -35,6 +36,10 @@ class Evaluator(Protocol):
     def calibrate(self) -> float: ...
 
     def task(self, function: str, key: str, steps: int, seed: int) -> Task: ...
+
+    def replicates(
+        self, function: str, key: str, steps: int, seeds: Sequence[int]
+    ) -> list[Task]: ...
 
     def test_task(self, trained: Task) -> Task: ...
 
@@ -50,7 +55,7 @@ def training_config(config: Config) -> Config:
     return Config(
         data=config.data,
         network=config.network,
-        training=config.training.model_copy(update={"steps": 1}),
+        training=config.training.model_copy(update={"steps": 1, "stack": 1}),
     )
 
 
@@ -93,7 +98,7 @@ class TrainingEvaluator:
         data = load_search_data(config.data)
         self.classes = data.classes
         self.context = self._digest(data.digest)
-        self._full_steps = config.training.steps
+        self._full_steps, self._stack = config.training.steps, config.training.stack
         self._time_limit = config.time_limit
         self._limit: float | None = None
         self._test = ""
@@ -107,7 +112,7 @@ class TrainingEvaluator:
             "augment": self.config.data.augment,
             "network": check_network(self.config.network),
             "width": self.config.network.width,
-            "training": self.config.training.model_dump(mode="json"),
+            "training": self.config.training.model_dump(mode="json", exclude={"stack"}),
             "device": torch.device(self.device).type,
             "torch": torch.__version__,
         }
@@ -117,6 +122,14 @@ class TrainingEvaluator:
     def task(self, function: str, key: str, steps: int, seed: int) -> Task:
         """The task of training a function for `steps` steps and scoring it on validation data."""
         return Task(function, key, steps, seed, self.context)
+
+    def replicates(self, function: str, key: str, steps: int, seeds: Sequence[int]) -> list[Task]:
+        """The tasks of training a function once per seed, stacked as the config says."""
+        rows = stacks(self.config.network.name, seeds, self._stack)
+        return [
+            replace(self.task(function, key, steps, seed), stack=row)
+            for seed, row in zip(seeds, rows, strict=True)
+        ]
 
     def test_task(self, trained: Task) -> Task:
         """The same training, scored on the test split; calling this opens the test split."""
@@ -170,13 +183,20 @@ class TrainingEvaluator:
             return
         limit = self.calibrate()
         self.children.mkdir(parents=True, exist_ok=True)
-        by_hash = {task.hash: task for task in tasks}
         jobs = {
-            name: Job(self.config, task, self.children, keep, self.device, limit)
-            for name, task in by_hash.items()
+            name: Job(
+                self.config,
+                group,
+                self.children,
+                keep,
+                self.device,
+                limit * max(1, len(group[0].stack)),
+            )
+            for name, group in jobs_of(tasks).items()
         }
-        for name, result in self.pool.run(run, jobs, limit):
-            yield by_hash[name], result
+        for name, results in self.pool.run(run, jobs, max(job.limit for job in jobs.values())):
+            for place, task in enumerate(jobs[name].tasks):
+                yield task, results if isinstance(results, Failure) else results[place]
 
     def forget(self) -> None:
         """Delete the checkpoints of all children."""
