@@ -68,7 +68,8 @@ class Task:
     def hash(self) -> str:
         """The cache key: 32 hex digits over everything but the function's spelling."""
         parts = [self.key, self.steps, self.seed, self.context, self.split]
-        parts += [list(self.stack)] if self.stack else []
+        if self.stack:
+            parts.append({"stack": list(self.stack)})
         return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 
