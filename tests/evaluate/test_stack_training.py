@@ -198,7 +198,7 @@ def test_divergence_has_the_step_and_words_of_a_child_alone(tiny, tmp_path):
         except Diverged as error:
             alone[seed] = str(error)
     steps = {seed: message.split(" at ")[1] for seed, message in alone.items()}
-    assert 1 < len(set(steps.values()))
+    assert len(set(steps.values())) > 1
     assert len(alone) < 8
     assert {k: m.split(" at ")[1] for k, m in stack.diverged.items()} == steps
     assert all(m.startswith("training loss ") for m in stack.diverged.values())
