@@ -12,6 +12,7 @@ goes on where it was stopped when it is given a --cache. Use a quiet machine.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -23,9 +24,7 @@ from reporting import add_arguments
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from hybridsearch.config import Config
 from hybridsearch.errors import UserError
-from hybridsearch.evaluate.evaluator import pick_device, pick_workers
 
 PARTS = {
     "resnet20": resnet20.run,
@@ -53,13 +52,19 @@ def main() -> int:
         "--cache", type=Path, help="SQLite file that keeps the trainings of `ranking`"
     )
     arguments = parser.parse_args()
-    try:
-        device = pick_device(arguments.device)
-    except UserError as error:
-        print(f"nothing measured: {error}", file=sys.stderr)
+    device = "cuda:0" if arguments.device == "cuda" else arguments.device
+    cuda = device.startswith("cuda:") and device.removeprefix("cuda:").isdigit()
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device != "cpu" and not (cuda and int(device.removeprefix("cuda:")) < there):
+        print(
+            f"nothing measured: device {arguments.device!r} is not there ({there} CUDA devices); "
+            "expected cpu, cuda or cuda:N",
+            file=sys.stderr,
+        )
         return 2
     default_environment()
-    count = arguments.workers or pick_workers(Config(), device)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    count = arguments.workers or (1 if cuda else cores or 1)
     options = Options(arguments.quick, device, count, arguments.cache)
     chosen = arguments.part or (ON_CUDA if options.cuda else ON_CPU)
     columns = (

@@ -71,7 +71,7 @@ def _forever(
 
 def run(machine: Machine, options: Options, report: Report) -> None:
     rounds_, window = (3, 0.1) if options.quick else (ROUNDS, 1.0)
-    job = (config(options.quick), options.device, rounds_, window)
+    job = (config(False), options.device, rounds_, window)
     with Steps(report.progress, "Data input", 2) as steps:
         rates = machine.one(images_per_second, job)
         steps.tick()
