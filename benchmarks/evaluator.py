@@ -4,7 +4,7 @@
                                    [--device cpu|cuda] [--workers N]
 
 What is compared is measured interleaved, in one run; ratios are medians over rounds with the exact
-interval of the sign test (`ratios.py`). All parts take the better part of an hour on two cores,
+interval of the sign test (`ratios.py`). All parts take about half an hour on two cores,
 `ranking` half of it; parts can be measured one by one into the same --json file, and `ranking`
 goes on where it was stopped when it is given a --cache. Use a quiet machine.
 """
