@@ -20,15 +20,14 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from reporting import add_arguments, print_table, write_json
-from timing import median, show
+from synthetic import cifar10_or_random
+from timing import entries, median, show
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from hybridsearch.config import DataConfig
-from hybridsearch.errors import UserError
-from hybridsearch.evaluate.data import SearchData, Split, load_search_data
-from hybridsearch.evaluate.data.splits import make_search_data
+from hybridsearch.evaluate.data import SearchData, load_search_data
 from hybridsearch.evaluate.input import TrainingInput
 from hybridsearch.evaluate.pool import ENVIRONMENT
 
@@ -55,17 +54,6 @@ class PerImage(Dataset[tuple[Tensor, int]]):
         return image.flip(2) if mirror % 2 else image, self.labels[number]
 
 
-def cifar10() -> tuple[SearchData, str]:
-    """The real training images, or random ones of the same number and shape."""
-    try:
-        return load_search_data(DataConfig(name="cifar10")), "CIFAR-10"
-    except UserError:
-        rng = np.random.default_rng(0)
-        images = rng.integers(0, 256, (45_000, 3, 32, 32), dtype=np.uint8)
-        split = Split(images, rng.integers(0, 10, len(images)))
-        return make_search_data("random", split, split, 10), "random images of CIFAR-10's shape"
-
-
 def rate(batches: Callable[[], object], count: int) -> float:
     """Images per second over `count` batches."""
     begin = time.perf_counter()
@@ -80,7 +68,8 @@ def main() -> None:
     options = parser.parse_args()
     rounds, own, theirs = (5, 200, 60) if options.quick else (20, 1000, 300)
     torch.set_num_threads(1)
-    data, what = cifar10()
+    name, what = cifar10_or_random()
+    data = load_search_data(DataConfig(name=name))
 
     made = TrainingInput(data, BATCH, "crop_flip", torch.device("cpu"))
     steps = iter(range(10**9))
@@ -96,24 +85,21 @@ def main() -> None:
     best = max((str(w) for w in WORKERS), key=lambda w: float(np.median(rates[w])))
     speedups = [a / b for a, b in zip(rates["own"], rates[best], strict=True)]
 
-    result = {
-        "images": what,
-        "batch_size": BATCH,
-        "images_per_second": median(rates["own"]),
-        "dataloader_images_per_second": median(rates[best]),
-        "dataloader_workers": int(best),
-        "by_workers": {w: median(rates[str(w)]) for w in map(str, WORKERS)},
-        "input_speedup": median(speedups),
-    }
-    rows = [["this package", show(result["images_per_second"])]]
-    rows += [[f"DataLoader, {w} workers", show(result["by_workers"][str(w)])] for w in WORKERS]
-    rows.append([f"ratio to the better ({best})", show(result["input_speedup"])])
+    own_rate, by_workers = median(rates["own"]), {w: median(rates[str(w)]) for w in WORKERS}
+    speedup = median(speedups)
+    rows = [["this package", show(own_rate)]]
+    rows += [[f"DataLoader, {w} workers", show(by_workers[w])] for w in WORKERS]
+    rows.append([f"ratio to the better ({best})", show(speedup)])
     print_table(
         "Images per second, crop, mirror and normalise",
         ["", "median (95% interval)"],
         rows,
         caption=f"{what}, batch {BATCH}, {rounds} rounds",
     )
+    result = {"images": what, "batch_size": BATCH, "dataloader_workers": int(best)}
+    result |= entries("input_speedup", speedup) | entries("images_per_second", own_rate)
+    for w in WORKERS:
+        result |= entries(f"dataloader_{w}_workers_images_per_second", by_workers[w])
     write_json(options.json, result)
 
 
