@@ -20,7 +20,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from reporting import add_arguments, print_table, write_json
-from synthetic import cifar10_or_random
+from stand_in import cifar10_or_random
 from timing import entries, median, show
 from torch import Tensor
 from torch.nn import functional as F

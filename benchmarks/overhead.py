@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from free import optuna_rate, own_rate, search
 from reporting import add_arguments, print_table, write_json
-from synthetic import cifar10_or_random
+from stand_in import cifar10_or_random
 from threadpoolctl import threadpool_limits
 from timing import entries, median, ratio, show
 

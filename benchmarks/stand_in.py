@@ -17,7 +17,7 @@ COUNTS = {"train": 45_000, "validation": 5_000, "test": 10_000}
 def images(
     part: Literal["train", "validation", "test"],
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """What `data: synthetic:images` gives: pixels and labels that have nothing to do with each
+    """What `data: stand_in:images` gives: pixels and labels that have nothing to do with each
     other, so that times are real and results are chance.
     """
     rng = np.random.default_rng(list(COUNTS).index(part))
@@ -30,5 +30,5 @@ def cifar10_or_random() -> tuple[str, str]:
     try:
         load_search_data(DataConfig(name="cifar10"))
     except UserError:
-        return "synthetic:images", "random images of CIFAR-10's shape"
+        return "stand_in:images", "random images of CIFAR-10's shape"
     return "cifar10", "CIFAR-10"
