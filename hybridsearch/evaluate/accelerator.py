@@ -62,6 +62,13 @@ class Accelerator(Protocol):
         """Inside: work is queued on `stream`. It is not ordered with work on other streams."""
         ...
 
+    def lane(self) -> int:
+        """The current stream as a number. A tensor that is made on one and kept for others would
+        be read before it is there, and its memory used again while it is read: what is kept for
+        later steps is kept per lane.
+        """
+        ...
+
     def aside(self) -> AbstractContextManager[None]:
         """Inside: a stream that may capture, in order with the caller's before and after."""
         ...
@@ -113,6 +120,9 @@ class Host:
 
     def on(self, stream: Stream) -> AbstractContextManager[Any]:
         return nullcontext()
+
+    def lane(self) -> int:
+        return 0
 
     def aside(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -173,6 +183,9 @@ class Cuda:
 
     def on(self, stream: Stream) -> AbstractContextManager[Any]:
         return torch.cuda.stream(stream)
+
+    def lane(self) -> int:
+        return int(torch.cuda.current_stream(self.device).cuda_stream)
 
     @contextmanager
     def aside(self) -> Iterator[None]:

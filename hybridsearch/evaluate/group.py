@@ -69,6 +69,7 @@ def run_packed(group: Group, device: str, accelerator: Accelerator) -> list[Eval
         worker.trainer_for(config, device)
         if any(job.task.split != "validation" for job in group.jobs):
             worker.test_split(config, device)
+        accelerator.synchronize()
     except Exception as error:
         return [worker.failed(job.task, error) for job in group.jobs]
     starts = {name: _start(job, accelerator) for name, job in jobs.items()}

@@ -8,7 +8,7 @@ images are exactly the pixels that padding would have supplied; they are set to 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -60,12 +60,19 @@ class TrainingInput:
 
     A batch depends on (seed, step) alone: same draws, same order, same bits on every device. Each
     call returns tensors of its own, so autograd may keep them for as long as it likes.
+
+    lane: tells the stream that work is queued on; what is kept on the device is kept per stream.
     """
 
     def __init__(
-        self, data: SearchData, batch_size: int, augment: Augment, device: torch.device
+        self,
+        data: SearchData,
+        batch_size: int,
+        augment: Augment,
+        device: torch.device,
+        lane: Callable[[], int] = lambda: 0,
     ) -> None:
-        self.device, self.augment, self.pad = device, augment, PAD[augment]
+        self.device, self.augment, self.pad, self._lane = device, augment, PAD[augment], lane
         images = data.train.images
         self.count, self.channels, self.height, self.width = images.shape
         self.size = min(batch_size, self.count)
@@ -96,7 +103,7 @@ class TrainingInput:
         self._pieces = raw.as_strided((len(flat) - self._length + 1, self._length), (1, 1))
         self._rows_kept, self._columns_kept = self._masks()
         self._orders: dict[int, tuple[int, Array]] = {}  # seed -> epoch, order
-        self._plans: dict[int, tuple[int, Tensor]] = {}  # seed -> number of plan, plan
+        self._plans: dict[tuple[int, int], tuple[int, Tensor]] = {}  # seed, lane -> number, plan
         self.by_index = device.type != "cpu"  # how crops are copied; the result is the same
 
     def normalise(self, images: Tensor) -> Tensor:
@@ -149,7 +156,8 @@ class TrainingInput:
         offsets of the crop's rows and columns. Steps are planned AHEAD at a time.
         """
         number, place = divmod(step, AHEAD)
-        kept = self._plans.get(seed)
+        key = seed, self._lane()
+        kept = self._plans.get(key)
         if kept is None or kept[0] != number:
             draws = [self.draw(seed, number * AHEAD + k) for k in range(AHEAD)]
             rows, top, left, mirror = map(np.stack, zip(*draws, strict=True))  # [AHEAD, B]
@@ -161,7 +169,7 @@ class TrainingInput:
                 host = host.pin_memory()
             if len(self._plans) >= SEEDS:
                 self._plans.clear()
-            kept = self._plans[seed] = (number, host.to(self.device, non_blocking=True))
+            kept = self._plans[key] = (number, host.to(self.device, non_blocking=True))
         return kept[1][place]
 
     def _make(self, seeds: Sequence[int], step: int) -> tuple[Tensor, Tensor]:

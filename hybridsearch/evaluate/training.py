@@ -79,7 +79,9 @@ class Trainer:
         self.config, self.training, self.device = config, config.training, device
         self.accelerator = accelerator or accelerator_for(device)
         self.classes, self.shape = data.classes, data.in_shape
-        self.input = TrainingInput(data, self.training.batch_size, config.data.augment, device)
+        self.input = TrainingInput(
+            data, self.training.batch_size, config.data.augment, device, self.accelerator.lane
+        )
         self.train_split = self.input.split
         self.validation = Resident.load(data.validation, device)
 

@@ -17,6 +17,7 @@ from hybridsearch.genome.activation import Kernel, is_exact
 from hybridsearch.genome.function import Function
 from hybridsearch.kernels import build
 from hybridsearch.kernels.compiled import CompiledKernel
+from hybridsearch.kernels.compiled import identity as triton
 from hybridsearch.kernels.native import NativeKernel
 from hybridsearch.kernels.program import has_programs, programs
 from hybridsearch.kernels.tape import TapeKernel
@@ -32,6 +33,10 @@ NATIVE_CALL, NATIVE_ELEMENT, NATIVE_OPERATION = 35e-6, 1.5e-9, 0.1e-9
 TAPE_CALL, TAPE_ELEMENT, TAPE_OPERATION = 200e-6, 1.5e-9, 0.6e-9
 COMPILE = 0.4  # seconds, once per function
 MARGIN = 0.9  # a kernel must look at least this much faster
+# On a GPU it is memory traffic that counts. Not measured on one; the compile time was, on a core.
+GPU_BYTES = 1e12  # per second
+GPU_EAGER = 24  # bytes per operation and element: six passes of float32, forward and backward
+GPU_COMPILE = 1.0  # seconds per size of tensor
 
 
 @dataclass(frozen=True)
@@ -72,9 +77,19 @@ def tape_cost(function: Function, work: Workload) -> float:
     return sum(TAPE_CALL + element * n for n in work.sizes)
 
 
+def gpu_saving(function: Function, work: Workload) -> float:
+    """Seconds that compilation saves in a whole training, its own time taken off."""
+    forward, _ = programs(function)
+    operations = max(1, forward.operations) + 1.5 * forward.betas + 2 * work.half
+    passes = 5 + 2 * (forward.betas > 0)  # the sums for betas read x and the gradient again
+    bytes_ = GPU_EAGER * operations - passes * (2 if work.half else 4)
+    saved = work.steps * sum(work.sizes) * bytes_ / GPU_BYTES
+    return saved - GPU_COMPILE * len(set(work.sizes))
+
+
 def choose(function: Function, work: Workload, kind: str = "auto", device: str = "cpu") -> str:
     """The spec of the kernel for a function: "" (eager), "tape-1" or "native-1-IDENTITY";
-    "compiled-1" on a GPU.
+    on a GPU "" or "compiled-1-TRITON".
 
     kind: auto, or the one that the user insists on. Raises: UserError when that is not to be had.
     """
@@ -83,7 +98,11 @@ def choose(function: Function, work: Workload, kind: str = "auto", device: str =
     if device != "cpu":
         if kind not in ("auto", "compiled"):
             raise UserError(f"training.kernel {kind} is not for {device}; take auto")
-        return f"compiled-{VERSION}"
+        compiler = triton("cuda")
+        if kind == "compiled" and not compiler:
+            raise UserError("training.kernel compiled needs Triton: pip install triton, or auto")
+        pays = kind == "compiled" or gpu_saving(function, work) > 0
+        return f"compiled-{VERSION}-{compiler}" if compiler and pays else EAGER
     if kind == "auto":
         costs = {"tape": tape_cost(function, work)}
         if compiler_identity():
@@ -136,7 +155,7 @@ def make(spec: str, function: Function) -> Kernel | None:
         return None
     if spec == f"tape-{VERSION}":
         return TapeKernel(function)
-    if spec == f"compiled-{VERSION}":
+    if spec == f"compiled-{VERSION}-{triton('cuda')}":
         return CompiledKernel(function)
     if spec == f"native-{VERSION}-{compiler_identity()}":
         return NativeKernel(function)

@@ -167,7 +167,7 @@ def identity(device: str) -> str:
         return "inductor"
     if importlib.util.find_spec("triton") is None:
         return ""
-    return f"triton {importlib.import_module('triton').__version__}"
+    return f"triton{importlib.import_module('triton').__version__}"
 
 
 @cache

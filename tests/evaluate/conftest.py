@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import contextmanager
 
 import pytest
 import torch
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -56,8 +58,42 @@ class RecordedGraph(TorchDispatchMode):
                     old.copy_(new)
 
 
+class Lanes(TorchDispatchMode):
+    """Refuses that a stream touches what was made on another: on a GPU that is a race. What was
+    there when all was waited for may be read by all.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.stream = None
+        self.owners = {}
+        self.wait()
+
+    def wait(self):
+        for thing in gc.get_objects():
+            if issubclass(type(thing), torch.Tensor) and thing.device.type == "cpu":
+                self.own(thing, None)
+
+    def own(self, tensor, stream):
+        reference = StorageWeakRef(tensor.untyped_storage())
+        known = self.owners.get(reference.cdata)
+        if known is None or known[0].expired():
+            self.owners[reference.cdata] = (reference, stream)
+        return self.owners[reference.cdata][1]
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        for tensor in tensors((args, kwargs)):
+            owner = self.own(tensor, self.stream)
+            if owner not in (None, self.stream):
+                raise AssertionError(f"{func} on stream {self.stream}, tensor of stream {owner}")
+        out = func(*args, **(kwargs or {}))
+        for tensor in tensors(out):
+            self.own(tensor, self.stream)
+        return out
+
+
 class FakeGpu(Host):
-    """Counts, replays, and runs out of memory.
+    """Counts, replays, runs out of memory, and notices races between streams.
 
     total: its bytes. child: bytes that a child takes from its first turn until its stream is
     given to another child or memory is released.
@@ -68,7 +104,7 @@ class FakeGpu(Host):
         self.captures = self.asynchronous = True
         self.total, self.child = total, child
         self.streams = 0
-        self.current = None
+        self.current = self.lanes = None
         self.log, self.holders = [], set()
         self.sick = False
         self.most = 0  # children that held memory at one time
@@ -83,12 +119,18 @@ class FakeGpu(Host):
         self.current = stream
         self.holders.add(stream)
         self.most = max(self.most, len(self.holders))
+        self.lanes = self.lanes or Lanes()
+        self.lanes.stream = stream
         try:
             if len(self.holders) * self.child > self.total:
                 raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nx")
-            yield
+            with self.lanes:
+                yield
         finally:
             self.current = None
+
+    def lane(self):
+        return self.current or 0
 
     def capture(self, work):
         self.log.append("capture")
@@ -98,6 +140,8 @@ class FakeGpu(Host):
 
     def synchronize(self):
         self.log.append("synchronize")
+        if self.lanes:
+            self.lanes.wait()
 
     def release(self):
         self.log.append("release")

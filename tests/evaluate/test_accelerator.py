@@ -16,6 +16,7 @@ OOM = torch.cuda.OutOfMemoryError
 class Stream:
     def __init__(self, name):
         self.name, self.log = name, []
+        self.cuda_stream = hash(name)
 
     def wait_stream(self, other):
         self.log.append(other.name)
@@ -114,10 +115,14 @@ def test_aside_is_in_order_with_the_caller(cuda, driver):
 
 def test_children_are_not_ordered_among_each_other(cuda, driver):
     first, second = cuda.stream(), cuda.stream()
+    lanes = set()
     assert first.log == second.log == ["default"]
     for stream in (first, second, first):
         with cuda.on(stream):
             assert driver.current is stream
+            lanes.add(cuda.lane())
+    assert len(lanes) == 2
+    assert cuda.lane() not in lanes
     assert first.log == second.log == ["default"]
     assert driver.default.log == []
 

@@ -12,11 +12,13 @@ import warnings
 import pytest
 import torch
 
+from hybridsearch.errors import UserError
 from hybridsearch.genome.activation import Activation
 from hybridsearch.genome.function import BASELINES, resolve
 from hybridsearch.genome.genome import Genome
 from hybridsearch.genome.primitives import BINARY, UNARY
 from hybridsearch.kernels import compiled
+from hybridsearch.kernels.choose import EAGER, Workload, choose, gpu_saving, make
 from hybridsearch.kernels.compiled import CompiledKernel, dense, identity, layout, strides
 from hybridsearch.threads import one_thread
 
@@ -236,10 +238,29 @@ def test_layouts():
     assert dense(x.transpose(0, 1)).is_contiguous()
 
 
-def test_the_compiler_is_part_of_what_identifies_a_kernel(monkeypatch):
-    assert identity("cpu") == "inductor"
+def test_on_a_gpu_a_rule_decides_and_the_compiler_is_named(monkeypatch):
+    long, short = (Workload((128 * 16 * 1024,) * 9, steps) for steps in (20_000, 100))
+    function = resolve(HARD)
+    monkeypatch.setattr("hybridsearch.kernels.choose.triton", lambda device: "triton3.9.0")
+    spec = choose(function, long, "auto", "cuda:0")
+    assert spec == "compiled-1-triton3.9.0"
+    assert isinstance(make(spec, function), CompiledKernel)
+    assert choose(function, short, "auto", "cuda:0") == EAGER
+    assert choose(function, short, "compiled", "cuda:0") == spec
+    assert gpu_saving(function, long) > gpu_saving(resolve(SWISH), long) > 0
+    assert choose(function, long, "eager", "cuda:0") == EAGER
+    with pytest.raises(UserError, match="not for cuda:0"):
+        choose(function, long, "tape", "cuda:0")
+    monkeypatch.setattr("hybridsearch.kernels.choose.triton", identity)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert identity("cuda") == ""
+    assert identity("cpu") == "inductor"
+    assert choose(function, long, "auto", "cuda:0") == EAGER
+    with pytest.raises(UserError, match="needs Triton"):
+        choose(function, long, "compiled", "cuda:0")
+    make.cache_clear()
+    with pytest.raises(RuntimeError, match="not to be had"):
+        make(spec, function)
 
 
 @pytest.mark.slow
