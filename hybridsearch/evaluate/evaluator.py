@@ -107,9 +107,11 @@ class TrainingEvaluator:
             "augment": self.config.data.augment,
             "network": check_network(self.config.network),
             "width": self.config.network.width,
-            # What a task names itself, or changes no number, is left out.
+            # What a task names itself, or changes no number, is left out. On a GPU recomputation
+            # does: a kernel is compiled for the backward pass only.
             "training": self.config.training.model_dump(
-                mode="json", exclude={"kernel", "stack", "recompute"}
+                mode="json",
+                exclude={"kernel", "stack", *(("recompute",) if self.device == "cpu" else ())},
             ),
             "device": accelerator_for(torch.device(self.device)).identity(),
             "torch": torch.__version__,
