@@ -32,6 +32,7 @@ format: setup
 bench: setup
 	$(BIN)/python benchmarks/genome.py --quick
 	$(BIN)/python benchmarks/controller.py --quick
+	$(BIN)/python benchmarks/strategies.py --quick
 	$(BIN)/python benchmarks/reliability.py --quick
 	$(BIN)/python benchmarks/evaluator.py --quick
 	$(BIN)/python benchmarks/profile_step.py --quick

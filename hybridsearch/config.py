@@ -338,16 +338,54 @@ class LocalConfig(Section):
 
 
 class HybridConfig(Section):
-    """Controller and population together."""
+    """Controller and population together; their own settings are `controller` and `evolution`."""
 
-    share: float = Field(0.5, ge=0, le=1, description="The controller's share of a batch.")
-    bandit: bool = Field(True, description="Let the share follow who has lately improved.")
-    floor: float = Field(0.2, ge=0, le=0.5, description="Least share of either part.")
-    memory: float = Field(100.0, gt=0, description="Memory of the bandit in proposals of a part.")
-    bar: int = Field(10, ge=1, description="Credit begins at the bar-th best reward so far.")
-    exchange: bool = Field(True, description="Let the parts learn of each other's functions.")
-    examples: int = Field(5, ge=1, description="Best functions that the controller imitates.")
-    imitation: float = Field(0.1, ge=0, description="Weight of the imitation term.")
+    share: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="The controller's share of a batch, at first or, without the bandit, always; "
+        "below a half, since the population alone learns sooner; 0.5 did alike.",
+    )
+    bandit: bool = Field(
+        True,
+        description="Let the share follow who has lately improved; as good as a fixed 0.5 on "
+        "synthetic functions, and it need not be guessed.",
+    )
+    floor: float = Field(
+        0.2,
+        ge=0,
+        le=0.5,
+        description="Least share of either part, so that both stay heard; 0.1 did alike.",
+    )
+    memory: float = Field(
+        100.0,
+        gt=0,
+        description="Memory of the bandit in proposals of a part: some 5 batches; 30 did alike.",
+    )
+    bar: int = Field(
+        10,
+        ge=1,
+        description="Credit is what exceeds the bar-th best reward so far: extremes, not means, "
+        "yet not so rare as new records; 3 did alike.",
+    )
+    exchange: bool = Field(
+        True,
+        description="Let the parts learn of each other's functions; without it the mean over the "
+        "first 300 functions was 0.62, with it 0.66.",
+    )
+    examples: int = Field(
+        5,
+        ge=1,
+        description="Best functions of the population that the controller imitates; 1 "
+        "and 20 did alike.",
+    )
+    imitation: float = Field(
+        1.0,
+        ge=0,
+        description="Weight of the imitation term, beside a policy gradient with advantages of "
+        "size 1; 0.03 to 1 did alike, 0 a little worse.",
+    )
 
 
 class RetestConfig(Section):

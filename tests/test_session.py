@@ -13,6 +13,8 @@ from hybridsearch.config import Config
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate import evaluator as evaluator_module
 from hybridsearch.evaluate.pool import InlinePool
+from hybridsearch.genome.genome import Genome
+from hybridsearch.genome.units import Space
 from hybridsearch.observe import Silent
 from hybridsearch.session import STRATEGIES, make_proposer, resume, search
 
@@ -274,6 +276,16 @@ def test_a_strategy_goes_on_after_a_stop(tiny, tmp_path, strategy):
     resume(folder)
     assert payloads(folder) == payloads(whole["folder"])
     assert {o["proposer"] for o in load_run(folder).outcomes} >= {"evolution"}
+
+
+def test_exhaustive_goes_through_a_small_space(tiny, tmp_path):
+    space = {"unary": ["id", "relu", "tanh"], "binary": ["max", "add"]}
+    summary = search(tiny(strategy="exhaustive", space=space, budget=500), tmp_path / "a")
+    assert summary["ended"] == "the proposer has nothing left to propose"
+    outcomes = load_run(tmp_path / "a").outcomes
+    every = {Genome(tokens).key for tokens in Space(1, 1, **space).enumerate()}
+    assert [o["key"] for o in outcomes] == list(dict.fromkeys(o["key"] for o in outcomes))
+    assert {o["key"] for o in outcomes} == every
 
 
 def test_a_second_objective_needs_times_that_a_run_does_not_measure():

@@ -20,6 +20,7 @@ from hybridsearch.types import Json, Outcome, Proposal
 ROUNDS = 10  # of drawing, before the next source: only near a space's end do so many bring nothing
 LAPS = 2  # through the space: the second is for what the machine failed at in the first
 CHUNK = 256  # genomes whose keys are computed at once
+FAR = 100_000  # genomes: some seconds; a space can have billions of spellings of few functions
 Draw = Callable[[int], Sequence[Candidate]]
 
 
@@ -47,15 +48,17 @@ class Novelty:
         """n proposals of functions not proposed before; fewer where the space has no more.
 
         draws: sources of candidates, tried in turn, ROUNDS times each; the walk through the whole
-        space comes last.
+        space comes last, and with draws before it it gives up after FAR genomes.
         """
         chosen: list[Proposal] = []
         for draw in draws:
             for _ in range(ROUNDS):
                 if len(chosen) < n:
                     chosen += self.propose_from(draw(n - len(chosen)), name)
-        while len(chosen) < n and not self.exhausted:
+        chunks = FAR // CHUNK if draws else LAPS * self._size
+        while len(chosen) < n and not self.exhausted and chunks:
             chosen += self.propose_from(self._walk(n - len(chosen)), name)
+            chunks -= 1
         return chosen
 
     def _taken(self) -> set[str]:

@@ -16,7 +16,7 @@ from hybridsearch.types import Outcome, Proposal, Status
 FULL = Space(1, 2)
 CONTROLLER = ControllerConfig(hidden=16, embedding=8)
 EVOLUTION = EvolutionConfig(population=8)
-APART = HybridConfig(bandit=False, exchange=False)
+APART = HybridConfig(bandit=False, share=0.5, exchange=False)
 STATUSES = (Status.OK, Status.OK, Status.REJECTED, Status.OK, Status.ERROR, Status.DIVERGED)
 
 
@@ -83,7 +83,7 @@ def test_parents_are_ids_of_the_run_and_labels_name_the_part():
 
 def immigration(exchange: bool):
     """The controller's first find is the best of all; what does the population make of it?"""
-    hybrid = make(HybridConfig(bandit=False, exchange=exchange, imitation=0.0))
+    hybrid = make(HybridConfig(bandit=False, share=0.5, exchange=exchange, imitation=0.0))
     find, bred, first = None, [], set()
     for _ in range(6):
         asked = hybrid.ask(24)
@@ -107,7 +107,7 @@ def test_the_controllers_finds_reach_the_population():
 
 def imitation(exchange: bool):
     """The population's first function is the best of all; does the controller go there?"""
-    config = HybridConfig(bandit=False, exchange=exchange, imitation=1.0, examples=1)
+    config = HybridConfig(bandit=False, share=0.5, exchange=exchange, examples=1)
     hybrid = make(config, Space())
     star, drawn = None, []
     for _ in range(12):
@@ -133,7 +133,7 @@ def test_the_populations_best_reach_the_controller():
 
 
 def test_the_controller_does_not_imitate_itself():
-    hybrid = make(HybridConfig(bandit=False, examples=8))
+    hybrid = make(HybridConfig(bandit=False, share=0.5, examples=8))
     asked = hybrid.ask(24)
     shown = []
     hybrid._controller.imitate = lambda genomes, weights: shown.append((genomes, weights))

@@ -1,0 +1,42 @@
+"""The loop by itself, with an evaluator that always fails."""
+
+from types import SimpleNamespace
+
+from hybridsearch.engine import Search
+from hybridsearch.genome.units import Space
+from hybridsearch.ladder import Climb
+from hybridsearch.observe import Silent
+from hybridsearch.propose.evolution import EvolutionProposer
+from hybridsearch.propose.random import RandomProposer
+from hybridsearch.types import Evaluation, Status
+
+SPACE = Space(1, 1, unary=("id", "tanh", "sin"), binary=("gate", "mul"))
+
+
+def failing(config, proposer, path) -> Search:
+    """A search in which the machine fails at every training."""
+    log = SimpleNamespace(append=lambda record: None, sync=lambda: None, position=0)
+    recorder = SimpleNamespace(log=log, evaluator=SimpleNamespace(classes=10))
+    run = Search(config, proposer, recorder, Silent(), path)
+
+    def climb(functions, batch):
+        assert batch < 50, "the search does not end"
+        error = Evaluation("task", Status.ERROR, message="killed")
+        return [Climb(key, spec, failure=error) for key, spec in functions.items()]
+
+    run.ladder.climb = climb
+    return run
+
+
+def test_a_machine_that_only_fails_ends_a_search(tiny, tmp_path):
+    run = failing(tiny(patience=4), RandomProposer(SPACE, 0), tmp_path / "checkpoint")
+    assert run.run() == "4 batches in a row brought no new function"
+    assert run.distinct == 0
+
+
+def test_a_proposer_that_repeats_nothing_ends_before(tiny, tmp_path):
+    config = tiny(patience=1000)
+    proposer = EvolutionProposer(SPACE, config.evolution, 0)
+    run = failing(config, proposer, tmp_path / "checkpoint")
+    assert run.run() == "the proposer has nothing left to propose"
+    assert run.proposals < 50
