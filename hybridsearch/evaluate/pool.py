@@ -201,14 +201,15 @@ class LokyPool:
         if executor is None:
             return
         processes = list((executor._processes or {}).values())
-        with contextlib.suppress(Exception):
-            executor.shutdown(wait=False, kill_workers=True)
-        # After a Ctrl-C in the middle of its work loky may leave workers behind, and the driver
-        # would wait for them at its exit for ever.
+        # Not loky's kill_workers: after a Ctrl-C in the middle of its work it may leave workers
+        # behind, for which the driver would wait for ever at its exit, and its thread stumbles
+        # over jobs that were cancelled. Of dead workers it takes notice by itself.
         for process in processes:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)  # loky's processes have no kill()
             process.join(GRACE)
+        with contextlib.suppress(Exception):
+            executor.shutdown(wait=False)
 
 
 def make_pool(kind: str, workers: int) -> Pool:

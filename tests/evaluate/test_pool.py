@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
@@ -26,6 +27,11 @@ def fatal(job):
         time.sleep(120)
     time.sleep(0.05)
     return job.upper()
+
+
+def nap(seconds):
+    time.sleep(seconds)
+    return seconds
 
 
 def refuse(x):
@@ -109,3 +115,16 @@ def test_what_a_worker_holds_after_its_first_job_is_left_out_of_garbage_collecti
     pool.close()
     assert counts[0] == 0
     assert counts[1] > 10_000
+
+
+def test_closing_with_jobs_left_is_silent():
+    """As after a Ctrl-C: what waits is cancelled, and loky's thread must not stumble over it."""
+    pool = LokyPool(1)
+    run = pool.run(nap, {str(k): 0.2 for k in range(30)}, 60.0)
+    next(run)
+    manager = pool._executor._executor_manager_thread
+    run.close()
+    pool.close()
+    manager.join(30)
+    assert not manager.is_alive()
+    gc.collect()  # pytest reports what a thread raised
