@@ -19,7 +19,7 @@ from hybridsearch.genome.canonical import keys
 from hybridsearch.genome.units import Space, Tokens
 from hybridsearch.genome.variation import crossover, mutate
 from hybridsearch.propose.base import Candidate
-from hybridsearch.propose.novelty import Novelty, has_verdict
+from hybridsearch.propose.novelty import Novelty, has_verdict, random_draw
 from hybridsearch.types import Json, Outcome, Proposal, State, Status, seed_for
 
 
@@ -74,7 +74,7 @@ class EvolutionProposer:
         self._rng = np.random.default_rng(seed_for(seed, "propose/evolution"))
         deap_seed = int(seed_for(seed, "propose/evolution/deap").generate_state(1)[0])
         self._deap_random = random.Random(deap_seed).getstate()
-        self._novelty = Novelty(space)
+        self._novelty, self._random = Novelty(space), random_draw(space, self._rng)
         self._population: list[Individual] = []
         self._toolbox = self._make_toolbox()
 
@@ -103,9 +103,8 @@ class EvolutionProposer:
 
     def ask(self, n: int) -> list[Proposal]:
         """n proposals with new ids; fewer, at last none, where the space has no more."""
-        first = min(n, max(0, self._config.population - len(self._population)))
-        asked = self._novelty.propose(first, self.name, self._random)
-        return asked + self._novelty.propose(n - first, self.name, self._children, self._random)
+        missing = self._config.population - len(self._population)
+        return self._novelty.breed(n, self.name, missing, self._random, self._children)
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """The best of parents and children live on; those that did not train never join."""
@@ -127,9 +126,6 @@ class EvolutionProposer:
         return self._novelty.exhausted
 
     # Variation -----------------------------------------------------------------------------
-
-    def _random(self, n: int) -> list[Candidate]:
-        return [Candidate(self._space.sample(self._rng)) for _ in range(n)]
 
     def _children(self, n: int) -> list[Candidate]:
         """n children, each by crossover of two parents or by mutation of one (DEAP's varOr)."""

@@ -14,7 +14,7 @@ from hybridsearch.config import LocalConfig
 from hybridsearch.genome.units import Space, Tokens
 from hybridsearch.genome.variation import neighbours
 from hybridsearch.propose.base import Candidate, Member
-from hybridsearch.propose.novelty import Novelty
+from hybridsearch.propose.novelty import Novelty, random_draw
 from hybridsearch.types import Outcome, Proposal, State, Status, seed_for
 
 
@@ -31,7 +31,7 @@ class LocalProposer:
     def __init__(self, space: Space, config: LocalConfig, seed: int) -> None:
         self._space, self._config = space, config
         self._rng = np.random.default_rng(seed_for(seed, "propose/local"))
-        self._novelty = Novelty(space)
+        self._novelty, self._random = Novelty(space), random_draw(space, self._rng)
         self._point: Member | None = None
         self._untried: list[Tokens] = []  # neighbours of the point, shuffled; the last comes next
         self._steps: list[int] = []  # ids of its neighbours that wait for an outcome
@@ -51,9 +51,6 @@ class LocalProposer:
         assert self._point is not None
         taken = [self._untried.pop() for _ in range(min(n, len(self._untried)))]
         return [Candidate(genome, (self._point.id,)) for genome in taken]
-
-    def _random(self, n: int) -> list[Candidate]:
-        return [Candidate(self._space.sample(self._rng)) for _ in range(n)]
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Move to the best neighbour of the batch if it is better; else restart at a dead end."""

@@ -6,7 +6,7 @@ It can know its own proposals only; what others found comes back as `Outcome.kno
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,36 +61,46 @@ class Novelty:
             chunks -= 1
         return chosen
 
-    def _taken(self) -> set[str]:
-        failed = (key for key, times in self._failed.items() if times > self._lap)
-        return self._done.union(self._waiting.values(), failed)
+    def breed(
+        self, n: int, name: str, missing: int, random: Draw, children: Draw
+    ) -> list[Proposal]:
+        """`propose` for a population that lacks `missing` members: those at random, then children,
+        and random functions where children bring nothing new.
+        """
+        first = min(n, max(0, missing))
+        asked = self.propose(first, name, random)
+        return asked + self.propose(n - first, name, children, random)
 
     def propose_from(self, candidates: Sequence[Candidate], name: str) -> list[Proposal]:
         """Proposals of those of the candidates that are new, in their order."""
-        taken = self._taken()
         accepted = []
-        for candidate, key in zip(candidates, keys([c.genome for c in candidates]), strict=True):
-            if key not in taken:
-                taken.add(key)
-                self._waiting[self.next_id] = key
-                genome = Genome(candidate.genome)
-                accepted.append(Proposal(self.next_id, genome, name, candidate.parents))
-                self.next_id += 1
+        for place, key in self._new([c.genome for c in candidates]):
+            self._waiting[self.next_id] = key
+            genome = Genome(candidates[place].genome)
+            accepted.append(Proposal(self.next_id, genome, name, candidates[place].parents))
+            self.next_id += 1
         return accepted
+
+    def _new(self, genomes: Sequence[Tokens]) -> Iterator[tuple[int, str]]:
+        """Place and key of the genomes whose function may be proposed, each function once."""
+        seen = set(self._waiting.values())
+        for place, key in enumerate(keys(genomes)):
+            failed = self._failed.get(key, 0) > self._lap
+            if not (failed or key in seen or key in self._done):
+                seen.add(key)
+                yield place, key
 
     def _walk(self, n: int) -> list[Candidate]:
         """Up to n new functions, in the order of `Space.enumerate`, from a chunk of it."""
-        taken = self._taken()
-        end = min(self._place + CHUNK, self._size)
-        genomes = [self._space.nth(k) for k in range(self._place, end)]
+        start, end = self._place, min(self._place + CHUNK, self._size)
+        genomes = [self._space.nth(k) for k in range(start, end)]
+        self._place = end
         found: list[Candidate] = []
-        for genome, key in zip(genomes, keys(genomes), strict=True):
-            self._place += 1
-            if key not in taken:
-                taken.add(key)
-                found.append(Candidate(genome))
-                if len(found) == n:
-                    break
+        for place, _ in self._new(genomes):
+            found.append(Candidate(genomes[place]))
+            if len(found) == n:
+                self._place = start + place + 1
+                break
         if self._place == self._size:
             self._lap, self._place = self._lap + 1, 0
         return found
@@ -131,6 +141,11 @@ class Novelty:
         self.next_id, self._lap, self._place = values["next_id"], values["lap"], values["place"]
         self._waiting, self._failed = dict(values["waiting"]), dict(values["failed"])
         self._done = {row.tobytes().hex() for row in done}
+
+
+def random_draw(space: Space, rng: np.random.Generator) -> Draw:
+    """The source that draws from the whole space."""
+    return lambda n: [Candidate(space.sample(rng)) for _ in range(n)]
 
 
 def has_verdict(outcome: Outcome) -> bool:

@@ -15,7 +15,7 @@ from hybridsearch.config import RegularizedConfig
 from hybridsearch.genome.units import Space
 from hybridsearch.genome.variation import mutate
 from hybridsearch.propose.base import Candidate, Member
-from hybridsearch.propose.novelty import Novelty
+from hybridsearch.propose.novelty import Novelty, random_draw
 from hybridsearch.types import Outcome, Proposal, State, Status, seed_for
 
 
@@ -30,23 +30,19 @@ class RegularizedProposer:
     def __init__(self, space: Space, config: RegularizedConfig, seed: int) -> None:
         self._space, self._config = space, config
         self._rng = np.random.default_rng(seed_for(seed, "propose/regularized"))
-        self._novelty = Novelty(space)
+        self._novelty, self._random = Novelty(space), random_draw(space, self._rng)
         self._population: deque[Member] = deque(maxlen=config.population)
 
     def ask(self, n: int) -> list[Proposal]:
         """n proposals with new ids; fewer, at last none, where the space has no more."""
-        first = min(n, max(0, self._config.population - len(self._population)))
-        asked = self._novelty.propose(first, self.name, self._random)
-        return asked + self._novelty.propose(n - first, self.name, self._children, self._random)
+        missing = self._config.population - len(self._population)
+        return self._novelty.breed(n, self.name, missing, self._random, self._children)
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Children join in the order of their ids; as many of the oldest go."""
         for o in self._novelty.settle(outcomes):
             if o.status is Status.OK:
                 self._population.append(Member.of(o))
-
-    def _random(self, n: int) -> list[Candidate]:
-        return [Candidate(self._space.sample(self._rng)) for _ in range(n)]
 
     def _children(self, n: int) -> list[Candidate]:
         if not self._population:
