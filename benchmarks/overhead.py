@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from free import optuna_rate, own_rate, search
 from reporting import add_arguments, print_table, write_json
-from stand_in import cifar10_or_random
+from synthetic import data_config
 from threadpoolctl import threadpool_limits
 from timing import entries, median, ratio, show
 
@@ -170,10 +170,12 @@ def growth(functions: int) -> tuple[list[float], float]:
 
 def shares(quick: bool) -> list[tuple[str, Share]]:
     """The searches with real trainings, by the key of their share."""
-    data, what = cifar10_or_random()
     digits = load_config("digits", budget=32 if quick else 160, pool="loky")
     cifar = load_config("cifar10_small", budget=6 if quick else 48)
-    cifar = cifar.model_copy(update={"data": cifar.data.model_copy(update={"name": data})})
+    wanted = cifar.data
+    images = data_config(wanted.name, wanted.train, wanted.validation, wanted.augment)
+    what = "CIFAR-10" if images.name == wanted.name else "noise of CIFAR-10's shape"
+    cifar = cifar.model_copy(update={"data": images})
     if quick:
         cifar = cifar.model_copy(update={"batch": 3})
     found = []

@@ -16,7 +16,7 @@ from hybridsearch.evaluate.data.fetch import FILE_SETS
 from hybridsearch.evaluate.data.files import locate
 
 Images = tuple[NDArray[np.uint8], NDArray[np.int64]]
-SIZES = {"train": 10_000, "validation": 2_000, "test": 1_000}
+SIZES = {"train": 20_000, "validation": 5_000, "test": 1_000}
 NOISE = 256  # images of `noise_C_H_W`: one batch and some
 
 

@@ -1,4 +1,4 @@
-"""Medians of repeated timings with a bootstrap interval."""
+"""Repeated timings as they stand in a table and in a JSON file."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 import numpy as np
+from ratios import median_interval
 
 RESAMPLES = 2000
 
 
 class Measured(TypedDict):
-    """A median, its 95% interval (percentile bootstrap over the repeats), and how many repeats."""
+    """An estimate, its 95% interval, and how many repeats it is made of."""
 
     median: float
     low: float
@@ -20,16 +21,9 @@ class Measured(TypedDict):
 
 
 def median(samples: Sequence[float]) -> Measured:
-    """The median of repeats of one measurement, with its interval."""
-    values = np.asarray(samples, dtype=np.float64)
-    picks = np.random.default_rng(0).integers(0, len(values), (RESAMPLES, len(values)))
-    low, high = np.quantile(np.median(values[picks], axis=1), (0.025, 0.975))
-    return {
-        "median": float(np.median(values)),
-        "low": float(low),
-        "high": float(high),
-        "repeats": len(values),
-    }
+    """The median of repeats of one measurement, with the interval of `ratios.median_interval`."""
+    e = median_interval(samples)
+    return {"median": e.value, "low": e.low, "high": e.high, "repeats": e.n}
 
 
 def entries(name: str, value: Measured) -> dict[str, object]:
