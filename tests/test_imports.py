@@ -53,7 +53,7 @@ INNER = {
         ["activation"],
     ],
     "kernels": [
-        ["program", "build"],
+        ["program", "build", "memory"],
         ["source"],
         ["native"],
         ["tape", "compiled"],

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 
 from hybridsearch.config import Config
 from hybridsearch.evaluate.networks import Shape, build_network
+from hybridsearch.kernels.build import processor_features
 
 BF16_FEATURES = ("avx512_bf16", "amx_bf16", "bf16")  # of x86, and of Arm
 
@@ -24,11 +23,9 @@ def pick_precision(config: Config, device: str) -> str:
 def processor_has_bf16() -> bool:
     """Whether the processor multiplies bfloat16 matrices itself; emulated they are slower."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return not set(BF16_FEATURES).isdisjoint(processor_features().split())
     except OSError:
         return False
-    features = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    return not set(BF16_FEATURES).isdisjoint(features.split())
 
 
 class _Recorder(nn.Module):

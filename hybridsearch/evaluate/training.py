@@ -100,8 +100,9 @@ class Trainer:
         ).to(self.device)
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         activations = [m for m in network.modules() if isinstance(m, Activation)]
+        made = make(kernel, function)
         for activation in activations:
-            activation.kernel = make(kernel, function)
+            activation.kernel = made
         for module in network.modules():
             if isinstance(module, NormActivation):
                 module.recompute = self.training.recompute

@@ -28,9 +28,8 @@ def from_token_text(line: str) -> Tokens:
     return tuple(line.replace("|", " ").split())
 
 
-@lru_cache(
-    maxsize=4096
-)  # a policy repeats itself, and formulas of several units take a millisecond
+# A policy repeats itself, and formulas of several units take a millisecond.
+@lru_cache(maxsize=4096)
 def formula(tokens: Tokens) -> str:
     """The text that people write; `reading.parse_formula` gives back a genome with the same key.
 

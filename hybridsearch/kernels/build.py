@@ -59,21 +59,34 @@ def _flags(version: str) -> tuple[str, ...]:
     return (*FLAGS, "-mprefer-vector-width=512") if wide else FLAGS
 
 
+def processor_features() -> str:
+    """The line of /proc/cpuinfo that lists them; "" where it lists none.
+
+    Raises: OSError where there is no such file.
+    """
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
+
+
 def _processor() -> str:
     """What -march=native depends on: the processor's features."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        features = processor_features()
     except OSError:
         return platform.processor()
-    features = [line for line in lines if line.startswith(("flags", "Features"))]
-    return hashlib.blake2b(features[0].encode() if features else b"", digest_size=8).hexdigest()
+    return hashlib.blake2b(features.encode(), digest_size=8).hexdigest()
 
 
 @cache
 def folder() -> Path:
-    """Where compiled kernels are kept, mode 0700: hybridsearch/kernels in the user's cache."""
+    """Where compiled kernels are kept."""
+    return private_folder("kernels")
+
+
+def private_folder(name: str) -> Path:
+    """hybridsearch/NAME in the user's cache, mode 0700; where that cannot be, a temporary one."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    path = base / "hybridsearch" / "kernels"
+    path = base / "hybridsearch" / name
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.chmod(0o700)
@@ -81,7 +94,7 @@ def folder() -> Path:
             return path
     except OSError:
         pass
-    return Path(tempfile.mkdtemp(prefix="hybridsearch-kernels-"))
+    return Path(tempfile.mkdtemp(prefix=f"hybridsearch-{name}-"))
 
 
 def private(path: Path) -> bool:

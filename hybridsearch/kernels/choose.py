@@ -8,7 +8,7 @@ at the length of a training; docs/decisions/0009-kernels.md has the measurements
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -24,6 +24,11 @@ from hybridsearch.kernels.tape import TapeKernel
 
 VERSION = 1  # raised by every change after which a kernel computes other bits
 EAGER = ""  # the spec of plain PyTorch
+KERNELS: dict[str, Callable[[Function], Kernel]] = {
+    "tape": TapeKernel,
+    "native": NativeKernel,
+    "compiled": CompiledKernel,
+}
 
 # Forward and backward together, on one thread. Seconds per call, seconds per element. They need
 # not be right, only so that what they prefer is never slower: benchmarks/evaluator.py checks it.
@@ -102,7 +107,7 @@ def choose(function: Function, work: Workload, kind: str = "auto", device: str =
         if kind == "compiled" and not compiler:
             raise UserError("training.kernel compiled needs Triton: pip install triton, or auto")
         pays = kind == "compiled" or gpu_saving(function, work) > 0
-        return f"compiled-{VERSION}-{compiler}" if compiler and pays else EAGER
+        return _spec("compiled") if compiler and pays else EAGER
     if kind == "auto":
         costs = {"tape": tape_cost(function, work)}
         if compiler_identity():
@@ -110,17 +115,21 @@ def choose(function: Function, work: Workload, kind: str = "auto", device: str =
         kind = min(costs, key=lambda name: costs[name])
         if costs[kind] > MARGIN * eager_cost(function, work):
             return EAGER
-    if kind == "tape":
-        return f"tape-{VERSION}"
-    identity = compiler_identity()
-    if kind != "native" or not identity:
+    if kind not in ("tape", "native"):
+        raise UserError(f"training.kernel {kind} is not for a CPU; take auto")
+    if kind == "native" and not compiler_identity():
         raise UserError(
             "training.kernel native needs a C++ compiler (g++ or clang++, or CXX=...): install "
             "one or take auto"
-            if kind == "native"
-            else f"training.kernel {kind} is not for a CPU; take auto"
         )
-    return f"native-{VERSION}-{identity}"
+    return _spec(kind)
+
+
+def _spec(kind: str) -> str:
+    """The name of a kind of kernel as this machine makes it."""
+    if kind == "tape":
+        return f"{kind}-{VERSION}"
+    return f"{kind}-{VERSION}-{compiler_identity() if kind == 'native' else triton('cuda')}"
 
 
 def compiler_identity() -> str:
@@ -153,16 +162,7 @@ def make(spec: str, function: Function) -> Kernel | None:
     """
     if spec == EAGER:
         return None
-    if spec == f"tape-{VERSION}":
-        return TapeKernel(function)
-    if spec == f"compiled-{VERSION}-{triton('cuda')}":
-        return CompiledKernel(function)
-    if spec == f"native-{VERSION}-{compiler_identity()}":
-        return NativeKernel(function)
-    raise RuntimeError(f"kernel {spec} is not to be had here (other compiler or processor)")
-
-
-def describe(specs: Sequence[str]) -> str:
-    """How many functions run on which kind of kernel, for people."""
-    names = [spec.split("-")[0] or "eager" for spec in specs]
-    return ", ".join(f"{names.count(name)} {name}" for name in sorted(set(names)))
+    kind = spec.partition("-")[0]
+    if kind not in KERNELS or spec != _spec(kind):
+        raise RuntimeError(f"kernel {spec} is not to be had here (other compiler or processor)")
+    return KERNELS[kind](function)

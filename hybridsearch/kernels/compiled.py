@@ -11,11 +11,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-import tempfile
 import warnings
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,9 +22,10 @@ from torch.autograd.function import once_differentiable
 
 from hybridsearch.genome.activation import Activation
 from hybridsearch.genome.function import Function
+from hybridsearch.kernels.build import private_folder
+from hybridsearch.kernels.memory import Shape, dense, layout, like
 
 Compiled = Callable[..., Any]
-Shape = tuple[int, int, int]  # outer, channels, inner: how a tensor lies in memory
 
 # How a sum over a channel is split must not be found by timing: it decides the bits.
 _OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {"deterministic": True}
@@ -127,25 +126,11 @@ class _Compiled(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
         x, betas = ctx.saved_tensors
-        if grad.stride() != x.stride():
-            grad = torch.empty_like(x).copy_(grad)
+        grad = like(grad, x)
         flat = [flattened(t, ctx.shape) for t in (x, grad)]
         with torch.autocast(x.device.type, enabled=False):
             dx, dbetas = ctx.backward_(flat[0], betas.detach(), flat[1])
         return dx.as_strided(x.shape, x.stride()), dbetas, None, None
-
-
-def dense(x: Tensor) -> Tensor:
-    """x, copied where its elements do not lie one after the other."""
-    last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
-    return x if last or x.is_contiguous() else x.contiguous()
-
-
-def layout(x: Tensor, axis: int) -> Shape:
-    """A dense tensor's memory as outer x channels x inner."""
-    channels = x.shape[axis]
-    inner = x.stride(axis) if channels > 1 else 1
-    return x.numel() // (channels * inner), channels, inner
 
 
 def flattened(x: Tensor, shape: Shape) -> Tensor:
@@ -178,16 +163,7 @@ def _prepare() -> None:
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
     if "TORCHINDUCTOR_CACHE_DIR" in os.environ:
         return
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = base / "hybridsearch" / "inductor"
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        folder.chmod(0o700)
-        ours = folder.lstat().st_uid == os.geteuid() and not folder.is_symlink()
-    except OSError:
-        ours = False
-    private = str(folder) if ours else tempfile.mkdtemp(prefix="hybridsearch-inductor-")
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = private
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(private_folder("inductor"))
 
 
 @cache

@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from hybridsearch.genome.function import Function
 from hybridsearch.kernels import build
+from hybridsearch.kernels.memory import dense, layout, like
 from hybridsearch.kernels.source import cpp
 
 _FORMATS = {torch.float32: "f32", torch.bfloat16: "bf16"}
@@ -27,14 +28,8 @@ class Layout:
     """
 
     def __init__(self, x: Tensor, axis: int, betas: int) -> None:
-        channels = x.shape[axis]
-        if not betas:
-            channels, inner = 1, 1
-        elif x.stride(axis) == 1 or channels == 1:
-            inner = 1
-        else:
-            inner = x.stride(axis)
-        outer = x.numel() // max(1, channels * inner)
+        # Without betas no channel differs from another.
+        outer, channels, inner = layout(x, axis) if betas else (x.numel(), 1, 1)
         rows = _LANES // gcd(channels, _LANES)
         period = channels * rows * max(1, _BLOCK // (channels * rows))
         self.channels = channels
@@ -63,7 +58,7 @@ class NativeKernel:
             self.forward[dtype], self.backward[dtype] = forward, backward
         self._layouts: dict[Any, Layout] = {}
 
-    def layout(self, x: Tensor, axis: int, betas: int) -> Layout:
+    def layout_of(self, x: Tensor, axis: int, betas: int) -> Layout:
         place = (x.shape, x.stride(), axis)
         found = self._layouts.get(place)
         if found is None:
@@ -74,18 +69,11 @@ class NativeKernel:
         return _Native.apply(x, betas, axis, self)  # type: ignore[no-any-return, no-untyped-call]
 
 
-def dense(x: Tensor) -> Tensor:
-    """x itself where it fills its memory in one of the two layouts, else a copy that does."""
-    if x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)):
-        return x
-    return x.contiguous()
-
-
 class _Native(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, betas: Tensor, axis: int, kernel: NativeKernel) -> Tensor:
         x = dense(x)
-        layout = kernel.layout(x, axis, len(betas))
+        layout = kernel.layout_of(x, axis, len(betas))
         ctx.kernel, ctx.layout = kernel, layout
         ctx.save_for_backward(x, betas)
         y = torch.empty_like(x)
@@ -96,8 +84,7 @@ class _Native(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         x, betas = ctx.saved_tensors
-        if g.stride() != x.stride() or g.dtype != x.dtype:
-            g = torch.empty_like(x).copy_(g)
+        g = like(g, x)
         layout, count = ctx.layout, len(betas)
         gx = torch.empty_like(x)
         sums = torch.empty(count, layout.channels, dtype=torch.float64) if count else None

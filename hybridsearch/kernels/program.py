@@ -15,21 +15,14 @@ from hybridsearch.genome.function import Function
 from hybridsearch.genome.primitives import BINARY, EPS, UNARY
 from hybridsearch.genome.units import Tokens, normal_form, to_units
 
-# Operations by number of arguments. ifpos(a, g): g where a > 0 else 0; ifneg alike for a < 0;
-# ifmore(a, b, g): g where a > b, half of it where a = b, else 0; dsinc is the slope of sinc.
-UNARY_OPS = (
-    *("neg", "abs", "sign", "sqrt", "exp", "sin", "cos", "sinh", "cosh", "tanh", "asinh", "atan"),
-    *("sinc", "dsinc", "relu", "min0", "sigmoid", "softplus", "erf", "log"),
-)
-BINARY_OPS = ("add", "sub", "mul", "div", "max", "min", "ifpos", "ifneg")
-TERNARY_OPS = ("ifmore",)
-
 
 @dataclass(frozen=True)
 class Instruction:
     """One operation on the results of earlier instructions, by number.
 
-    op: an operation above, "x" (the input), "g" (the gradient that arrives), "beta" (parameter
+    op: an operation (`tape.OPERATIONS` has them all; ifpos(a, g) is g where a > 0 else 0, ifneg
+    alike for a < 0, ifmore(a, b, g) g where a > b, half of it where a = b, else 0, and dsinc the
+    slope of sinc), "x" (the input), "g" (the gradient that arrives), "beta" (parameter
     `number`) or "const" (the value `constant`).
     """
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from hybridsearch.genome.function import Function
-from hybridsearch.kernels.native import dense
+from hybridsearch.kernels.memory import dense, layout, like
 from hybridsearch.kernels.program import Program, programs
 
 CHUNK = 16384  # elements: ten buffers of them fit a second-level cache of 1 MB
@@ -153,8 +153,7 @@ class TapeKernel:
 
 def _shape(x: Tensor, axis: int, betas: int) -> tuple[int, int, int]:
     """Channels, elements in a row of one channel, and elements of a chunk (whole periods)."""
-    channels = x.shape[axis] if betas else 1
-    inner = 1 if channels == 1 or x.stride(axis) == 1 else x.stride(axis)
+    _, channels, inner = layout(x, axis) if betas else (x.numel(), 1, 1)
     period = channels * inner
     return channels, inner, period * max(1, CHUNK // period)
 
@@ -185,8 +184,7 @@ class _Taped(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         x, betas = ctx.saved_tensors
-        if g.stride() != x.stride() or g.dtype != x.dtype:
-            g = torch.empty_like(x).copy_(g)
+        g = like(g, x)
         channels, inner, size = _shape(x, ctx.axis, len(betas))
         tape, gx = ctx.kernel.tape(True, size), torch.empty_like(x)
         tape.spread(betas.numpy(), inner)
