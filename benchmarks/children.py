@@ -37,9 +37,7 @@ class Children:
         """A fresh child, computed as the evaluator's task says."""
         function = resolve(formula)
         task = self.evaluator.task(function.spec, function.key, self.steps, seed)
-        kernel = getattr(task, "kernel", "")
-        given = (kernel,) if kernel else ()
-        return self.trainer.new_child(function, seed, *given)
+        return self.trainer.new_child(function, seed, task.kernel)
 
 
 @lru_cache(maxsize=4)

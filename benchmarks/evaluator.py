@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from contest import Machine, default_environment
 from figures import Options, Report
-from parts import data_input, kernels, memory, paper, ranking, resnet20, small, workers
+from parts import accuracy, data_input, kernels, memory, paper, ranking, resnet20, small, workers
 from reporting import add_arguments
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -29,6 +29,7 @@ from hybridsearch.errors import UserError
 PARTS = {
     "resnet20": resnet20.run,
     "kernels": kernels.run,
+    "accuracy": accuracy.run,
     "small": small.run,
     "workers": workers.run,
     "input": data_input.run,
@@ -36,7 +37,7 @@ PARTS = {
     "paper": paper.run,
     "ranking": ranking.run,
 }
-ON_CPU = ("resnet20", "kernels", "small", "workers", "input", "memory", "ranking")
+ON_CPU = ("resnet20", "kernels", "accuracy", "small", "workers", "input", "memory", "ranking")
 ON_CUDA = ("resnet20", "paper", "kernels", "small", "input", "memory", "ranking")
 
 

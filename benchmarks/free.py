@@ -33,6 +33,9 @@ class FreeEvaluator:
     def task(self, function: str, key: str, steps: int, seed: int) -> Task:
         return Task(function, key, steps, seed, "free")
 
+    def replicates(self, function: str, key: str, steps: int, seeds: Sequence[int]) -> list[Task]:
+        return [self.task(function, key, steps, seed) for seed in seeds]
+
     def test_task(self, trained: Task) -> Task:
         raise NotImplementedError
 

@@ -79,6 +79,7 @@ class Recorder:
             about = {"function": task.function, "key": task.key, "steps": task.steps}
             about |= {"seed": task.seed, "split": task.split, "context": task.context}
             about |= {"kernel": task.kernel}
+            about |= {"stack": list(task.stack)} if task.stack else {}
             payload = {"kind": "evaluation", **about, **result.payload()}
             self.log.append(payload, result.volatile())
             start += 1

@@ -84,7 +84,7 @@ def retest(
     ]
     evaluator = recorder.evaluator
     tasks = {
-        key: [evaluator.task(f.spec, key, config.training.steps, seed) for seed in seeds]
+        key: evaluator.replicates(f.spec, key, config.training.steps, seeds)
         for key, f in functions.items()
     }
     every = [task for row in tasks.values() for task in row]

@@ -49,7 +49,9 @@ class Task:
     seed: of the child's weights and data order. context: digest of all else that changes the
     number (data, split, network, optimiser, numerics, evaluator version). split: which data score
     it; "test" only after the winner is named. kernel: how the function is computed, chosen by the
-    driver for all workers; "" is plain PyTorch.
+    driver for all workers; "" is plain PyTorch. stack: the seeds that are trained side by side in
+    one network, in order; () where the child is trained alone.
+    Raises: ValueError when `seed` is not in its stack.
     """
 
     function: str
@@ -59,6 +61,11 @@ class Task:
     context: str
     split: str = "validation"
     kernel: str = ""
+    stack: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.stack and self.seed not in self.stack:
+            raise ValueError(f"seed {self.seed} is not in its stack {self.stack}")
 
     @cached_property
     def hash(self) -> str:
@@ -66,6 +73,8 @@ class Task:
         parts = [self.key, self.steps, self.seed, self.context, self.split]
         if self.kernel:
             parts.append({"kernel": self.kernel})
+        if self.stack:
+            parts.append({"stack": list(self.stack)})
         return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 

@@ -71,8 +71,14 @@ def task(**changes) -> Task:
 def test_task_hash_covers_everything_but_the_spelling():
     base = task().hash
     assert task(function="g").hash == base
-    for change in ({"key": "l"}, {"steps": 4}, {"seed": 2}, {"context": "d"}, {"split": "test"}):
-        assert task(**change).hash != base
+    changes = [{"key": "l"}, {"steps": 4}, {"seed": 2}, {"context": "d"}, {"split": "test"}]
+    changes += [{"kernel": "tape"}, {"stack": (1,)}, {"stack": (1, 2)}, {"stack": (2, 1)}]
+    assert len({base, *(task(**change).hash for change in changes)}) == 1 + len(changes)
+
+
+def test_a_task_outside_its_stack_is_refused():
+    with pytest.raises(ValueError, match="seed 1 is not in its stack"):
+        task(stack=(2, 3))
 
 
 def test_cache_gives_back_what_it_got_and_never_the_machines_faults(tmp_path):

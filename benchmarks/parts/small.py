@@ -23,7 +23,7 @@ from plain_loop import SWISH, PlainTraining, normalised
 from ratios import Estimate, median_interval, paired_ratio, rounds
 from synthetic import data_config
 
-from hybridsearch.config import Config, load_config, make_config
+from hybridsearch.config import Config, load_config
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.genome.function import resolve
@@ -57,24 +57,8 @@ class Turn:
         return self.trainings / self.seconds
 
 
-def packaged(name: str, fallback: dict[str, object]) -> Config:
-    """The config that ships, or one made here where there is none of that name yet."""
-    try:
-        return load_config(name)
-    except UserError:
-        return make_config(fallback)
-
-
 def plans(quick: bool) -> list[Plan]:
-    mlp = packaged(
-        "digits_mlp",
-        {
-            "data": {"name": "digits", "train": 984, "validation": 100},
-            "network": {"name": "digits_mlp", "width": 8},
-            "training": {"steps": 84, "batch_size": 128, "hold": 60, "warmup": 8},
-        },
-    )
-    cnn = load_config("digits")
+    mlp, cnn = load_config("digits_mlp"), load_config("digits")
     fashion = load_config("fashion_mnist")
     data = data_config("fashion_mnist", 6000, 1000, fashion.data.augment)
     steps = 5 if quick else 60  # speed per step is what counts here, so fewer than the config's
@@ -127,11 +111,7 @@ class Evaluations:
         """Train that many new replicates and score them."""
         f = self.function
         seeds = range(self.seed, self.seed + trainings)
-        stacked = getattr(self.evaluator, "replicates", None)
-        if stacked is not None:
-            tasks = stacked(f.spec, f.key, self.steps, seeds)
-        else:
-            tasks = [self.evaluator.task(f.spec, f.key, self.steps, seed) for seed in seeds]
+        tasks = self.evaluator.replicates(f.spec, f.key, self.steps, seeds)
         self.seed += trainings
         begin = time.perf_counter()
         done = list(self.evaluator.evaluate(tasks))

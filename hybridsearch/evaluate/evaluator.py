@@ -22,12 +22,13 @@ from hybridsearch.evaluate.group import measure_on, run_grouped
 from hybridsearch.evaluate.networks import check_network
 from hybridsearch.evaluate.numerics import activation_sizes, pick_precision
 from hybridsearch.evaluate.pool import Failure, Pool, make_pool
+from hybridsearch.evaluate.stacks import jobs_of, stacks
 from hybridsearch.evaluate.worker import Job, measure, run
 from hybridsearch.genome.function import resolve
 from hybridsearch.kernels.choose import Workload, choose, why_no_compiler
 from hybridsearch.types import Evaluation, Status, Task
 
-VERSION = 2  # raised by every change after which the same task gives another number
+VERSION = 3  # raised by every change after which the same task gives another number
 LIMIT_FACTOR = 20  # a training may take this many times its calibrated duration ...
 LIMIT_FLOOR = 30.0  # ... and at least this many seconds
 
@@ -41,6 +42,10 @@ class Evaluator(Protocol):
     def calibrate(self) -> float: ...
 
     def task(self, function: str, key: str, steps: int, seed: int) -> Task: ...
+
+    def replicates(
+        self, function: str, key: str, steps: int, seeds: Sequence[int]
+    ) -> list[Task]: ...
 
     def test_task(self, trained: Task) -> Task: ...
 
@@ -87,6 +92,8 @@ class TrainingEvaluator:
         self.classes = data.classes
         self.context = self._digest(data.digest)
         self._full_steps = config.training.steps
+        # Children share a GPU in packs, so there they are not stacked.
+        self._stack = config.training.stack if self.device == "cpu" else 1
         self._time_limit = config.time_limit
         self._limit: float | None = None
         self._test = ""
@@ -122,6 +129,14 @@ class TrainingEvaluator:
     def task(self, function: str, key: str, steps: int, seed: int) -> Task:
         """The task of training a function for `steps` steps and scoring it on validation data."""
         return Task(function, key, steps, seed, self.context, kernel=self._kernel(function, key))
+
+    def replicates(self, function: str, key: str, steps: int, seeds: Sequence[int]) -> list[Task]:
+        """The tasks of training a function once per seed, stacked as the config says."""
+        rows = stacks(self.config.network.name, seeds, self._stack)
+        return [
+            replace(self.task(function, key, steps, seed), stack=row)
+            for seed, row in zip(seeds, rows, strict=True)
+        ]
 
     def _kernel(self, function: str, key: str) -> str:
         """The kernel of a function, chosen once and for all workers."""
@@ -194,17 +209,24 @@ class TrainingEvaluator:
         if not tasks:
             return
         limit = self.calibrate()
-        by_hash = {task.hash: task for task in tasks}
         jobs = {
-            name: Job(self.config, task, self.children, keep, self.device, limit)
-            for name, task in by_hash.items()
+            name: Job(
+                self.config,
+                group,
+                self.children,
+                keep,
+                self.device,
+                limit * max(1, len(group[0].stack)),
+            )
+            for name, group in jobs_of(tasks).items()
         }
         if self.device == "cpu":
-            results = self.pool.run(run, jobs, limit)
+            results = self.pool.run(run, jobs, max(job.limit for job in jobs.values()))
         else:
             results = run_grouped(self.pool, jobs, self.devices, self.pack, limit)
-        for name, result in results:
-            yield by_hash[name], result
+        for name, found in results:
+            for place, task in enumerate(jobs[name].tasks):
+                yield task, found if isinstance(found, Failure) else found[place]
 
     def forget(self) -> None:
         """Delete the checkpoints of all children."""

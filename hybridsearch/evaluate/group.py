@@ -90,7 +90,7 @@ def _start(job: Job, accelerator: Accelerator) -> Callable[[], Course[Evaluation
             if accelerator.exhausted(error):
                 raise
             result = worker.failed(job.task, error)
-        return worker.stamped(result, started)
+        return worker.stamped(result, time.perf_counter() - started)
 
     return course
 
@@ -120,8 +120,8 @@ def measure_on(job: tuple[Config, tuple[str, ...], Path]) -> float | str:
 
 def run_grouped(
     pool: Pool, jobs: Mapping[str, Job], devices: tuple[str, ...], most: int, limit: float
-) -> Iterator[tuple[str, Evaluation | Failure]]:
-    """Run jobs (of one config, by the hash of their task) on GPUs; yields each with its result.
+) -> Iterator[tuple[str, tuple[Evaluation] | Failure]]:
+    """Run jobs (of one config and one task each, by its hash) on GPUs; yields each with its result.
 
     A group that its worker did not survive twice is tried again job by job: only the job that is
     to blame fails.
@@ -132,13 +132,13 @@ def run_grouped(
     alone: list[tuple[str, ...]] = []
     for group, result in _run(pool, jobs, groups, devices, most, limit):
         if isinstance(result, list):
-            yield from zip(group, result, strict=True)
+            yield from ((name, (one,)) for name, one in zip(group, result, strict=True))
         elif len(group) > 1:
             alone += [(name,) for name in group]
         else:
             yield group[0], result
     for group, result in _run(pool, jobs, alone, devices, most, limit):
-        yield group[0], result if isinstance(result, Failure) else result[0]
+        yield group[0], result if isinstance(result, Failure) else (result[0],)
 
 
 def _run(

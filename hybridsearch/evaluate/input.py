@@ -118,14 +118,12 @@ class TrainingInput:
         return images[0].permute(0, 3, 1, 2), labels[0]
 
     def stacked(self, seeds: Sequence[int], step: int) -> tuple[Tensor, Tensor]:
-        """The batches of several seeds (K) for one stacked network.
+        """The batches of several seeds for a stacked network, each with the values of `batch`.
 
-        Returns: float32 [B, K*C, H, W], channels last, seed k in channels k*C to (k+1)*C - 1, and
-        labels [K, B] int64. Values are those of `batch` for every seed.
+        Returns: float32 [K, B, C, H, W], channels last in memory, and labels [K, B] int64.
         """
         images, labels = self._make(seeds, step)
-        k, b, h, w, c = images.shape
-        return images.permute(1, 2, 3, 0, 4).reshape(b, h, w, k * c).permute(0, 3, 1, 2), labels
+        return images.permute(0, 1, 4, 2, 3), labels
 
     def draw(self, seed: int, step: int) -> Draw:
         """The random numbers of a batch."""

@@ -44,6 +44,17 @@ def digits_mlp(act: MakeActivation, shape: Shape, classes: int, width: int) -> n
     )
 
 
+class GlobalPool(nn.Module):
+    """[B, C, H, W] -> [B, C], the mean over positions. Its gradient lies in memory as x does: that
+    of AdaptiveAvgPool2d never is channels last, and every layer that meets it is slowed down.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.is_contiguous(memory_format=torch.channels_last):
+            return x.permute(0, 2, 3, 1).flatten(1, 2).mean(1)
+        return x.mean((2, 3))
+
+
 def _plain_cnn(
     act: MakeActivation, shape: Shape, classes: int, plan: list[tuple[int, int]]
 ) -> nn.Module:
@@ -54,7 +65,7 @@ def _plain_cnn(
         layers += [conv(inside, channels, stride)]
         layers += [NormActivation(nn.BatchNorm2d(channels), act(channels, 1))]
         inside = channels
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inside, classes))
+    return nn.Sequential(*layers, GlobalPool(), nn.Linear(inside, classes))
 
 
 def digits_cnn(act: MakeActivation, shape: Shape, classes: int, width: int) -> nn.Module:
@@ -102,9 +113,7 @@ def resnet(depth: int) -> Callable[[MakeActivation, Shape, int, int], nn.Module]
                 stride = 2 if stage > 0 and block == 0 else 1
                 layers.append(BasicBlock(act, inside, outside, stride))
                 inside = outside
-        return nn.Sequential(
-            *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inside, classes)
-        )
+        return nn.Sequential(*layers, GlobalPool(), nn.Linear(inside, classes))
 
     return build
 

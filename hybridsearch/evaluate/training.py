@@ -8,7 +8,6 @@ equals one that was trained straight through, bit for bit on a CPU.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,13 +16,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hybridsearch.config import Config
 from hybridsearch.evaluate.accelerator import Accelerator, accelerator_for
+from hybridsearch.evaluate.checkpoint import (
+    read_checkpoint,
+    trained_parameters,
+    write_checkpoint,
+)
 from hybridsearch.evaluate.data import SearchData
 from hybridsearch.evaluate.graph import WARM_UP, WORTH, GraphedStep, set_rate, steer
 from hybridsearch.evaluate.initialise import second_moment
@@ -63,7 +65,7 @@ class Child:
 
     def parameters(self) -> list[nn.Parameter]:
         """The trained parameters, in the optimiser's order."""
-        return [p for group in self.optimizer.param_groups for p in group["params"]]
+        return trained_parameters(self.optimizer)
 
 
 class Trainer:
@@ -86,10 +88,18 @@ class Trainer:
         self.validation = Resident.load(data.validation, device)
 
     def new_child(self, function: Function, seed: int, kernel: str = "") -> Child:
-        """A child with fresh weights; weight decay spares betas, biases and norms.
+        """A child with fresh weights.
 
         kernel: how its activations are computed (`kernels.choose`).
         """
+        network = self.network(function, seed, kernel)
+        optimizer = self.optimizer(network, fused=True if self.accelerator.asynchronous else None)
+        if self.accelerator.asynchronous:
+            steer(optimizer, self.device)
+        return Child(network, optimizer, seed)
+
+    def network(self, function: Function, seed: int, kernel: str = "") -> nn.Module:
+        """A network with fresh weights, on the device."""
         network = build_network(
             self.config.network,
             lambda channels, axis: Activation(function, channels, axis),
@@ -99,17 +109,24 @@ class Trainer:
             second_moment(function),
         ).to(self.device)
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        activations = [m for m in network.modules() if isinstance(m, Activation)]
         made = make(kernel, function)
-        for activation in activations:
-            activation.kernel = made
         for module in network.modules():
-            if isinstance(module, NormActivation):
+            if isinstance(module, Activation):
+                module.kernel = made
+            elif isinstance(module, NormActivation):
                 module.recompute = self.training.recompute
-        betas = {id(m.betas) for m in activations}
+        return network  # type: ignore[no-any-return]
+
+    def optimizer(self, network: nn.Module, fused: bool | None = None) -> torch.optim.SGD:
+        """SGD; weight decay spares betas, biases and norms.
+
+        fused: one call for all parameters, which must be dense (it would silently be wrong for
+        views with gaps).
+        """
+        betas = {id(m.betas) for m in network.modules() if isinstance(m, Activation)}
         decayed = [p for p in network.parameters() if p.dim() > 1 and id(p) not in betas]
         spared = [p for p in network.parameters() if p.dim() <= 1 or id(p) in betas]
-        optimizer = torch.optim.SGD(
+        return torch.optim.SGD(
             [
                 {"params": decayed, "weight_decay": self.training.weight_decay},
                 {"params": [p for p in spared if p.numel()], "weight_decay": 0.0},
@@ -117,11 +134,8 @@ class Trainer:
             lr=self.training.lr,
             momentum=self.training.momentum,
             nesterov=self.training.momentum > 0,
-            fused=True if self.accelerator.asynchronous else None,
+            fused=fused,
         )
-        if self.accelerator.asynchronous:
-            steer(optimizer, self.device)
-        return Child(network, optimizer, seed)
 
     def learning_rate(self, step: int) -> float:
         """Linear warm-up, then constant, then 1/sqrt(step) after `hold`: no horizon in it."""
@@ -223,19 +237,10 @@ class Trainer:
 
 
 def save_child(child: Child, path: Path) -> None:
-    """Write weights, BatchNorm statistics, optimiser and step, atomically, as safetensors."""
-    tensors = {f"network.{name}": t for name, t in child.network.state_dict().items() if t.numel()}
-    for number, parameter in enumerate(child.parameters()):
-        buffer = child.optimizer.state[parameter].get("momentum_buffer")
-        if buffer is not None:
-            tensors[f"momentum.{number}"] = buffer
-    if child.recent:
-        tensors["recent"] = torch.stack(child.recent)
-    partial = path.with_suffix(".partial")
-    tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    """Write weights, BatchNorm statistics, optimiser, curve and step, atomically."""
     note = {"step": child.step, "seed": child.seed, "curve": child.curve}
-    save_file(tensors, partial, metadata={"child": json.dumps(note)})
-    partial.replace(path)
+    more = {"recent": torch.stack(child.recent)} if child.recent else {}
+    write_checkpoint(path, child.network, child.optimizer, note, more)
 
 
 def load_child(child: Child, path: Path, at_most: int) -> bool:
@@ -244,21 +249,11 @@ def load_child(child: Child, path: Path, at_most: int) -> bool:
     A checkpoint that is missing, damaged, or further than `at_most` steps only costs time: the
     child is then trained from its start, with the same result.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            note = json.loads((file.metadata() or {})["child"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, ValueError):
+    found = read_checkpoint(path)
+    if found is None or found.note["step"] > at_most or found.note["seed"] != child.seed:
         return False
-    if note["step"] > at_most or note["seed"] != child.seed:
-        return False
-    weights = {n.removeprefix("network."): t for n, t in tensors.items() if n[:8] == "network."}
-    child.network.load_state_dict({**child.network.state_dict(), **weights})
-    for number, parameter in enumerate(child.parameters()):
-        if f"momentum.{number}" in tensors:
-            buffer = torch.empty_like(parameter).copy_(tensors[f"momentum.{number}"])
-            child.optimizer.state[parameter]["momentum_buffer"] = buffer.detach()
-    child.recent = list(tensors["recent"].unbind()) if "recent" in tensors else []
-    child.step = note["step"]
-    child.curve = [(int(s), float(v)) for s, v in note["curve"]]
+    found.restore(child.network, child.optimizer)
+    child.recent = list(found.tensors["recent"].unbind()) if "recent" in found.tensors else []
+    child.step = found.note["step"]
+    child.curve = [(int(s), float(v)) for s, v in found.note["curve"]]
     return True

@@ -1,4 +1,4 @@
-"""What happens inside a worker process: one task, trained and scored, failures as values.
+"""What happens inside a worker process: one job, trained and scored, failures as values.
 
 A worker loads the data once and keeps them for all tasks of one context.
 """
@@ -12,6 +12,7 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import blake2b
 from pathlib import Path
 
 import torch
@@ -21,6 +22,7 @@ from hybridsearch.config import Config
 from hybridsearch.evaluate.accelerator import accelerator_for
 from hybridsearch.evaluate.data import load_search_data, load_test_data
 from hybridsearch.evaluate.input import Resident
+from hybridsearch.evaluate.stack_training import Stack, StackTrainer, load_stack, save_stack
 from hybridsearch.evaluate.training import (
     Child,
     Diverged,
@@ -36,14 +38,23 @@ from hybridsearch.types import Evaluation, Status, Task
 
 @dataclass(frozen=True)
 class Job:
-    """A task and how to run it: where children are kept, whether to keep this one, its limit."""
+    """What is trained at one go, and how: where children are kept, whether to keep this one, its
+    limit.
+
+    tasks: one alone, or those replicates of one stack that are asked for.
+    """
 
     config: Config
-    task: Task
+    tasks: tuple[Task, ...]
     children: Path | None
     keep: bool
     device: str
     limit: float  # seconds; inf: none
+
+    @property
+    def task(self) -> Task:
+        """The task; of a stack, the first: they differ in their seeds alone."""
+        return self.tasks[0]
 
 
 @lru_cache(maxsize=2)
@@ -59,21 +70,26 @@ def test_split(config: Config, device: str) -> Resident:
 
 
 def child_path(children: Path, task: Task) -> Path:
-    """The checkpoint of the child that a task trains, whatever the number of steps."""
-    return children / f"{task.key}-{task.seed}-{task.context[:8]}.safetensors"
+    """The checkpoint of the child or stack that a task trains, whatever the number of steps."""
+    seeds = "-".join(map(str, task.stack)).encode()
+    name = f"stack{blake2b(seeds, digest_size=8).hexdigest()}" if task.stack else str(task.seed)
+    return children / f"{task.key}-{name}-{task.context[:8]}.safetensors"
 
 
-def run(job: Job) -> Evaluation:
-    """Train (or go on training) the child of a task and score it. Failures are values: this is
-    the edge of the process, and what goes wrong here must not end the search.
+def run(job: Job) -> tuple[Evaluation, ...]:
+    """Train (or go on training) what a job asks for and score it: an evaluation per task, in their
+    order. Failures are values: this is the edge of the process, and what goes wrong here must not
+    end the search.
     """
     started = time.perf_counter()
     try:
         with one_thread(), accelerator_for(torch.device(job.device)).session():
-            result = _train_and_score(job, started)
+            train = _train_stack if job.task.stack else _train_alone
+            results = train(job, started)
     except Exception as error:
-        result = failed(job.task, error)
-    return stamped(result, started)
+        results = [failed(task, error) for task in job.tasks]
+    seconds = (time.perf_counter() - started) / max(1, len(job.task.stack))
+    return tuple(stamped(result, seconds) for result in results)
 
 
 def failed(task: Task, error: Exception) -> Evaluation:
@@ -85,14 +101,13 @@ def failed(task: Task, error: Exception) -> Evaluation:
     return Evaluation(task.hash, Status.ERROR, message=one_line(error))
 
 
-def stamped(result: Evaluation, started: float) -> Evaluation:
-    """An evaluation with its volatile part: seconds since `started`, and this host."""
-    seconds = time.perf_counter() - started
+def stamped(result: Evaluation, seconds: float) -> Evaluation:
+    """An evaluation with its volatile part: its seconds (of a stack, its share) and this host."""
     volatile = {"seconds": seconds, "host": platform.node(), "cached": False}
     return Evaluation.from_json(result.payload(), volatile)
 
 
-def _train_and_score(job: Job, started: float) -> Evaluation:
+def _train_alone(job: Job, started: float) -> list[Evaluation]:
     """`train_and_score` without a rest."""
     course = train_and_score(job, started)
     with accelerator_for(torch.device(job.device)).aside():
@@ -100,7 +115,7 @@ def _train_and_score(job: Job, started: float) -> Evaluation:
             try:
                 next(course)
             except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
+                return [end.value]
 
 
 def train_and_score(job: Job, started: float) -> Generator[None, None, Evaluation]:
@@ -127,7 +142,39 @@ def train_and_score(job: Job, started: float) -> Generator[None, None, Evaluatio
     return Evaluation(task.hash, Status.OK, loss, accuracy, tuple(child.curve), correct)
 
 
-def _clock(child: Child, started: float, limit: float) -> Iterator[None]:
+def _train_stack(job: Job, started: float) -> list[Evaluation]:
+    """Train the whole stack, whichever of its replicates are asked for: what is trained beside a
+    replicate must not depend on what is in the cache.
+    """
+    task, trainer = job.task, StackTrainer(trainer_for(job.config, job.device))
+    stack = trainer.new_stack(resolve(task.function), task.stack, task.kernel)
+    path = child_path(job.children, task) if job.children else None
+    if path is not None:
+        load_stack(stack, path, task.steps)
+    trainer.train(stack, task.steps, _clock(stack, started, job.limit))
+    if job.keep and path is not None:
+        save_stack(stack, path)
+    validation = task.split == "validation"
+    split = trainer.trainer.validation if validation else test_split(job.config, job.device)
+    scores = trainer.score(stack, split)
+    results = []
+    for one in job.tasks:
+        place = task.stack.index(one.seed)
+        score, curve = scores[place], stack.curve_of(place)
+        if place in stack.diverged:
+            results.append(failed(one, Diverged(stack.diverged[place])))
+        elif not math.isfinite(score.loss):
+            message = f"loss is {score.loss} in evaluation after step {stack.step}"
+            results.append(failed(one, Diverged(message)))
+        else:
+            correct = None if validation else pack(score.correct)
+            results.append(
+                Evaluation(one.hash, Status.OK, score.loss, score.accuracy, curve, correct)
+            )
+    return results
+
+
+def _clock(child: Child | Stack, started: float, limit: float) -> Iterator[None]:
     """Advanced once per step; raises OutOfTime when the limit is over."""
     while True:
         spent = time.perf_counter() - started

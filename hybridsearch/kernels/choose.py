@@ -22,7 +22,7 @@ from hybridsearch.kernels.native import NativeKernel
 from hybridsearch.kernels.program import has_programs, programs
 from hybridsearch.kernels.tape import TapeKernel
 
-VERSION = 1  # raised by every change after which a kernel computes other bits
+VERSION = 2  # raised by every change after which a kernel computes other bits
 EAGER = ""  # the spec of plain PyTorch
 KERNELS: dict[str, Callable[[Function], Kernel]] = {
     "tape": TapeKernel,
@@ -93,7 +93,7 @@ def gpu_saving(function: Function, work: Workload) -> float:
 
 
 def choose(function: Function, work: Workload, kind: str = "auto", device: str = "cpu") -> str:
-    """The spec of the kernel for a function: "" (eager), "tape-1" or "native-1-IDENTITY";
+    """The spec of the kernel for a function: "" (eager), "tape-2" or "native-2-IDENTITY";
     on a GPU "" or "compiled-1-TRITON".
 
     kind: auto, or the one that the user insists on. Raises: UserError when that is not to be had.

@@ -130,7 +130,7 @@ def cpp(function: Function) -> str:
     every = range(n)
     macros = {
         "BETAS": str(n),
-        "FLUSH": "64",  # blocks per partial sum in single precision
+        "FLUSH": "16",  # blocks per partial sum in single precision
         "CHUNK": "4096",
         "WIDE": "".join(f", wide[{k} * period + j]" for k in every),
         "NARROW": "".join(f", betas[{k} * channels + c]" for k in every),

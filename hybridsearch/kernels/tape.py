@@ -7,6 +7,7 @@ program runs on one chunk before the next begins, and only x is saved for the ba
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,17 @@ CHUNK = 16384  # elements: ten buffers of them fit a second-level cache of 1 MB
 Floats = NDArray[np.float32]
 
 
-def _by_torch(function: Callable[[Tensor], Tensor]) -> Callable[[Floats, Floats], object]:
-    """An operation where torch is faster than NumPy, or NumPy has none."""
-    return lambda a, out: torch.from_numpy(out).copy_(function(torch.from_numpy(a)))
+@dataclass(frozen=True)
+class ByTorch:
+    """An operation that torch does faster or more exactly than NumPy, or NumPy has not; called with
+    `out`.
+    """
+
+    function: Callable[..., object]
+
+
+def _softplus(a: Tensor, out: Tensor) -> None:
+    out.copy_(torch.nn.functional.softplus(a, threshold=40.0))
 
 
 def _sinc_parts(a: Floats) -> tuple[Floats, NDArray[np.bool_], Floats]:
@@ -54,37 +63,65 @@ def _ifmore(a: Floats, b: Floats, g: Floats, out: Floats) -> None:
     np.multiply(out, np.float32(0.5), out=out)
 
 
-OPERATIONS: dict[str, Callable[..., object]] = {
-    "add": lambda a, b, out: np.add(a, b, out=out),
-    "sub": lambda a, b, out: np.subtract(a, b, out=out),
-    "mul": lambda a, b, out: np.multiply(a, b, out=out),
-    "div": lambda a, b, out: np.divide(a, b, out=out),
-    "max": lambda a, b, out: np.maximum(a, b, out=out),
-    "min": lambda a, b, out: np.minimum(a, b, out=out),
-    "neg": lambda a, out: np.negative(a, out=out),
-    "abs": lambda a, out: np.absolute(a, out=out),
-    "sign": lambda a, out: torch.sign(torch.from_numpy(a), out=torch.from_numpy(out)),
-    "sqrt": lambda a, out: np.sqrt(a, out=out),
-    "exp": lambda a, out: torch.exp(torch.from_numpy(a), out=torch.from_numpy(out)),
-    "log": lambda a, out: np.log(a, out=out),
-    "sin": lambda a, out: np.sin(a, out=out),
-    "cos": lambda a, out: np.cos(a, out=out),
-    "sinh": lambda a, out: np.sinh(a, out=out),
-    "cosh": lambda a, out: np.cosh(a, out=out),
-    "tanh": lambda a, out: np.tanh(a, out=out),
-    "asinh": lambda a, out: np.arcsinh(a, out=out),
-    "atan": lambda a, out: np.arctan(a, out=out),
+OPERATIONS: dict[str, Callable[..., object] | ByTorch] = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.divide,
+    "max": np.maximum,
+    "min": np.minimum,
+    "neg": np.negative,
+    "abs": np.absolute,
+    "sign": ByTorch(torch.sign),
+    "sqrt": np.sqrt,
+    "exp": ByTorch(torch.exp),
+    "log": np.log,
+    "sin": ByTorch(torch.sin),
+    "cos": ByTorch(torch.cos),
+    "sinh": np.sinh,
+    "cosh": ByTorch(torch.cosh),
+    "tanh": ByTorch(torch.tanh),
+    "asinh": np.arcsinh,
+    "atan": ByTorch(torch.atan),
     "sinc": _sinc,
     "dsinc": _dsinc,
     "relu": lambda a, out: np.maximum(a, np.float32(0), out=out),
     "min0": lambda a, out: np.minimum(a, np.float32(0), out=out),
-    "sigmoid": lambda a, out: torch.sigmoid(torch.from_numpy(a), out=torch.from_numpy(out)),
-    "softplus": _by_torch(lambda t: torch.nn.functional.softplus(t, threshold=40.0)),
-    "erf": lambda a, out: torch.erf(torch.from_numpy(a), out=torch.from_numpy(out)),
+    "sigmoid": ByTorch(torch.sigmoid),
+    "softplus": ByTorch(_softplus),
+    "erf": ByTorch(torch.erf),
     "ifpos": lambda a, g, out: np.multiply(g, a > 0, out=out),
     "ifneg": lambda a, g, out: np.multiply(g, a < 0, out=out),
     "ifmore": _ifmore,
 }
+
+
+class Bound:
+    """A tape on the first `length` elements of its buffers: all views are made once, since making
+    them takes as long as a short operation.
+    """
+
+    def __init__(self, tape: Tape, length: int) -> None:
+        def view(buffer: Floats) -> Tensor:
+            return torch.from_numpy(buffer)[:length]
+
+        self._inputs = {name: [view(b) for b in many] for name, many in tape.inputs.items()}
+        self._steps: list[tuple[Callable[..., object], tuple[Any, ...], Any]] = [
+            (op.function, tuple(map(view, args)), view(out))
+            if isinstance(op, ByTorch)
+            else (op, tuple(a[:length] for a in args), out[:length])
+            for op, args, out in tape.steps
+        ]
+        self._results = [view(r) for r in tape.results]
+
+    def __call__(self, **inputs: Tensor) -> list[Tensor]:
+        """The results on a chunk, float32; overwritten by the next call."""
+        for name, values in inputs.items():
+            for buffer in self._inputs[name]:
+                buffer.copy_(values)
+        for function, args, out in self._steps:
+            function(*args, out=out)
+        return self._results
 
 
 class Tape:
@@ -96,7 +133,8 @@ class Tape:
         last |= dict.fromkeys(program.results, len(program.instructions))
         self.inputs: dict[str, list[Floats]] = {"x": [], "g": []}
         self.betas: list[tuple[int, Floats]] = []
-        self.steps: list[tuple[Callable[..., object], tuple[Floats, ...], Floats]] = []
+        self.steps: list[tuple[Callable[..., object] | ByTorch, tuple[Floats, ...], Floats]] = []
+        self._bound: dict[int, Bound] = {}
         place: list[Floats] = []
         free: list[Floats] = []
         for k, step in enumerate(program.instructions):
@@ -122,14 +160,11 @@ class Tape:
             row = np.repeat(betas[number], repeat)
             wide.reshape(-1, len(row))[:] = row
 
-    def run(self, length: int, **inputs: Tensor) -> list[Floats]:
-        """The results on a chunk of `length` elements; overwritten by the next run."""
-        for name, values in inputs.items():
-            for buffer in self.inputs[name]:
-                torch.from_numpy(buffer)[:length].copy_(values)
-        for function, args, out in self.steps:
-            function(*(a[:length] for a in args), out[:length])
-        return [r[:length] for r in self.results]
+    def on(self, length: int) -> Bound:
+        """The tape for chunks of `length` elements: whole ones, and what is left at the end."""
+        if length not in self._bound:
+            self._bound[length] = Bound(self, length)
+        return self._bound[length]
 
 
 class TapeKernel:
@@ -176,8 +211,8 @@ class _Taped(torch.autograd.Function):
         with np.errstate(all="ignore"):
             for at in range(0, len(source), size):
                 part = source[at : at + size]
-                (value,) = tape.run(len(part), x=part)
-                target[at : at + size].copy_(torch.from_numpy(value))
+                (value,) = tape.on(len(part))(x=part)
+                target[at : at + size].copy_(value)
         return y
 
     @staticmethod
@@ -188,17 +223,13 @@ class _Taped(torch.autograd.Function):
         channels, inner, size = _shape(x, ctx.axis, len(betas))
         tape, gx = ctx.kernel.tape(True, size), torch.empty_like(x)
         tape.spread(betas.numpy(), inner)
-        sums = np.zeros((len(betas), channels))
+        sums = torch.zeros(len(betas), channels, dtype=torch.float64)
         source, slope, target = _flat(x), _flat(g), _flat(gx)
-        ones = np.ones(size // channels, np.float32)
         with np.errstate(all="ignore"):
             for at in range(0, len(source), size):
                 part = source[at : at + size]
-                dx, *rest = tape.run(len(part), x=part, g=slope[at : at + size])
-                target[at : at + size].copy_(torch.from_numpy(dx))
-                for k, db in enumerate(rest):  # summed by a product: fast, and in pairs
-                    if inner == 1:
-                        sums[k] += ones[: len(db) // channels] @ db.reshape(-1, channels)
-                    else:
-                        sums[k] += db.reshape(-1, channels, inner).sum(axis=(0, 2))
-        return gx, torch.from_numpy(sums).to(betas.dtype) if len(betas) else None, None, None
+                dx, *rest = tape.on(len(part))(x=part, g=slope[at : at + size])
+                target[at : at + size].copy_(dx)
+                for k, column in enumerate(rest):  # a chunk in single precision, in cascades
+                    sums[k] += column.view(-1, channels, inner).sum((0, 2))
+        return gx, sums.to(betas.dtype) if len(betas) else None, None, None

@@ -63,15 +63,20 @@ FN exp_inside(float x) { EXP_PARTS(x) return FMA(em1, half, half) * 2.0f; }
 FN expm1_inside(float x) { EXP_PARTS(x) return FMA(em1, half, half - 0.5f) * 2.0f; }
 FN v_exp(float x) {
     const float y = exp_inside(x);
-    return x < -87.3f ? 0.0f : (x > 88.7228f ? __builtin_inff() : y);
+    // Where the result is not normal, the smallest normal number down to where it would be 0: some
+    // functions have no finite slope at 0, and plain PyTorch does not meet it earlier.
+    const float low = x < -104.0f ? 0.0f : 1.17549435e-38f;
+    return x < -87.3f ? low : (x > 88.7228f ? __builtin_inff() : y);
 }
 FN v_sigmoid(float x) {
     const float y = rcp(1.0f + exp_inside(-x));
-    return x > 80.0f ? 1.0f : (x < -80.0f ? 0.0f : y);
+    const float low = x < -104.0f ? 0.0f : 1.8e-35f;  // as in v_exp
+    return x > 80.0f ? 1.0f : (x < -80.0f ? low : y);
 }
 FN v_tanh(float x) {
-    const float a = __builtin_fabsf(x), e = expm1_inside(a + a);
-    return __builtin_copysignf(a > 9.5f ? 1.0f : e * rcp(e + 2.0f), x);
+    const float a = __builtin_fabsf(x), e = expm1_inside(a + a), r = rcp(e + 2.0f);
+    const float near = e * r, far = FMA(-2.0f, r, 1.0f);  // 1 - far is what the slope is made of
+    return __builtin_copysignf(a > 9.5f ? 1.0f : (a > 0.6f ? far : near), x);
 }
 FN v_sinh(float x) {
     const float a = __builtin_fabsf(x), e = expm1_inside(a);
@@ -79,8 +84,10 @@ FN v_sinh(float x) {
     return __builtin_copysignf(a > 20.0f ? big : small, x);
 }
 FN v_cosh(float x) {
-    const float e = v_exp(__builtin_fabsf(x));
-    return FMA(0.5f, e, 0.5f / e);
+    const float a = __builtin_fabsf(x);
+    EXP_PARTS(a)
+    const float y = half + FMA(em1, half, 0.25f / FMA(em1, half, half));  // rounded once at the end
+    return a > 88.7228f ? __builtin_inff() : (x != x ? x : y);
 }
 
 // log(w) for normal w > 0: w = 2^n m, m in [sqrt(1/2), sqrt(2)); 2 atanh((m - 1) / (m + 1)).

@@ -102,7 +102,7 @@ def test_the_context_covers_nothing_else(make, changes):
 def test_the_kernel_is_part_of_a_task(make):
     eager = make(training={"kernel": "eager"}).task("max(x, tanh(x))", "k", 5, 1)
     tape = make(training={"kernel": "tape"}).task("max(x, tanh(x))", "k", 5, 1)
-    assert (eager.kernel, tape.kernel) == ("", "tape-1")
+    assert (eager.kernel, tape.kernel) == ("", "tape-2")
     assert eager.hash != tape.hash
     assert make(training={"kernel": "tape"}).task("GELU", "k", 5, 1).kernel == ""
 
@@ -119,11 +119,11 @@ def test_kernels_give_the_same_children_up_to_rounding(make):
 def test_a_kernel_that_a_worker_lacks_is_an_error_that_says_so(make):
     evaluator = make()
     task = dataclasses.replace(
-        evaluator.task("max(x, tanh(x))", "k", 5, 1), kernel="native-1-elsewhere"
+        evaluator.task("max(x, tanh(x))", "k", 5, 1), kernel="native-2-elsewhere"
     )
     (result,) = evaluator.evaluate([task])
     assert result.status is Status.ERROR
-    assert "native-1-elsewhere is not to be had here" in result.message
+    assert "native-2-elsewhere is not to be had here" in result.message
 
 
 def test_a_kernel_that_cannot_be_had_is_refused_at_once(make, monkeypatch):
@@ -146,7 +146,7 @@ def test_divergence_is_a_value(make):
 def test_an_error_of_the_machine_is_tried_again_once(make, monkeypatch):
     evaluator = make()
     calls = []
-    real = worker._train_and_score
+    real = worker._train_alone
 
     def flaky(job, started):
         calls.append(job.task.seed)
@@ -154,7 +154,7 @@ def test_an_error_of_the_machine_is_tried_again_once(make, monkeypatch):
             raise RuntimeError("no memory\nmore")
         return real(job, started)
 
-    monkeypatch.setattr(worker, "_train_and_score", flaky)
+    monkeypatch.setattr(worker, "_train_alone", flaky)
     good, bad = task_of(evaluator, seed=3), task_of(evaluator, seed=4)
     found = {e.task: e for e in evaluator.evaluate([good, bad])}
     assert found[good.hash].status is Status.OK

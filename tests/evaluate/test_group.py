@@ -199,7 +199,7 @@ def test_groups_are_of_a_size_that_keeps_the_pack_full():
 
     jobs = {str(k): SimpleNamespace(task=k, children=None) for k in range(40)}
     found = dict(group.run_grouped(Counting(), jobs, ("cuda:0",), 0, 10.0))
-    assert found == {str(k): k for k in range(40)}
+    assert found == {str(k): (k,) for k in range(40)}
     assert seen == [16 * 10.0 + group.START_UP, 16, 16, 8]
 
 

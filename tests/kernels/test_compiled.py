@@ -243,7 +243,7 @@ def test_on_a_gpu_a_rule_decides_and_the_compiler_is_named(monkeypatch):
     function = resolve(HARD)
     monkeypatch.setattr("hybridsearch.kernels.choose.triton", lambda device: "triton3.9.0")
     spec = choose(function, long, "auto", "cuda:0")
-    assert spec == "compiled-1-triton3.9.0"
+    assert spec == "compiled-2-triton3.9.0"
     assert isinstance(make(spec, function), CompiledKernel)
     assert choose(function, short, "auto", "cuda:0") == EAGER
     assert choose(function, short, "compiled", "cuda:0") == spec

@@ -1,0 +1,68 @@
+"""A network in training, with its optimiser, in a file: safetensors and JSON, no pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from hybridsearch.types import Json
+
+
+def trained_parameters(optimizer: torch.optim.SGD) -> list[nn.Parameter]:
+    """The parameters that an optimiser trains, in its order."""
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """note: JSON values. tensors: by "network.NAME", "momentum.NUMBER" and the writer's names."""
+
+    note: Json
+    tensors: Mapping[str, Tensor]
+
+    def restore(self, network: nn.Module, optimizer: torch.optim.SGD) -> None:
+        """Put weights, BatchNorm statistics and momenta into a fresh network and optimiser."""
+        state = {n[8:]: t for n, t in self.tensors.items() if n.startswith("network.")}
+        network.load_state_dict({**network.state_dict(), **state})
+        for number, parameter in enumerate(trained_parameters(optimizer)):
+            if f"momentum.{number}" in self.tensors:
+                buffer = torch.empty_like(parameter).copy_(self.tensors[f"momentum.{number}"])
+                optimizer.state[parameter]["momentum_buffer"] = buffer.detach()
+
+
+def write_checkpoint(
+    path: Path,
+    network: nn.Module,
+    optimizer: torch.optim.SGD,
+    note: Json,
+    more: Mapping[str, Tensor],
+) -> None:
+    """Write weights, BatchNorm statistics, momenta, a note and more tensors, atomically."""
+    tensors = {f"network.{name}": t for name, t in network.state_dict().items() if t.numel()}
+    for number, parameter in enumerate(trained_parameters(optimizer)):
+        buffer = optimizer.state[parameter].get("momentum_buffer")
+        if buffer is not None:
+            tensors[f"momentum.{number}"] = buffer
+    tensors |= more
+    partial = path.with_suffix(".partial")
+    tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    save_file(tensors, partial, metadata={"child": json.dumps(note)})
+    partial.replace(path)
+
+
+def read_checkpoint(path: Path) -> Checkpoint | None:
+    """What `write_checkpoint` wrote; None where the file is missing or damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            note = json.loads((file.metadata() or {})["child"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return None
+    return Checkpoint(note, tensors)
