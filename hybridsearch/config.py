@@ -148,7 +148,7 @@ class TrainingConfig(Section):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "fp32",
         description="Number format of the forward pass; bf16 keeps fp32 weights; auto is bf16 on a "
-        "GPU and on a processor with bf16 instructions, else fp32.",
+        "GPU, and for large activations on a processor with bf16 instructions, else fp32.",
     )
     kernel: Literal["auto", "eager", "tape", "native", "compiled"] = Field(
         "auto",

@@ -56,11 +56,11 @@ class Evaluator(Protocol):
     def close(self) -> None: ...
 
 
-def training_config(config: Config, device: str = "cpu") -> Config:
+def training_config(config: Config, precision: str) -> Config:
     """The config with everything at its default that cannot change a child's number, and the
-    number format that "auto" means on the device.
+    number format that "auto" means.
     """
-    fixed = {"steps": 1, "kernel": "auto", "stack": 1, "precision": pick_precision(config, device)}
+    fixed = {"steps": 1, "kernel": "auto", "stack": 1, "precision": precision}
     return Config(
         data=config.data,
         network=config.network,
@@ -85,10 +85,12 @@ class TrainingEvaluator:
     def __init__(self, config: Config, children: Path, pool: Pool | None = None) -> None:
         self.devices = pick_devices(config.device)
         self.device, self.pack = self.devices[0], config.pack
-        self.config, self.children = training_config(config, self.device), children
         self.workers = pick_workers(config, self.devices)
         self.pool = pool or make_pool(config.pool, self.workers)
         data = load_search_data(config.data)
+        sizes = activation_sizes(config, data.in_shape, data.classes)
+        self.config = training_config(config, pick_precision(config, self.device, sizes))
+        self.children = children
         self.classes = data.classes
         self.context = self._digest(data.digest)
         self._full_steps = config.training.steps
@@ -100,7 +102,7 @@ class TrainingEvaluator:
         self.test_images = 0
         self._kind = config.training.kernel
         self._work = Workload(
-            activation_sizes(self.config, data.in_shape, data.classes),
+            sizes,
             config.training.steps,
             self.config.training.precision == "bf16",
         )
