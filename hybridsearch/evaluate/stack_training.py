@@ -73,7 +73,7 @@ class StackTrainer:
         trainer = self.trainer
         network = StackedNetwork([trainer.network(function, seed, kernel) for seed in seeds])
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return Stack(network, trainer.optimizer(network, fused=True), tuple(seeds))
+        return Stack(network, trainer.optimizer(network), tuple(seeds))
 
     def train(self, stack: Stack, steps: int, alive: Iterator[None] | None = None) -> None:
         """Train up to `steps` optimiser steps in all, or until all replicates have diverged.

@@ -93,7 +93,7 @@ class Trainer:
         kernel: how its activations are computed (`kernels.choose`).
         """
         network = self.network(function, seed, kernel)
-        optimizer = self.optimizer(network, fused=True if self.accelerator.asynchronous else None)
+        optimizer = self.optimizer(network)
         if self.accelerator.asynchronous:
             steer(optimizer, self.device)
         return Child(network, optimizer, seed)
@@ -117,15 +117,13 @@ class Trainer:
                 module.recompute = self.training.recompute
         return network  # type: ignore[no-any-return]
 
-    def optimizer(self, network: nn.Module, fused: bool | None = None) -> torch.optim.SGD:
-        """SGD; weight decay spares betas, biases and norms.
-
-        fused: one call for all parameters, which must be dense (it would silently be wrong for
-        views with gaps).
-        """
+    def optimizer(self, network: nn.Module) -> torch.optim.SGD:
+        """SGD; weight decay spares betas, biases and norms."""
         betas = {id(m.betas) for m in network.modules() if isinstance(m, Activation)}
         decayed = [p for p in network.parameters() if p.dim() > 1 and id(p) not in betas]
         spared = [p for p in network.parameters() if p.dim() <= 1 or id(p) in betas]
+        # In one call for all parameters; with gaps in memory that would silently be wrong.
+        dense = all(_is_dense(p) for p in network.parameters())
         return torch.optim.SGD(
             [
                 {"params": decayed, "weight_decay": self.training.weight_decay},
@@ -134,7 +132,7 @@ class Trainer:
             lr=self.training.lr,
             momentum=self.training.momentum,
             nesterov=self.training.momentum > 0,
-            fused=fused,
+            fused=dense and self.device.type != "meta",
         )
 
     def learning_rate(self, step: int) -> float:
@@ -234,6 +232,13 @@ class Trainer:
             raise Diverged(f"loss is {loss} in evaluation after step {child.step}")
         correct = torch.cat(right).cpu().numpy()
         return loss / len(correct), float(correct.mean()), correct
+
+
+def _is_dense(x: Tensor) -> bool:
+    """Whether a tensor fills its memory, in one of the orders that networks use."""
+    return x.is_contiguous() or (
+        x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    )
 
 
 def save_child(child: Child, path: Path) -> None:

@@ -68,8 +68,9 @@ static void backward(const T* __restrict x, const T* __restrict g, T* __restrict
                 }
             }
             for (idx k = 0; k < BETAS; ++k)
-                for (idx j = 0; j < period; ++j)
-                    sums[k * channels + j % channels] += part[k * period + j];
+                for (idx j = 0; j < period; j += channels)
+                    for (idx c = 0; c < channels; ++c)
+                        sums[k * channels + c] += part[k * period + j + c];
         }
         return;
     }

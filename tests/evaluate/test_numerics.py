@@ -74,7 +74,7 @@ def test_auto_precision_asks_the_processor(tiny, monkeypatch):
     config = tiny(training={"precision": "auto"})
     monkeypatch.setattr(numerics, "processor_has_bf16", lambda: True)
     assert pick_precision(config, "cpu", (400_000, 200_000)) == "bf16"
-    assert pick_precision(config, "cpu", (200_000, 100_000)) == "fp32"
+    assert pick_precision(config, "cpu", (100_000, 50_000)) == "fp32"
     monkeypatch.setattr(numerics, "processor_has_bf16", lambda: False)
     assert pick_precision(config, "cpu", (400_000, 200_000)) == "fp32"
     assert pick_precision(config, "cuda:0", (1,)) == "bf16"
