@@ -179,6 +179,15 @@ class TrainingConfig(Section):
     )
 
 
+def _rising(value: tuple[float, ...]) -> tuple[float, ...]:
+    """Checks shares of training.steps: above 0, rising, the last one 1."""
+    if not value or value[-1] != 1 or any(a >= b for a, b in itertools.pairwise(value)):
+        raise ValueError(f"rungs must rise and end at 1, got {list(value)}")
+    if value[0] <= 0:
+        raise ValueError(f"rungs must be above 0, got {list(value)}")
+    return value
+
+
 class FidelityConfig(Section):
     """Low-fidelity early stopping: successive halving inside every batch of proposals."""
 
@@ -191,14 +200,26 @@ class FidelityConfig(Section):
         0.4, gt=0, le=1, description="Share of a batch that is promoted from a rung to the next."
     )
 
-    @field_validator("rungs")
-    @classmethod
-    def _rising(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if not value or value[-1] != 1 or any(a >= b for a, b in itertools.pairwise(value)):
-            raise ValueError(f"fidelity.rungs must rise and end at 1, got {list(value)}")
-        if value[0] <= 0:
-            raise ValueError(f"fidelity.rungs must be above 0, got {list(value)}")
-        return value
+    _rises = field_validator("rungs")(_rising)
+
+
+class RecordConfig(Section):
+    """What `hybridsearch record` trains: every function of the space, and the nine baselines."""
+
+    rungs: tuple[float, ...] = Field(
+        (0.0625, 0.125, 0.25, 0.5, 1.0),
+        description="Shares of training.steps at which children are scored, rising to 1.",
+    )
+    replicates: int = Field(5, ge=1, description="Trainings of every function.")
+    half: int = Field(
+        0, ge=0, description="Trainings of the better half in all; 0: no more than of every one."
+    )
+    best: int = Field(
+        0, ge=0, description="Trainings of the best few in all; 0: no more than of the others."
+    )
+    top: int = Field(300, ge=1, description="How many are the best few.")
+
+    _rises = field_validator("rungs")(_rising)
 
 
 class ControllerConfig(Section):
@@ -449,6 +470,11 @@ class Config(Section):
         gt=0,
         description="Hard limit per training in seconds; default: 20 times the calibrated one.",
     )
+    table: str | None = Field(
+        None,
+        description="Recorded table that answers instead of training: digits, cifar10 or a file. "
+        "It brings the fitness, space, data, network and training that it was recorded with.",
+    )
     cache: str | None = Field(
         None, description="Shared cache file (SQLite); default: cache.sqlite in the folder of runs."
     )
@@ -463,6 +489,7 @@ class Config(Section):
     local: LocalConfig = Field(LocalConfig(), description="Local search.")
     hybrid: HybridConfig = Field(HybridConfig(), description="Controller and evolution together.")
     retest: RetestConfig = Field(RetestConfig(), description="The final retest.")
+    record: RecordConfig = Field(RecordConfig(), description="Recording of a table.")
 
 
 def explain(error: ValidationError) -> str:

@@ -11,7 +11,7 @@ import os
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,17 +110,28 @@ def cut_torn_tail(path: Path) -> None:
             file.truncate(whole)
 
 
-def read_log(path: Path) -> Iterator[Record]:
-    """The records of a log. Raises: UserError naming the first line that is damaged."""
+def read_lines(path: Path, fields: Sequence[str]) -> Iterator[dict[str, Json]]:
+    """The lines of a JSONL file, each an object that has these fields.
+
+    Raises: UserError naming the first line that is damaged.
+    """
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
             if not line.endswith("\n"):
                 return  # being written
             try:
                 record = json.loads(line)
-                yield record["payload"], record["volatile"]
+                for name in fields:
+                    record[name]
             except (ValueError, KeyError, TypeError) as error:
                 raise UserError(f"{path} line {number}: damaged record") from error
+            yield record
+
+
+def read_log(path: Path) -> Iterator[Record]:
+    """The records of a log. Raises: UserError naming the first line that is damaged."""
+    for record in read_lines(path, ("payload", "volatile")):
+        yield record["payload"], record["volatile"]
 
 
 class Cache:

@@ -26,6 +26,7 @@ LEVEL = {
     "store": 3,
     "evidence": 3,
     "recorder": 4,
+    "tables": 4,
     "ladder": 5,
     "engine": 6,
     "retest": 6,
@@ -59,6 +60,7 @@ INNER = {
         ["tape", "compiled"],
         ["choose"],
     ],
+    "tables": [["recording"], ["table"], ["replay", "card"]],
     "evaluate": [
         ["data", "accelerator", "devices", "checkpoint", "stacks"],
         ["initialise", "recompute", "input", "graph", "packing"],
@@ -68,7 +70,7 @@ INNER = {
         ["stack_training"],
         ["pool"],
         ["worker"],
-        ["group"],
+        ["group", "trajectory"],
         ["evaluator"],
     ],
 }

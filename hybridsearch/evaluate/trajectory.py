@@ -1,0 +1,130 @@
+"""The whole course of a child for a recorded table: its scores at every rung, on both splits.
+
+A search trains a child to a rung, scores it on validation images and stops. A table wants all
+rungs of every child, and the test scores beside them, so one training serves them all.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from hybridsearch.config import Config
+from hybridsearch.evaluate.accelerator import accelerator_for
+from hybridsearch.evaluate.input import Resident
+from hybridsearch.evaluate.stack_training import StackTrainer
+from hybridsearch.evaluate.training import Diverged, OutOfTime
+from hybridsearch.evaluate.worker import one_line, test_split, trainer_for
+from hybridsearch.genome.function import resolve
+from hybridsearch.threads import one_thread
+from hybridsearch.types import Status, Task
+
+# Validation loss (nats) and accuracy (0..1), test loss and accuracy.
+Scores = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class FollowJob:
+    """tasks: one alone, or the replicates of one stack that are asked for. rungs: steps, rising."""
+
+    config: Config
+    tasks: tuple[Task, ...]
+    rungs: tuple[int, ...]
+    device: str
+    limit: float  # seconds
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """How one child went.
+
+    scores: of the rungs that it reached, from the first. seconds: of training, scoring left out;
+    of a stack, its share.
+    """
+
+    status: Status
+    scores: tuple[Scores, ...] = ()
+    seconds: float = 0.0
+    message: str = ""
+
+
+def follow(job: FollowJob) -> tuple[Trajectory, ...]:
+    """Train what a job asks for through all rungs: a trajectory per task. Failures are values."""
+    try:
+        with one_thread(), accelerator_for(torch.device(job.device)).session():
+            course = _stack if job.tasks[0].stack else _alone
+            return tuple(course(job))
+    except OutOfTime as error:
+        return (Trajectory(Status.TIMEOUT, message=str(error)),) * len(job.tasks)
+    except Exception as error:
+        return (Trajectory(Status.ERROR, message=one_line(error)),) * len(job.tasks)
+
+
+def _alone(job: FollowJob) -> list[Trajectory]:
+    (task,), trainer = job.tasks, trainer_for(job.config, job.device)
+    child = trainer.new_child(resolve(task.function), task.seed, task.kernel)
+    clock, scores = _Clock(job.limit, lambda: child.step), list[Scores]()
+    try:
+        for steps in job.rungs:
+            with clock:
+                trainer.train(child, steps, clock.alive())
+            validation, test = (trainer.score(child, split)[:2] for split in _splits(job))
+            scores.append((*validation, *test))
+    except Diverged as error:
+        return [Trajectory(Status.DIVERGED, tuple(scores), clock.seconds, str(error))]
+    return [Trajectory(Status.OK, tuple(scores), clock.seconds)]
+
+
+def _stack(job: FollowJob) -> list[Trajectory]:
+    task, trainer = job.tasks[0], StackTrainer(trainer_for(job.config, job.device))
+    stack = trainer.new_stack(resolve(task.function), task.stack, task.kernel)
+    clock = _Clock(job.limit, lambda: stack.step)
+    reached: dict[int, list[Scores]] = {place: [] for place in range(len(task.stack))}
+    ended: dict[int, str] = {}
+    for steps in job.rungs:
+        with clock:
+            trainer.train(stack, steps, clock.alive())
+        ended |= {place: why for place, why in stack.diverged.items() if place not in ended}
+        validation, test = (trainer.score(stack, split) for split in _splits(job))
+        for place, rows in reached.items():
+            v, t = validation[place], test[place]
+            if place in ended:
+                continue
+            if not np.isfinite([v.loss, t.loss]).all():
+                ended[place] = f"loss is {v.loss} in evaluation after step {stack.step}"
+                continue
+            rows.append((v.loss, v.accuracy, t.loss, t.accuracy))
+    seconds = clock.seconds / len(task.stack)
+    found = []
+    for one in job.tasks:
+        place = task.stack.index(one.seed)
+        status = Status.DIVERGED if place in ended else Status.OK
+        found.append(Trajectory(status, tuple(reached[place]), seconds, ended.get(place, "")))
+    return found
+
+
+def _splits(job: FollowJob) -> tuple[Resident, Resident]:
+    return trainer_for(job.config, job.device).validation, test_split(job.config, job.device)
+
+
+class _Clock:
+    """Counts the seconds spent inside it; `alive` raises OutOfTime when they are over a limit."""
+
+    def __init__(self, limit: float, step: Callable[[], int]) -> None:
+        self.limit, self.step, self.seconds, self._since = limit, step, 0.0, 0.0
+
+    def __enter__(self) -> None:
+        self._since = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.perf_counter() - self._since
+
+    def alive(self) -> Iterator[None]:
+        while True:
+            if self.seconds + time.perf_counter() - self._since > self.limit:
+                raise OutOfTime(f"stopped at step {self.step()} after {self.limit:.0f} s")
+            yield

@@ -1,0 +1,319 @@
+"""Recording: train every function of a space, several times, and note every rung.
+
+A recording is a folder: `config.yaml`, `functions.jsonl` (what is recorded, in order) and shards
+`cells-NNN.jsonl`, one line per (function, replicate). A line is written when its training ends and
+never changed, so that a recording goes on wherever it was stopped.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+import yaml
+
+from hybridsearch.config import Config, make_config
+from hybridsearch.errors import UserError
+from hybridsearch.evaluate.data import load_search_data
+from hybridsearch.evaluate.evaluator import TrainingEvaluator
+from hybridsearch.evaluate.pool import Failure
+from hybridsearch.evaluate.trajectory import FollowJob, Scores, Trajectory, follow
+from hybridsearch.evaluate.stacks import jobs_of
+from hybridsearch.fidelity import Scale
+from hybridsearch.genome.function import Function, baselines, resolve
+from hybridsearch.genome.genome import Genome
+from hybridsearch.genome.index import representative
+from hybridsearch.genome.preflight import inspect
+from hybridsearch.genome.units import Space
+from hybridsearch.observe import Observer
+from hybridsearch.propose.exhaustive import ExhaustiveProposer
+from hybridsearch.store import cut_torn_tail, dump, read_lines, write_text
+from hybridsearch.types import Json, Status, Task, seed_for
+
+CONFIG, FUNCTIONS, SHARDS = "config.yaml", "functions.jsonl", "cells-{:03d}.jsonl"
+CELL = ("key", "replicate", "status", "scores", "seconds")
+PER_SHARD = 2000  # lines
+BLOCK = 64  # functions handed to the pool at a time
+INSPECTED_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training of one function. replicate: its number, the same training seed for all."""
+
+    key: str
+    replicate: int
+    status: Status
+    scores: tuple[Scores, ...]
+    seconds: float
+    message: str = ""
+
+    def to_json(self) -> dict[str, Json]:
+        rounded = [[float(f"{value:.6g}") for value in row] for row in self.scores]
+        line = {"key": self.key, "replicate": self.replicate, "status": self.status.value}
+        line |= {"scores": rounded, "seconds": round(self.seconds, 4)}
+        return line | ({"message": self.message} if self.message else {})
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Json]) -> Cell:
+        scores = tuple(tuple(row) for row in line["scores"])
+        return cls(
+            line["key"],
+            line["replicate"],
+            Status(line["status"]),
+            scores,
+            line["seconds"],
+            line.get("message", ""),
+        )
+
+
+class Recording:
+    """The folder of a recording, opened to be read or continued.
+
+    Raises: UserError when the folder holds something else.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / CONFIG).is_file():
+            raise UserError(f"{self.folder} holds no recording ({CONFIG} is missing)")
+        settings = yaml.safe_load((self.folder / CONFIG).read_text(encoding="utf-8"))
+        self.config = make_config(settings, str(self.folder / CONFIG))
+        self.functions = [
+            resolve(line["function"]) for line in read_lines(self.folder / FUNCTIONS, ("function",))
+        ]
+        self.cells: dict[tuple[str, int], Cell] = {}
+        for shard in self.shards():
+            cut_torn_tail(shard)
+            for line in read_lines(shard, CELL):
+                cell = Cell.from_json(line)
+                self.cells[cell.key, cell.replicate] = cell
+
+    @classmethod
+    def start(
+        cls, folder: str | Path, config: Config, functions: Iterable[Function] | None = None
+    ) -> Recording:
+        """A new recording; functions: default all of the config's space, and the baselines.
+
+        Raises: UserError when the folder holds one of another config.
+        """
+        folder = Path(folder)
+        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        if (folder / CONFIG).exists():
+            found = cls(folder)
+            if _same(found.config, config):
+                return found
+            raise UserError(
+                f"{folder} holds a recording with other settings; continue it with --out alone, or "
+                "choose another folder"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        chosen = space_functions(config) if functions is None else list(functions)
+        every = {f.key: f for f in [*chosen, *baselines()]}
+        lines = [dump({"function": f.spec, "key": f.key}) + "\n" for f in every.values()]
+        write_text(folder / FUNCTIONS, "".join(lines))
+        write_text(folder / CONFIG, text)
+        return cls(folder)
+
+    def shards(self) -> list[Path]:
+        return sorted(self.folder.glob("cells-*.jsonl"))
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """The steps at which children are scored, rising; the last are all."""
+        steps = self.config.training.steps
+        return tuple(sorted({max(1, round(share * steps)) for share in self.config.record.rungs}))
+
+    @property
+    def replicates(self) -> int:
+        """The most replicates that a function has."""
+        record = self.config.record
+        return max(record.replicates, record.half, record.best)
+
+    def seeds(self) -> list[int]:
+        """The training seed of every replicate."""
+        return [
+            int(seed_for(self.config.seed, "record", k).generate_state(1)[0])
+            for k in range(self.replicates)
+        ]
+
+    def score(self, cell: Cell) -> float:
+        """What a cell is ranked by: its validation score at the top."""
+        scale = self.scale
+        if cell.status is not Status.OK:
+            return scale.chance
+        loss, accuracy, _, _ = cell.scores[-1]
+        return max(scale.chance, accuracy if scale.fitness == "accuracy" else -loss)
+
+    @cached_property
+    def scale(self) -> Scale:
+        return Scale(self.config.fitness, load_search_data(self.config.data).classes)
+
+    # Stages ----------------------------------------------------------------------------------
+
+    def stages(self) -> Iterator[tuple[str, list[tuple[Function, range]]]]:
+        """What is to be trained, stage by stage: a name, and (function, its replicates).
+
+        All functions first; then the better half and the best few, ranked by the validation score
+        of the replicates that all have. A stage is planned when the one before it is done.
+        """
+        record = self.config.record
+        first = range(record.replicates)
+        yield "all functions", [(f, first) for f in self.functions]
+        if record.half > record.replicates:
+            better = self.ranked()[: (len(self.functions) + 1) // 2]
+            yield "the better half", [(f, range(record.replicates, record.half)) for f in better]
+        done = max(record.replicates, record.half)
+        if record.best > done:
+            best = self.ranked()[: record.top]
+            yield f"the best {len(best)}", [(f, range(done, record.best)) for f in best]
+
+    def ranked(self) -> list[Function]:
+        """The functions, best first, by the replicates that all have."""
+        first = range(self.config.record.replicates)
+
+        def mean(function: Function) -> float:
+            return float(np.mean([self.score(self.cells[function.key, k]) for k in first]))
+
+        return sorted(self.functions, key=mean, reverse=True)
+
+    # Training --------------------------------------------------------------------------------
+
+    def record(self, observer: Observer) -> None:
+        """Train whatever is missing. What is stopped goes on from here another time.
+
+        Raises: UserError when the machine fails a training twice.
+        """
+        evaluator = TrainingEvaluator(self.config, self.folder / "children")
+        writer = _Writer(self.folder, len(self.cells))
+        try:
+            observer.note(evaluator.note())
+            limit = evaluator.calibrate()
+            for name, work in self.stages():
+                total = sum(len(replicates) for _, replicates in work)
+                observer.stage(name, total)
+                missing = [(f, ks) for f, ks in work if not self._has(f, ks)]
+                done = total - sum(not self._has(f, [k]) for f, ks in work for k in ks)
+                observer.advance(done)
+                for start in range(0, len(missing), BLOCK):
+                    for cell in self._block(evaluator, limit, missing[start : start + BLOCK]):
+                        self.cells[cell.key, cell.replicate] = cell
+                        writer.write(cell)
+                        done += 1
+                        observer.advance(done)
+        finally:
+            writer.close()
+            evaluator.close()
+
+    def _has(self, function: Function, replicates: Iterable[int]) -> bool:
+        return all((function.key, k) in self.cells for k in replicates)
+
+    def _block(
+        self,
+        evaluator: TrainingEvaluator,
+        limit: float,
+        work: Sequence[tuple[Function, Sequence[int]]],
+    ) -> Iterator[Cell]:
+        seeds, top = self.seeds(), self.rungs[-1]
+        place = {seed: k for k, seed in enumerate(seeds)}
+        tasks: list[Task] = []
+        for function, ks in work:
+            # All of the stage, so that stacks are the same after a stop; then what is missing.
+            of_stage = [seeds[k] for k in ks]
+            rows = evaluator.replicates(function.spec, function.key, top, of_stage)
+            tasks += [t for t, k in zip(rows, ks, strict=True) if (t.key, k) not in self.cells]
+        again: list[Task] = []
+        for attempt in (tasks, again):
+            for task, result in self._run(evaluator, limit, attempt):
+                able = result.status in (Status.OK, Status.DIVERGED)
+                if able:
+                    yield Cell(
+                        task.key,
+                        place[task.seed],
+                        result.status,
+                        result.scores,
+                        result.seconds,
+                        result.message,
+                    )
+                elif attempt is tasks:
+                    again.append(task)
+                else:
+                    raise UserError(
+                        f"training {task.function!r} failed twice by the machine's fault: "
+                        f"{result.message}"
+                    )
+
+    def _run(
+        self, evaluator: TrainingEvaluator, limit: float, tasks: Sequence[Task]
+    ) -> Iterator[tuple[Task, Trajectory]]:
+        if not tasks:
+            return
+        jobs = {
+            name: FollowJob(
+                evaluator.config,
+                group,
+                self.rungs,
+                evaluator.device,
+                limit * max(1, len(group[0].stack)),
+            )
+            for name, group in jobs_of(tasks).items()
+        }
+        longest = max(job.limit for job in jobs.values())
+        for name, found in evaluator.pool.run(follow, jobs, longest):
+            for number, task in enumerate(jobs[name].tasks):
+                if isinstance(found, Failure):
+                    yield task, Trajectory(Status.ERROR, message=found.message)
+                else:
+                    yield task, found[number]
+
+
+class _Writer:
+    """Appends cells to the last shard, a new one every PER_SHARD lines."""
+
+    def __init__(self, folder: Path, written: int) -> None:
+        self.folder, self.written = folder, written
+        self._file = self._open()
+
+    def _open(self) -> TextIO:
+        path = self.folder / SHARDS.format(self.written // PER_SHARD)
+        return path.open("a", encoding="utf-8")
+
+    def write(self, cell: Cell) -> None:
+        self._file.write(dump(cell.to_json()) + "\n")
+        self._file.flush()
+        self.written += 1
+        if self.written % PER_SHARD == 0:
+            self.close()
+            self._file = self._open()
+
+    def close(self) -> None:
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+
+def space_functions(config: Config) -> list[Function]:
+    """The distinct functions of a space that pass preflight, in the space's order.
+
+    Raises: UserError as the strategy `exhaustive` does, when the space is too large.
+    """
+    space = Space(
+        config.space.min_units, config.space.max_units, config.space.unary, config.space.binary
+    )
+    proposer = ExhaustiveProposer(space)
+    found: dict[str, Function] = {}
+    while proposals := proposer.ask(INSPECTED_AT_ONCE):
+        for one in inspect([p.genome.tokens for p in proposals]):
+            if one.rejected is None and one.key not in found:
+                found[one.key] = resolve(Genome(representative(one.form, one.key)))
+    return list(found.values())
+
+
+def _same(a: Config, b: Config) -> bool:
+    """Whether two configs record the same."""
+    names = ("seed", "fitness", "space", "data", "network", "training", "record")
+    return all(getattr(a, name) == getattr(b, name) for name in names)
