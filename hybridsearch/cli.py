@@ -1,4 +1,4 @@
-"""The command line: `python -m hybridsearch [options]`, `... resume RUN`, `... data NAME`.
+"""The command line: `python -m hybridsearch [options]`, and commands beside the search.
 
 Errors that a user can mend end in one line and exit status 2, Ctrl-C in 130 with the line that
 continues the run.
@@ -27,7 +27,7 @@ Every setting can stand in the config file (a key, nested by sections) or on the
 """
 
 DEFAULTS = Config()
-COMMANDS = ("resume", "data")
+COMMANDS = ("resume", "data", "record", "table")
 
 app = App(
     name="hybridsearch",
@@ -40,6 +40,7 @@ app = App(
 # The search again, without the commands beside it: in a config file the section `data` must not be
 # taken for the command `data`.
 searcher = App(name="hybridsearch", result_action="return_value")
+recorder = App(name="hybridsearch record", result_action="return_value")
 
 
 @searcher.default
@@ -97,6 +98,58 @@ def data(name: str, /, *, folder: str | None = None) -> int:
     return 0
 
 
+@recorder.default
+@app.command
+def record(
+    *,
+    out: Annotated[Path, Parameter(help="Folder of the recording, for instance tables/mine.")],
+    config: Annotated[
+        str | None,
+        Parameter(help="YAML file with settings: a path, or the name of a packaged one."),
+    ] = None,
+    run: Annotated[
+        Path | None,
+        Parameter(help="Record the functions that this run evaluated, instead of a whole space."),
+    ] = None,
+    settings: Annotated[Config, Parameter(name="*")] = DEFAULTS,
+) -> int:
+    """Train every function of a space several times and keep all scores, for searches to replay.
+
+    It goes on where it was stopped. At the end it writes table.safetensors and card.md.
+    """
+    from hybridsearch.progress import Display
+    from hybridsearch.session import record as make
+
+    console = Console()
+    try:
+        with Display(console) as display:
+            made = make(settings, out, run, display)
+    except KeyboardInterrupt:
+        console.print(
+            "\nStopped; nothing recorded is lost. The same command goes on.", highlight=False
+        )
+        return 130
+    console.print(f"table: {made}, card: {made.with_name('card.md')}", highlight=False)
+    return 0
+
+
+@app.command
+def table(name: str, /) -> int:
+    """Show the data card of a recorded table.
+
+    Parameters
+    ----------
+    name
+        digits, cifar10, a table file, or the folder of a recording (as far as it is).
+    """
+    from rich.markdown import Markdown
+
+    from hybridsearch.session import card_of
+
+    Console().print(Markdown(card_of(name)))
+    return 0
+
+
 def _watched(folder: Path, run: Any) -> int:
     """Run with a display, then show the results; Ctrl-C says how to go on."""
     from hybridsearch.analysis.tables import show_summary
@@ -124,9 +177,11 @@ def main(arguments: list[str] | None = None) -> int:
     words = [_full_name(w) for w in (sys.argv[1:] if arguments is None else arguments)]
     try:
         name = _config_file(words)
-        searcher.config = (Dict(read_settings(name), source=name),) if name else ()
-        chosen = app if {"--help", "-h"} & set(words) or set(words[:1]) & {*COMMANDS} else searcher
-        result = chosen(words, exit_on_error=False, print_error=False)
+        chosen, rest = _app(words)
+        searcher.config = recorder.config = (
+            (Dict(read_settings(name), source=name),) if name else ()
+        )
+        result = chosen(rest, exit_on_error=False, print_error=False)
         return result if isinstance(result, int) else 0
     except cyclopts.ValidationError as error:
         cause = error.__cause__
@@ -138,6 +193,15 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(str(error))
     except BrokenPipeError:
         return 1
+
+
+def _app(words: list[str]) -> tuple[App, list[str]]:
+    """The program for some words of a command line, and the words that are for it."""
+    if {"--help", "-h"} & set(words):
+        return app, words
+    if words[:1] == ["record"]:
+        return recorder, words[1:]
+    return (app if set(words[:1]) & {*COMMANDS} else searcher), words
 
 
 def _full_name(word: str) -> str:

@@ -22,8 +22,8 @@ from hybridsearch.errors import UserError
 from hybridsearch.evaluate.data import load_search_data
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.evaluate.pool import Failure
-from hybridsearch.evaluate.trajectory import FollowJob, Scores, Trajectory, follow
 from hybridsearch.evaluate.stacks import jobs_of
+from hybridsearch.evaluate.trajectory import FollowJob, Scores, Trajectory, follow
 from hybridsearch.fidelity import Scale
 from hybridsearch.genome.function import Function, baselines, resolve
 from hybridsearch.genome.genome import Genome
