@@ -79,7 +79,8 @@ def make_card(table: Table) -> Card:
     common = int(per_function.min())
     able = np.isfinite(top) & (table.status == OK)
     quarter = np.argsort(-table.truth, kind="stable")[: max(3, len(top) // 4)]
-    spread = np.array([_deviation(row[good]) for row, good in zip(top, able, strict=True)])
+    spreads = [_deviation(row[good]) for row, good in zip(top, able, strict=True)]
+    spread = np.array(spreads)
     rng = np.random.default_rng(0)
     reliability = {
         name: split_half_reliability(top[:, :common], share, rng=rng)
@@ -92,7 +93,7 @@ def make_card(table: Table) -> Card:
         low = scores[:, :half, rung].mean(1)
         rungs[steps] = (_rank(low, end), _rank(low[quarter], end[quarter]))
     order = np.argsort(-table.truth, kind="stable")[:TOP]
-    accuracy = {r: np.nanmean(table.test_accuracy[r, :, -1], dtype=np.float64) for r in order}
+    accuracy = {row: _mean(table.test_accuracy[row, :, -1].astype(np.float64)) for row in order}
     chance = table.scale.chance
     return Card(
         functions=len(table.keys),
@@ -101,20 +102,32 @@ def make_card(table: Table) -> Card:
         diverged=int((table.status == DIVERGED).all(1).sum()),
         above_chance=int((np.nanmean(top, 1) > chance).sum()),
         core_hours=float(np.nansum(table.seconds) / 3600),
-        seconds=float(np.nanmedian(table.seconds)),
+        seconds=_median(table.seconds.astype(np.float64)),
         noise={
-            "all": float(np.nanmedian(spread)),
-            "best quarter": float(np.nanmedian(spread[quarter])),
+            "all": _median(spread),
+            "best quarter": _median(spread[quarter]),
         },
         reliability=reliability,
         rungs=rungs,
         target=len(target_set(table)),
-        top=[(_label(table, row), float(table.truth[row]), float(accuracy[row])) for row in order],
+        top=[(_label(table, row), float(table.truth[row]), accuracy[row]) for row in order],
     )
 
 
 def _deviation(values: Scores) -> float:
     return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+
+
+def _median(values: Scores) -> float:
+    """Of what is there; nan where nothing is."""
+    there = values[np.isfinite(values)]
+    return float(np.median(there)) if len(there) else float("nan")
+
+
+def _mean(values: Scores) -> float:
+    """Of what is there; nan where nothing is."""
+    there = values[np.isfinite(values)]
+    return float(there.mean()) if len(there) else float("nan")
 
 
 def _rank(a: Scores, b: Scores) -> float:
