@@ -56,7 +56,9 @@ class Cell:
     @classmethod
     def of(cls, task: Task, replicate: int, found: Trajectory) -> Cell:
         """Rounded to what is written, so that it makes no difference which were read back."""
-        scores = tuple(tuple(float(f"{v:.6g}") for v in row) for row in found.scores)
+        scores = tuple(
+            tuple(None if v is None else float(f"{v:.6g}") for v in row) for row in found.scores
+        )
         seconds = round(found.seconds, 4)
         return cls(task.key, replicate, found.status, scores, seconds, found.message)  # type: ignore[arg-type]
 
@@ -257,6 +259,7 @@ class Recording:
                 evaluator.config,
                 group,
                 self.rungs,
+                self.config.record.test == "every",
                 evaluator.device,
                 limit * max(1, len(group[0].stack)),
             )

@@ -94,6 +94,7 @@ class Table:
         value = measured if self.scale.fitness == "accuracy" else -measured
         value = np.maximum(np.where(np.isnan(value), self.scale.chance, value), self.scale.chance)
         value[self.status == MISSING] = np.nan
+        value[:, :, np.isnan(measured).all((0, 1))] = np.nan  # a rung without scores of this split
         return value
 
     @cached_property
@@ -169,7 +170,7 @@ def pack(recording: Recording, about: Mapping[str, Json] | None = None) -> Table
             status[row, k] = OK if cell.status is Status.OK else DIVERGED
             seconds[row, k] = cell.seconds
             for rung, values in enumerate(cell.scores):
-                scores[:, row, k, rung] = values
+                scores[:, row, k, rung] = [np.nan if v is None else v for v in values]
     config = recording.config.model_dump(mode="json")
     note: dict[str, Json] = {"config": config, "functions": len(having)}
     note |= {"classes": load_search_data(recording.config.data).classes, **(about or {})}

@@ -175,6 +175,19 @@ def test_noise_depends_on_seed_and_function_alone(recorded):
         list(evaluator.evaluate([evaluator.task("sinh(x)", "nokey", 16, 0)]))
 
 
+def test_test_images_can_be_scored_at_the_top_alone(recorded, tmp_path):
+    few = {**SPACE, "unary": ["id", "tanh"]}
+    how = {"space": few, "record": {"replicates": 3, "rungs": [0.25, 1.0], "test": "top"}}
+    path = record(settings(**how), tmp_path / "top")
+    found, whole = load_table(path), pack(recorded)
+    row, there = (t.index[resolve("tanh(x)*x").key] for t in (found, whole))
+    assert np.isnan(found.test_loss[row, :, 0]).all()
+    assert np.isnan(found.scores("test")[row, :, 0]).all()
+    assert found.test_loss[row, :, 1].tolist() == whole.test_loss[there, :3, 1].tolist()
+    assert found.validation_loss[row].tolist() == whole.validation_loss[there, :3].tolist()
+    assert found.truth[row] == pytest.approx(-found.test_loss[row, 2, 1])
+
+
 def test_the_card_says_what_the_numbers_are(recorded):
     table = pack(recorded)
     card = make_card(table)
