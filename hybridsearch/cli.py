@@ -1,4 +1,5 @@
-"""The command line: `python -m hybridsearch [options]`, `... resume RUN`, `... data NAME`.
+"""The command line: `python -m hybridsearch [options]`, `... resume RUN`, `... data NAME`,
+`... compare [options]`.
 
 Errors that a user can mend end in one line and exit status 2, Ctrl-C in 130 with the line that
 continues the run.
@@ -27,7 +28,8 @@ Every setting can stand in the config file (a key, nested by sections) or on the
 """
 
 DEFAULTS = Config()
-COMMANDS = ("resume", "data")
+COMMANDS = ("resume", "data", "compare")
+STRATEGIES = "rl,evolution,regularized,local,random,hybrid"
 
 app = App(
     name="hybridsearch",
@@ -37,9 +39,10 @@ app = App(
 )
 
 
-# The search again, without the commands beside it: in a config file the section `data` must not be
-# taken for the command `data`.
+# The search and the comparison again, without the commands beside them: in a config file the section
+# `data` must not be taken for the command `data`, nor be looked for under `compare`.
 searcher = App(name="hybridsearch", result_action="return_value")
+comparer = App(name="hybridsearch compare", result_action="return_value")
 
 
 @searcher.default
@@ -97,6 +100,47 @@ def data(name: str, /, *, folder: str | None = None) -> int:
     return 0
 
 
+@comparer.default
+@app.command
+def compare(
+    *,
+    strategies: Annotated[
+        str, Parameter(help="Strategies to compare, with commas between them.")
+    ] = STRATEGIES,
+    seeds: Annotated[
+        int, Parameter(help="Runs of every strategy, with seeds from --seed on.")
+    ] = 10,
+    config: Annotated[
+        str | None,
+        Parameter(help="YAML file with settings: a path, or the name of a packaged one."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        Parameter(help="Folder of the comparison; default comparisons/DATA or /table-NAME."),
+    ] = None,
+    settings: Annotated[Config, Parameter(name="*")] = DEFAULTS,
+) -> int:
+    """Run strategies many times at one budget, on a recorded table or with training, and say which
+    is shown to be better. The same command again goes on where it stopped.
+    """
+    from hybridsearch.comparison.run import compare as run
+    from hybridsearch.comparison.run import default_folder
+    from hybridsearch.comparison.show import show_comparison
+    from hybridsearch.progress import Display
+
+    names = [name.strip() for name in strategies.split(",") if name.strip()]
+    folder, console = out or default_folder(settings), Console()
+    console.print(f"Folder of the comparison: {folder}", highlight=False)
+    try:
+        with Display(console) as display:
+            summary = run(settings, names, seeds, folder, display)
+    except KeyboardInterrupt:
+        console.print("\nStopped; finished runs are kept. Continue with the same command.")
+        return 130
+    show_comparison(summary, folder, console)
+    return 0
+
+
 def _watched(folder: Path, run: Any) -> int:
     """Run with a display, then show the results; Ctrl-C says how to go on."""
     from hybridsearch.analysis.tables import show_summary
@@ -125,7 +169,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         name = _config_file(words)
         searcher.config = (Dict(read_settings(name), source=name),) if name else ()
+        comparer.config = searcher.config
         chosen = app if {"--help", "-h"} & set(words) or set(words[:1]) & {*COMMANDS} else searcher
+        if chosen is app and words[:1] == ["compare"]:
+            chosen, words = comparer, words[1:]
         result = chosen(words, exit_on_error=False, print_error=False)
         return result if isinstance(result, int) else 0
     except cyclopts.ValidationError as error:
