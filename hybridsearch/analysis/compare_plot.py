@@ -68,7 +68,7 @@ def plot_curves(
         middle = np.concatenate([p[1] for p in shown.values()])
         floor = float(middle[middle > 0].min() if (middle > 0).any() else positive.min()) / 1.8
         for name, look in looks([c.name for c in curves]).items():
-            x, value, low, high = np.maximum(shown[name], floor)
+            x, (value, low, high) = shown[name][0], np.maximum(shown[name][1:], floor)
             axes.fill_between(x, low, high, color=look["color"], alpha=0.13, lw=0, zorder=2)
             axes.plot(x, value, lw=2, zorder=3, **look)
         end = max(float(p[0, -1]) for p in shown.values() if p.shape[1])

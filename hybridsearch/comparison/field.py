@@ -17,8 +17,8 @@ from hybridsearch.tables.table import NOISE, Table
 
 Array = NDArray[np.float64]
 Function = int | str  # a row of a table, or a key
-TARGET_SHARE = 0.001  # the target set is at least this share of the functions ...
-GOOD_SHARE = 0.01  # ... and a good function is in this one
+TARGET = 1000  # the target set is at least the best in so many ...
+GOOD = 100  # ... and a good function is among the best in so many
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class Field:
         rank[np.argsort(-self.truth, kind="stable")] = np.arange(self.size)
         return rank
 
-    def top(self, share: float) -> int:
-        """How many functions a share of them is, at least one."""
-        return max(1, math.ceil(share * self.size))
+    def top(self, share: int) -> int:
+        """How many functions one in `share` are, rounded up."""
+        return -(-self.size // share)
 
     @cached_property
     def target_size(self) -> int:
@@ -65,7 +65,7 @@ class Field:
         Both are the best few by truth, so the larger one holds the other.
         """
         within = int((self.truth >= self.best - self.error).sum())
-        return max(within, self.top(TARGET_SHARE))
+        return max(within, self.top(TARGET))
 
     @property
     def random_expectation(self) -> float | None:

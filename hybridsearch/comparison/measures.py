@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridsearch.comparison.field import GOOD_SHARE, Array, Field
+from hybridsearch.comparison.field import GOOD, Array, Field
 from hybridsearch.comparison.trace import Trace
 
 EARLY = 300  # the mean true regret is taken over evaluations 1 to this
@@ -75,7 +75,7 @@ def measure(trace: Trace, field: Field, steps: Sequence[int], budget: int) -> Me
         len(rows),
         _first(rank < field.target_size),
         _first(aimed),
-        _first(rank < field.top(GOOD_SHARE)),
+        _first(rank < field.top(GOOD)),
         {k: int((rank < k).sum()) for k in TOPS if k <= field.size},
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from hybridsearch.analysis.compare_plot import (
@@ -17,7 +18,8 @@ from hybridsearch.analysis.compare_plot import (
     plot_pairs,
     plot_shares,
 )
-from hybridsearch.comparison.measures import EARLY, MARKS, Array
+from hybridsearch.comparison.field import Array
+from hybridsearch.comparison.measures import EARLY, MARKS
 from hybridsearch.comparison.summary import Runs, Summary, rng_for
 from hybridsearch.comparison.words import UNITS, number, spell, verdict
 from hybridsearch.evidence.resampling import Interval
@@ -152,7 +154,7 @@ def _by_steps(runs: Runs, summary: Summary, fitness: str) -> Question:
     )
 
 
-def _at_steps(regret: Array, steps: Array, x: Array) -> Array:
+def _at_steps(regret: Array, steps: NDArray[np.int64], x: Array) -> Array:
     """Regret when x steps are spent, by the functions that are done; before the first, that of
     the first; nan when the run has ended before.
     """
@@ -167,13 +169,14 @@ def _until(runs: Runs, summary: Summary, name: str, what: str) -> Question:
         "to_target": "one of the target set was evaluated",
         "to_incumbent": "one of the target set was the incumbent",
     }
-    rows, shown = [], []
+    rows: list[list[Cell]] = []
+    shown = []
     for strategy, s in summary.strategies.items():
         median, met = s.times[what], s.met[what]
         rows.append([strategy, *_ends(median), met, summary.seeds - met])
         shown.append([strategy, spell(median), f"{met} of {summary.seeds}"])
     times = {strategy: [getattr(m, what) for m in row] for strategy, row in runs.items()}
-    exact = None
+    exact: Array | None = None
     if what == "to_target" and field.whole:  # drawn uniformly without repeats
         n = np.minimum(np.arange(1, budget + 1), field.size)
         exact = 1 - stats.hypergeom.pmf(0, field.size, field.target_size, n)

@@ -73,7 +73,7 @@ def test_the_target_set_is_the_larger_of_the_two():
     assert field(truth).target_size == 5  # 0.1%
     assert field(truth, 0.0035).target_size == 5
     assert field(truth, 0.0205).target_size == 21
-    assert field(truth).top(0.01) == 50
+    assert field(truth).top(100) == 50
     assert field(truth[:900]).target_size == 1  # never none
 
 
