@@ -82,7 +82,9 @@ def test_comparison_json_has_exactly_its_keys(finished):
 def test_a_folder_has_data_tables_figures_and_words(finished):
     folder, _ = finished
     runs = rows(folder / "runs.csv")
-    assert [(r["strategy"], int(r["seed"])) for r in runs] == [(s, k) for s in NAMES for k in range(4)]
+    assert [(r["strategy"], int(r["seed"])) for r in runs] == [
+        (s, k) for s in NAMES for k in range(4)
+    ]
     curves = rows(folder / "curves.csv")
     for r in runs:
         own = [c for c in curves if (c["strategy"], c["seed"]) == (r["strategy"], r["seed"])]
@@ -100,7 +102,13 @@ def test_a_folder_has_data_tables_figures_and_words(finished):
     for path in folder.glob("*.png"):
         assert min(struct.unpack(">II", path.read_bytes()[16:24])) > 300
     text = (folder / "README.md").read_text()
-    for words in ("What is shown", "What is not shown", "target set", "with 4 seed(s)", "mean test"):
+    for words in (
+        "What is shown",
+        "What is not shown",
+        "target set",
+        "with 4 seed(s)",
+        "mean test",
+    ):
         assert words in text
     assert all(f"]({name}.png)" in text for name in figures)
 
@@ -207,6 +215,7 @@ def test_equal_strategies_are_not_told_apart(finished):
 
 def test_what_is_shown_names_the_better_one(finished):
     _, summary = finished
+
     def runs(level):
         return [
             Measures(np.full(40, level + k / 100), np.arange(40), 40, 3.0, 4.0, 2.0, {10: 1})
