@@ -39,8 +39,8 @@ app = App(
 )
 
 
-# The search and the comparison again, without the commands beside them: in a config file the section
-# `data` must not be taken for the command `data`, nor be looked for under `compare`.
+# The search and the comparison again, without the commands beside them: in a config file the
+# section `data` must not be taken for the command `data`, nor be looked for under `compare`.
 searcher = App(name="hybridsearch", result_action="return_value")
 comparer = App(name="hybridsearch compare", result_action="return_value")
 

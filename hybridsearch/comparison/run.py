@@ -139,7 +139,7 @@ class _Offset(Silent):
 def _trained(
     missing: Mapping[str, Config], folder: Path, observer: Observer, done: int
 ) -> Iterator[Trace]:
-    """The runs that train, one after the other, seed by seed: their workers are the parallel part."""
+    """The runs that train, one after the other, seed by seed; each has workers of its own."""
     ordered = sorted(missing.items(), key=lambda item: item[1].seed)
     for number, (run, one) in enumerate(ordered):
         observer.note(f"{one.strategy}, seed {one.seed}")
