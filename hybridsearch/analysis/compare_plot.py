@@ -184,7 +184,7 @@ def plot_pairs(
         axes.tick_params(which="minor", length=0)
         axes.spines[:].set_visible(False)
         bar = figure.colorbar(image, ax=axes, shrink=0.9, label="P(row is better)")
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
         figure.supxlabel("bold: shown (Holm's p below 0.05)", fontsize=9, color=style.MUTED)
 
 
