@@ -46,6 +46,9 @@ class FreeEvaluator:
 
     def forget(self) -> None: ...
 
+    def note(self) -> str:
+        return "a free objective"
+
     def close(self) -> None: ...
 
 

@@ -1,5 +1,4 @@
-"""The command line: `python -m hybridsearch [options]`, `... resume RUN`, `... data NAME`,
-`... compare [options]`.
+"""The command line: `python -m hybridsearch [options]`, and commands beside the search.
 
 Errors that a user can mend end in one line and exit status 2, Ctrl-C in 130 with the line that
 continues the run.
@@ -28,7 +27,7 @@ Every setting can stand in the config file (a key, nested by sections) or on the
 """
 
 DEFAULTS = Config()
-COMMANDS = ("resume", "data", "compare")
+COMMANDS = ("resume", "data", "record", "table", "compare")
 STRATEGIES = "rl,evolution,regularized,local,random,hybrid"
 
 app = App(
@@ -39,9 +38,10 @@ app = App(
 )
 
 
-# The search and the comparison again, without the commands beside them: in a config file the
-# section `data` must not be taken for the command `data`, nor be looked for under `compare`.
+# Those that take settings again, without the commands beside them: in a config file the section
+# `data` must not be taken for the command `data`, nor be looked for under `compare`.
 searcher = App(name="hybridsearch", result_action="return_value")
+recorder = App(name="hybridsearch record", result_action="return_value")
 comparer = App(name="hybridsearch compare", result_action="return_value")
 
 
@@ -97,6 +97,58 @@ def data(name: str, /, *, folder: str | None = None) -> int:
     console = Console()
     path = fetch(name, folder, lambda line: console.print(escape(line), highlight=False))
     console.print(f"{name} is ready in {path}", highlight=False)
+    return 0
+
+
+@recorder.default
+@app.command
+def record(
+    *,
+    out: Annotated[Path, Parameter(help="Folder of the recording, for instance tables/mine.")],
+    config: Annotated[
+        str | None,
+        Parameter(help="YAML file with settings: a path, or the name of a packaged one."),
+    ] = None,
+    run: Annotated[
+        Path | None,
+        Parameter(help="Record the functions that this run evaluated, instead of a whole space."),
+    ] = None,
+    settings: Annotated[Config, Parameter(name="*")] = DEFAULTS,
+) -> int:
+    """Train every function of a space several times and keep all scores, for searches to replay.
+
+    It goes on where it was stopped. At the end it writes table.safetensors and card.md.
+    """
+    from hybridsearch.progress import Display
+    from hybridsearch.session import record as make
+
+    console = Console()
+    try:
+        with Display(console) as display:
+            made = make(settings, out, run, display)
+    except KeyboardInterrupt:
+        console.print(
+            "\nStopped; nothing recorded is lost. The same command goes on.", highlight=False
+        )
+        return 130
+    console.print(f"table: {made}, card: {made.with_name('card.md')}", highlight=False)
+    return 0
+
+
+@app.command
+def table(name: str, /) -> int:
+    """Show the data card of a recorded table.
+
+    Parameters
+    ----------
+    name
+        digits, cifar10, a table file, or the folder of a recording (as far as it is).
+    """
+    from rich.markdown import Markdown
+
+    from hybridsearch.session import card_of
+
+    Console().print(Markdown(card_of(name)))
     return 0
 
 
@@ -168,12 +220,10 @@ def main(arguments: list[str] | None = None) -> int:
     words = [_full_name(w) for w in (sys.argv[1:] if arguments is None else arguments)]
     try:
         name = _config_file(words)
-        searcher.config = (Dict(read_settings(name), source=name),) if name else ()
-        comparer.config = searcher.config
-        chosen = app if {"--help", "-h"} & set(words) or set(words[:1]) & {*COMMANDS} else searcher
-        if chosen is app and words[:1] == ["compare"]:
-            chosen, words = comparer, words[1:]
-        result = chosen(words, exit_on_error=False, print_error=False)
+        chosen, rest = _app(words)
+        given = (Dict(read_settings(name), source=name),) if name else ()
+        searcher.config = recorder.config = comparer.config = given
+        result = chosen(rest, exit_on_error=False, print_error=False)
         return result if isinstance(result, int) else 0
     except cyclopts.ValidationError as error:
         cause = error.__cause__
@@ -185,6 +235,15 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(str(error))
     except BrokenPipeError:
         return 1
+
+
+def _app(words: list[str]) -> tuple[App, list[str]]:
+    """The program for some words of a command line, and the words that are for it."""
+    if {"--help", "-h"} & set(words):
+        return app, words
+    if words[:1] in (["record"], ["compare"]):
+        return (recorder if words[0] == "record" else comparer), words[1:]
+    return (app if set(words[:1]) & {*COMMANDS} else searcher), words
 
 
 def _full_name(word: str) -> str:

@@ -210,6 +210,11 @@ class RecordConfig(Section):
         (0.0625, 0.125, 0.25, 0.5, 1.0),
         description="Shares of training.steps at which children are scored, rising to 1.",
     )
+    test: Literal["every", "top"] = Field(
+        "every",
+        description="Where test images are scored: at every rung, or at the top alone, which "
+        "saves time where they are many.",
+    )
     replicates: int = Field(5, ge=1, description="Trainings of every function.")
     half: int = Field(
         0, ge=0, description="Trainings of the better half in all; 0: no more than of every one."

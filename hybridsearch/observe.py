@@ -32,7 +32,9 @@ class Observer(Protocol):
     """Somebody who is told how a run goes."""
 
     def stage(self, name: str, total: int) -> None:
-        """A part begins: "search" (total in functions), "retest" or "test" (in trainings)."""
+        """A part begins: "search" (total in functions), "retest", "test" or another name, which is
+        shown as it is (in trainings).
+        """
 
     def advance(self, done: int) -> None:
         """So many of the stage's total are done."""

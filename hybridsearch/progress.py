@@ -75,9 +75,10 @@ class Display:
     def stage(self, name: str, total: int) -> None:
         self._name, self._total, self._done, self._rung = name, total, 0, ""
         self._begun = time.monotonic()
-        self._bar.reset(self._task, total=total, description=WORDS[name], rung="")
+        words = WORDS.get(name, name)
+        self._bar.reset(self._task, total=total, description=words, rung="")
         if not self._live:
-            self.console.print(f"{WORDS[name]}: {total:,} {self._unit()}")
+            self.console.print(f"{words}: {total:,} {self._unit()}")
 
     def advance(self, done: int) -> None:
         self._done = done

@@ -17,10 +17,11 @@ import yaml
 from threadpoolctl import threadpool_limits
 
 from hybridsearch.analysis.pictures import draw_run
+from hybridsearch.analysis.runs import load_run
 from hybridsearch.config import Config, make_config
 from hybridsearch.engine import Search
 from hybridsearch.errors import UserError
-from hybridsearch.evaluate.evaluator import TrainingEvaluator
+from hybridsearch.evaluate.evaluator import Evaluator, TrainingEvaluator
 from hybridsearch.genome.function import resolve
 from hybridsearch.genome.units import Space
 from hybridsearch.observe import Observer, Silent, Snapshot
@@ -34,11 +35,17 @@ from hybridsearch.propose.regularized import RegularizedProposer
 from hybridsearch.recorder import Recorder
 from hybridsearch.retest import Retest, retest
 from hybridsearch.store import Cache, RunLog, load_checkpoint, write_json, write_text
+from hybridsearch.tables.card import write_card
+from hybridsearch.tables.recording import Recording
+from hybridsearch.tables.replay import TableEvaluator, table_config
+from hybridsearch.tables.table import Table, load_table, pack
 from hybridsearch.threads import one_thread
 from hybridsearch.types import Json, Proposer
 
 CONFIG, ENVIRONMENT, LOG = "config.yaml", "environment.json", "trials.jsonl"
 CHECKPOINT, SUMMARY, CHILDREN = "checkpoint.safetensors", "summary.json", "children"
+TABLE, CARD = "table.safetensors", "card.md"
+RECORDED = ("started", "versions", "processor", "cores", "git")  # what a card says of the machine
 
 
 # Strategy -> the proposer of that name, from the space and the whole config.
@@ -72,7 +79,7 @@ def search(
     # The cache's place is resolved now, so that a resume from elsewhere finds it again.
     cache = Path(config.cache) if config.cache else folder.parent / "cache.sqlite"
     config = config.model_copy(update={"cache": str(cache.resolve())})
-    evaluator = TrainingEvaluator(config, folder / CHILDREN)  # fails before anything is written
+    config, evaluator = make_evaluator(config, folder)  # fails before anything is written
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / ENVIRONMENT, environment())
     write_text(folder / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
@@ -92,8 +99,49 @@ def resume(folder: str | Path, observer: Observer | None = None) -> dict[str, Js
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{folder / CONFIG}: not valid YAML") from error
     config = make_config(settings, str(folder / CONFIG))
-    evaluator = TrainingEvaluator(config, folder / CHILDREN)
+    config, evaluator = make_evaluator(config, folder)
     return _run(config, folder, evaluator, observer or Silent())
+
+
+def make_evaluator(config: Config, folder: Path) -> tuple[Config, Evaluator]:
+    """What evaluates a run's functions: trainings, or the recorded table that the config names;
+    and the config, with what a table brings.
+    """
+    if config.table is None:
+        return config, TrainingEvaluator(config, folder / CHILDREN)
+    table = load_table(config.table)
+    config = table_config(table, config)
+    return config, TableEvaluator(table, config)
+
+
+def record(
+    config: Config, out: Path, run: Path | None = None, observer: Observer | None = None
+) -> Path:
+    """Record a table, or go on recording; returns its file, `out`/table.safetensors.
+
+    run: folder of a run whose evaluated functions are recorded, with its settings, instead of all
+    functions of the config's space.
+    Raises: UserError for anything the user can mend.
+    """
+    functions = None
+    if run is not None:
+        found = load_run(run)
+        config = found.config.model_copy(update={"record": config.record})
+        functions = [resolve(o["function"]) for o in found.distinct]
+    recording = Recording.start(out, config, functions)
+    recording.record(observer or Silent())
+    made = pack(recording, {k: str(v) for k, v in environment().items() if k in RECORDED})
+    made.save(out / TABLE)
+    write_text(out / CARD, write_card(made, out.name))
+    return out / TABLE
+
+
+def card_of(name: str) -> str:
+    """The data card of a table, by the name of one that ships, its file or a recording's folder."""
+    folder = Path(name)
+    if folder.is_dir():
+        return write_card(pack(Recording(folder)), folder.name)
+    return write_card(load_table(name), folder.stem)
 
 
 def default_folder(config: Config) -> Path:
@@ -119,9 +167,7 @@ def make_proposer(config: Config) -> Proposer:
     return STRATEGIES[config.strategy](space, config)
 
 
-def _run(
-    config: Config, folder: Path, evaluator: TrainingEvaluator, observer: Observer
-) -> dict[str, Json]:
+def _run(config: Config, folder: Path, evaluator: Evaluator, observer: Observer) -> dict[str, Json]:
     with ExitStack() as stack:
         # One thread for controller and driver: their bits must not depend on the machine.
         stack.enter_context(one_thread())
@@ -143,8 +189,11 @@ def _run(
         found = run.snapshot()
         top = [entry.spec for _, entry in run.finalists(config.retest.finalists)]
         started = time.monotonic()
-        answer = retest(config, top, recorder, observer)
+        table = evaluator.table if isinstance(evaluator, TableEvaluator) else None
+        answer = retest(config, top, recorder, observer) if table is None else None
         summary = summarise(config, run, found, answer, ended)
+        if table is not None:
+            summary |= _on_table(table, run)
         summary["retest_seconds"] = round(time.monotonic() - started, 1)
     write_json(folder / SUMMARY, summary)
     draw_run(folder)
@@ -192,6 +241,20 @@ def summarise(
             "baselines": [t.to_json() for t in answer.baselines],
         }
     return summary
+
+
+def _on_table(table: Table, run: Search) -> dict[str, Json]:
+    """What the summary of a search on a recorded table says instead of a retest."""
+    if not (found := run.finalists(1)):
+        return {}
+    key = found[0][0]
+    truth, best = float(table.truth[table.index[key]]), float(table.truth.max())
+    rank = int((table.truth > truth).sum()) + 1
+    words = (
+        f"on a recorded table: the incumbent is number {rank:,} of {len(table.keys):,} by its true "
+        f"score, {best - truth:.4f} below the best ({table.scale.fitness})"
+    )
+    return {"verdict": words, "true_score": truth, "true_regret": best - truth, "true_rank": rank}
 
 
 def environment() -> dict[str, Json]:

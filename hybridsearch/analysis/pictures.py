@@ -25,8 +25,8 @@ def draw_run(folder: str | Path) -> list[Path]:
     run = load_run(folder)
     if run.summary is None or not run.distinct:
         return []
-    made = [_search_curve(run), _best_functions(run)]
-    return [*made, _retest(run)] if run.summary["finalists"] else made
+    curve = _search_curve(run)
+    return [curve, _best_functions(run), _retest(run)] if run.summary["finalists"] else [curve]
 
 
 def _what(run: Run) -> str:

@@ -29,6 +29,12 @@ from hybridsearch.errors import UserError
 In = TypeVar("In")
 Out = TypeVar("Out")
 
+
+def _tunables(ours: str) -> str:
+    """glibc's settings of this process's environment, and ours."""
+    return ":".join(filter(None, [os.environ.get("GLIBC_TUNABLES", ""), ours]))
+
+
 # One thread per process (more collapse on a busy machine), and glibc keeps its pages between
 # steps: both must be in the environment before the worker starts.
 ENVIRONMENT = {
@@ -36,6 +42,9 @@ ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
     "MALLOC_TOP_PAD_": str(64 << 20),
+    # Memory in pages of 2 MB where the system lends them: a training step walks through hundreds
+    # of megabytes, and with pages of 4 kB it is 5 to 10% slower.
+    "GLIBC_TUNABLES": _tunables("glibc.malloc.hugetlb=1"),
 }
 GRACE = 5.0  # seconds between the limit that a job may notice itself and the end of its process
 MAX_BARREN = 3  # times that workers may die with no job begun before the run gives up

@@ -23,17 +23,20 @@ from hybridsearch.genome.function import resolve
 from hybridsearch.threads import one_thread
 from hybridsearch.types import Status, Task
 
-# Validation loss (nats) and accuracy (0..1), test loss and accuracy.
-Scores = tuple[float, float, float, float]
+# Validation loss (nats) and accuracy (0..1), test loss and accuracy; None where not scored.
+Scores = tuple[float, float, float | None, float | None]
 
 
 @dataclass(frozen=True)
 class FollowJob:
-    """tasks: one alone, or the replicates of one stack that are asked for. rungs: steps, rising."""
+    """tasks: one alone, or the replicates of one stack that are asked for. rungs: steps, rising.
+    test_below: whether test images are scored below the top rung too.
+    """
 
     config: Config
     tasks: tuple[Task, ...]
     rungs: tuple[int, ...]
+    test_below: bool
     device: str
     limit: float  # seconds
 
@@ -72,8 +75,8 @@ def _alone(job: FollowJob) -> list[Trajectory]:
         for steps in job.rungs:
             with clock:
                 trainer.train(child, steps, clock.alive())
-            validation, test = (trainer.score(child, split)[:2] for split in _splits(job))
-            scores.append((*validation, *test))
+            row = [trainer.score(child, split)[:2] for split in _splits(job, steps)]
+            scores.append(_scores(row))
     except Diverged as error:
         return [Trajectory(Status.DIVERGED, tuple(scores), clock.seconds, str(error))]
     return [Trajectory(Status.OK, tuple(scores), clock.seconds)]
@@ -89,15 +92,15 @@ def _stack(job: FollowJob) -> list[Trajectory]:
         with clock:
             trainer.train(stack, steps, clock.alive())
         ended |= {place: why for place, why in stack.diverged.items() if place not in ended}
-        validation, test = (trainer.score(stack, split) for split in _splits(job))
+        of_splits = [trainer.score(stack, split) for split in _splits(job, steps)]
         for place, rows in reached.items():
-            v, t = validation[place], test[place]
             if place in ended:
                 continue
-            if not np.isfinite([v.loss, t.loss]).all():
-                ended[place] = f"loss is {v.loss} in evaluation after step {stack.step}"
-                continue
-            rows.append((v.loss, v.accuracy, t.loss, t.accuracy))
+            row = [(scores[place].loss, scores[place].accuracy) for scores in of_splits]
+            if np.isfinite(row).all():
+                rows.append(_scores(row))
+            else:
+                ended[place] = f"loss is {row[0][0]} in evaluation after step {stack.step}"
     seconds = clock.seconds / len(task.stack)
     found = []
     for one in job.tasks:
@@ -107,8 +110,18 @@ def _stack(job: FollowJob) -> list[Trajectory]:
     return found
 
 
-def _splits(job: FollowJob) -> tuple[Resident, Resident]:
-    return trainer_for(job.config, job.device).validation, test_split(job.config, job.device)
+def _splits(job: FollowJob, steps: int) -> list[Resident]:
+    """The splits that are scored after some steps: validation, and test where it is asked for."""
+    splits = [trainer_for(job.config, job.device).validation]
+    if job.test_below or steps == job.rungs[-1]:
+        splits.append(test_split(job.config, job.device))
+    return splits
+
+
+def _scores(row: list[tuple[float, float]]) -> Scores:
+    """The scores of a rung, from those of one split or two."""
+    test = row[1] if len(row) > 1 else (None, None)
+    return (*row[0], *test)
 
 
 class _Clock:

@@ -250,8 +250,10 @@ def _binary_pullback(b: Builder, k: int, g: int) -> list[tuple[int, int]]:
             share = put("div", g, w)
             return [(v, share), (w, put("neg", put("mul", share, k)))]
         case "max":
-            return [(v, put("ifmore", v, w, g)), (w, put("ifmore", w, v, g))]
+            share = put("ifmore", v, w, g)
+            return [(v, share), (w, put("sub", g, share))]  # all, half or nothing: exact
         case "min":
-            return [(v, put("ifmore", w, v, g)), (w, put("ifmore", v, w, g))]
+            share = put("ifmore", w, v, g)
+            return [(v, share), (w, put("sub", g, share))]
         case _:
             raise AssertionError(op)

@@ -1,0 +1,201 @@
+"""The data card of a table: how it was recorded, how noisy it is, what is best in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from hybridsearch.errors import UserError
+from hybridsearch.evidence.resampling import Interval
+from hybridsearch.evidence.statistics import split_half_reliability
+from hybridsearch.genome.function import known_names, resolve
+from hybridsearch.tables.table import DIVERGED, MISSING, NOISE, OK, Table
+from hybridsearch.types import Json
+
+SHARES = {"all": 1.0, "best quarter": 0.25, "best tenth": 0.1}
+TOP = 20
+FINE = 0.5  # reliability in the best tenth below which the task tells good functions badly apart
+
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a card says, as numbers.
+
+    replicates: how many functions have so many. reliability: split-half rank correlation of the
+    validation score, of the replicates that all functions have. rungs: rank correlation of the
+    validation score at a rung with that at the top, over all functions and over the best quarter,
+    both of other replicates, so that no noise is shared. noise: standard deviation of one
+    replicate's score at the top, over the functions' replicates (median), all and best quarter.
+    """
+
+    functions: int
+    trainings: int
+    replicates: dict[int, int]
+    diverged: int
+    above_chance: int
+    core_hours: float
+    seconds: float
+    noise: dict[str, float]
+    reliability: dict[str, Interval]
+    rungs: dict[int, tuple[float, float]]
+    target: int
+    top: list[tuple[str, float, float]]
+
+    def to_json(self) -> dict[str, Json]:
+        shares = {
+            name: {"value": i.mean, "low": i.low, "high": i.high}
+            for name, i in self.reliability.items()
+        }
+        rungs = {str(s): {"all": a, "best quarter": b} for s, (a, b) in self.rungs.items()}
+        return {**vars(self), "reliability": shares, "rungs": rungs}
+
+
+def target_set(table: Table) -> NDArray[np.intp]:
+    """Rows of the functions that a search should find, best first: those within one standard error
+    of the best true mean, or the best thousandth, whichever are more.
+    """
+    top = table.scores("test")[:, :, -1]
+    unseen = np.where(np.isfinite(top[:, NOISE:]), top[:, NOISE:], np.nan)
+    order = np.argsort(-table.truth, kind="stable")
+    best = unseen[order[0]]
+    best = best[np.isfinite(best)]
+    error = float(best.std(ddof=1) / np.sqrt(len(best))) if len(best) > 1 else 0.0
+    within = int((table.truth >= table.truth[order[0]] - error).sum())
+    return order[: max(within, -(-len(order) // 1000))]
+
+
+def make_card(table: Table) -> Card:
+    """Raises: UserError when the table has too few functions for a card."""
+    if len(table.keys) < 10:
+        raise UserError(f"a data card needs at least 10 functions, the table has {len(table.keys)}")
+    scores = table.scores("validation")
+    top = scores[:, :, -1]
+    per_function = (table.status != MISSING).sum(1)
+    common = int(per_function.min())
+    able = np.isfinite(top) & (table.status == OK)
+    quarter = np.argsort(-table.truth, kind="stable")[: max(3, len(top) // 4)]
+    spreads = [_deviation(row[good]) for row, good in zip(top, able, strict=True)]
+    spread = np.array(spreads)
+    rng = np.random.default_rng(0)
+    reliability = {
+        name: split_half_reliability(top[:, :common], share, rng=rng)
+        for name, share in SHARES.items()
+    }
+    half = max(1, common // 2)
+    end = top[:, half:common].mean(1) if common > half else top[:, :half].mean(1)
+    rungs = {}
+    for rung, steps in enumerate(table.steps[:-1]):
+        low = scores[:, :half, rung].mean(1)
+        rungs[steps] = (_rank(low, end), _rank(low[quarter], end[quarter]))
+    order = np.argsort(-table.truth, kind="stable")[:TOP]
+    accuracy = {row: _mean(table.test_accuracy[row, :, -1].astype(np.float64)) for row in order}
+    chance = table.scale.chance
+    return Card(
+        functions=len(table.keys),
+        trainings=int(per_function.sum()),
+        replicates={int(n): int((per_function == n).sum()) for n in np.unique(per_function)},
+        diverged=int((table.status == DIVERGED).all(1).sum()),
+        above_chance=int((np.nanmean(top, 1) > chance).sum()),
+        core_hours=float(np.nansum(table.seconds) / 3600),
+        seconds=_median(table.seconds.astype(np.float64)),
+        noise={
+            "all": _median(spread),
+            "best quarter": _median(spread[quarter]),
+        },
+        reliability=reliability,
+        rungs=rungs,
+        target=len(target_set(table)),
+        top=[(_label(table, row), float(table.truth[row]), accuracy[row]) for row in order],
+    )
+
+
+def _deviation(values: Scores) -> float:
+    return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+
+
+def _median(values: Scores) -> float:
+    """Of what is there; nan where nothing is."""
+    there = values[np.isfinite(values)]
+    return float(np.median(there)) if len(there) else float("nan")
+
+
+def _mean(values: Scores) -> float:
+    """Of what is there; nan where nothing is."""
+    there = values[np.isfinite(values)]
+    return float(there.mean()) if len(there) else float("nan")
+
+
+def _rank(a: Scores, b: Scores) -> float:
+    """Spearman's correlation; nan where one side does not vary."""
+    return float(spearmanr(a, b).statistic) if np.ptp(a) and np.ptp(b) else float("nan")
+
+
+def _label(table: Table, row: int) -> str:
+    named = known_names().get(table.keys[row])
+    return named or resolve(table.specs[row]).name
+
+
+def write_card(table: Table, name: str) -> str:
+    """The card as Markdown."""
+    card, config, unit = make_card(table), table.config, table.scale.fitness
+    sign = "minus the loss in nats" if unit == "loss" else "accuracy, 0 to 1"
+    lines = [
+        f"# Recorded table `{name}`",
+        "",
+        f"{card.functions:,} distinct activation functions of one core unit (and the nine "
+        f"baselines), each trained from {min(card.replicates)} or more seeds: "
+        f"`{config.network.name}` of width {config.network.width} on {config.data.name}, "
+        f"{config.training.steps} steps of {config.training.batch_size} images. "
+        f"{card.trainings:,} trainings, {card.core_hours:.1f} core-hours of training, "
+        f"{card.seconds:.2f} s each (median).",
+        "",
+        f"Scores ({sign}) and accuracies on validation and test images at steps "
+        f"{', '.join(map(str, table.steps))}. A search sees one of the first {NOISE} replicates of "
+        "each function; its truth is the mean test score of the others.",
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| functions with {n} replicates | {count:,} |" for n, count in card.replicates.items()),
+        f"| diverged in every replicate | {card.diverged:,} |",
+        f"| above chance on validation | {card.above_chance:,} |",
+        f"| noise of one replicate, standard deviation (median) | {card.noise['all']:.4f}; in the "
+        f"best quarter {card.noise['best quarter']:.4f} |",
+        f"| target set: within one standard error of the best, or the best thousandth | "
+        f"{card.target} |",
+        "",
+        "## How well functions are told apart",
+        "",
+        "Split-half rank correlation of the validation score (95% interval over functions):",
+        "",
+        "| functions | correlation |",
+        "|---|---|",
+        *(
+            f"| {share} | {i.mean:.2f} ({i.low:.2f} to {i.high:.2f}) |"
+            for share, i in card.reliability.items()
+        ),
+        "",
+        "Rank correlation of a low rung with the top (other replicates):",
+        "",
+        "| steps | all | best quarter |",
+        "|---|---|---|",
+        *(f"| {steps} | {a:.2f} | {b:.2f} |" for steps, (a, b) in card.rungs.items()),
+        "",
+        f"## The best {len(card.top)}",
+        "",
+        f"| function | true score ({unit}, higher is better) | test accuracy |",
+        "|---|---|---|",
+        *(
+            f"| `{label.replace('|', chr(92) + '|')}` | {score:.4f} | {accuracy:.2%} |"
+            for label, score, accuracy in card.top
+        ),
+        "",
+    ]
+    made = {k: v for k, v in table.about.items() if k not in ("config", "functions", "classes")}
+    if made:
+        lines += ["## Recorded with", "", *(f"- {k}: {v}" for k, v in made.items()), ""]
+    return "\n".join(lines)

@@ -22,8 +22,8 @@ from hybridsearch.errors import UserError
 from hybridsearch.evaluate.data import load_search_data
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.evaluate.pool import Failure
-from hybridsearch.evaluate.trajectory import FollowJob, Scores, Trajectory, follow
 from hybridsearch.evaluate.stacks import jobs_of
+from hybridsearch.evaluate.trajectory import FollowJob, Scores, Trajectory, follow
 from hybridsearch.fidelity import Scale
 from hybridsearch.genome.function import Function, baselines, resolve
 from hybridsearch.genome.genome import Genome
@@ -53,10 +53,18 @@ class Cell:
     seconds: float
     message: str = ""
 
+    @classmethod
+    def of(cls, task: Task, replicate: int, found: Trajectory) -> Cell:
+        """Rounded to what is written, so that it makes no difference which were read back."""
+        scores = tuple(
+            tuple(None if v is None else float(f"{v:.6g}") for v in row) for row in found.scores
+        )
+        seconds = round(found.seconds, 4)
+        return cls(task.key, replicate, found.status, scores, seconds, found.message)  # type: ignore[arg-type]
+
     def to_json(self) -> dict[str, Json]:
-        rounded = [[float(f"{value:.6g}") for value in row] for row in self.scores]
         line = {"key": self.key, "replicate": self.replicate, "status": self.status.value}
-        line |= {"scores": rounded, "seconds": round(self.seconds, 4)}
+        line |= {"scores": self.scores, "seconds": self.seconds}
         return line | ({"message": self.message} if self.message else {})
 
     @classmethod
@@ -232,14 +240,7 @@ class Recording:
             for task, result in self._run(evaluator, limit, attempt):
                 able = result.status in (Status.OK, Status.DIVERGED)
                 if able:
-                    yield Cell(
-                        task.key,
-                        place[task.seed],
-                        result.status,
-                        result.scores,
-                        result.seconds,
-                        result.message,
-                    )
+                    yield Cell.of(task, place[task.seed], result)
                 elif attempt is tasks:
                     again.append(task)
                 else:
@@ -258,6 +259,7 @@ class Recording:
                 evaluator.config,
                 group,
                 self.rungs,
+                self.config.record.test == "every",
                 evaluator.device,
                 limit * max(1, len(group[0].stack)),
             )

@@ -94,7 +94,8 @@ class Table:
         value = measured if self.scale.fitness == "accuracy" else -measured
         value = np.maximum(np.where(np.isnan(value), self.scale.chance, value), self.scale.chance)
         value[self.status == MISSING] = np.nan
-        return value  # type: ignore[no-any-return]
+        value[:, :, np.isnan(measured).all((0, 1))] = np.nan  # a rung without scores of this split
+        return value
 
     @cached_property
     def truth(self) -> NDArray[np.float64]:
@@ -102,7 +103,7 @@ class Table:
         sees where there are no others.
         """
         top = self.scores("test")[:, :, -1]
-        unseen = np.isfinite(top[:, NOISE:]).any(1) if top.shape[1] > NOISE else np.zeros(len(top))
+        unseen = np.array([bool(np.isfinite(row[NOISE:]).any()) for row in top])
         rows = [row[NOISE:] if able else row for row, able in zip(top, unseen, strict=True)]
         return np.array([np.nanmean(row) for row in rows])
 
@@ -127,8 +128,8 @@ def load_table(name: str | Path) -> Table:
         raise UserError(f"{path}: no recorded table, or a damaged one") from error
     if note["format"] != FORMAT:
         raise UserError(f"{path}: a table of format {note['format']}, this version reads {FORMAT}")
-    names = {k: tuple(note[k]) for k in ("specs", "keys", "steps")}
-    return Table(**names, **arrays, about=note["about"])
+    specs, keys, steps = (tuple(note[k]) for k in ("specs", "keys", "steps"))
+    return Table(specs, keys, steps, **arrays, about=note["about"])
 
 
 def _path(name: str | Path) -> Path:
@@ -169,7 +170,7 @@ def pack(recording: Recording, about: Mapping[str, Json] | None = None) -> Table
             status[row, k] = OK if cell.status is Status.OK else DIVERGED
             seconds[row, k] = cell.seconds
             for rung, values in enumerate(cell.scores):
-                scores[:, row, k, rung] = values
+                scores[:, row, k, rung] = [np.nan if v is None else v for v in values]
     config = recording.config.model_dump(mode="json")
     note: dict[str, Json] = {"config": config, "functions": len(having)}
     note |= {"classes": load_search_data(recording.config.data).classes, **(about or {})}

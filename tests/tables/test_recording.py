@@ -1,0 +1,227 @@
+"""A small space recorded for real: resumable, the same with any number of workers, replayed."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from hybridsearch.cli import main
+from hybridsearch.config import make_config
+from hybridsearch.errors import UserError
+from hybridsearch.evaluate.evaluator import TrainingEvaluator
+from hybridsearch.genome.function import baselines, resolve
+from hybridsearch.observe import Silent
+from hybridsearch.session import record, search
+from hybridsearch.tables.card import make_card, target_set, write_card
+from hybridsearch.tables.recording import Cell, Recording
+from hybridsearch.tables.replay import TableEvaluator, table_config
+from hybridsearch.tables.table import DIVERGED, OK, load_table, pack
+from hybridsearch.types import Status
+
+SPACE = {"unary": ["id", "tanh", "sigmoid", "cube"], "binary": ["add", "mul", "max"]}
+
+
+def settings(**changes):
+    base = {
+        "space": SPACE,
+        "data": {"name": "digits", "train": 64, "validation": 100},
+        "network": {"name": "digits_mlp", "width": 4},
+        "training": {"steps": 16, "batch_size": 32, "stack": 3, "warmup": 2},
+        "record": {"replicates": 3, "rungs": [0.25, 1.0], "half": 4, "best": 6, "top": 5},
+        "workers": 1,
+        "pool": "inline",
+    }
+    return make_config({**base, **changes})
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole") / "small"
+    record(settings(), folder)
+    return Recording(folder)
+
+
+def test_every_function_and_baseline_is_recorded_at_every_rung(recorded):
+    keys = [f.key for f in recorded.functions]
+    assert len(keys) == len(set(keys)) > 30
+    assert {f.key for f in baselines()} <= set(keys)
+    counts = [sum((key, k) in recorded.cells for k in range(6)) for key in keys]
+    assert sorted(set(counts)) == [3, 4, 6]
+    assert counts.count(6) == 5
+    assert counts.count(6) + counts.count(4) == (len(keys) + 1) // 2
+    assert recorded.rungs == (4, 16)
+    for cell in recorded.cells.values():
+        assert len(cell.scores) == 2 or cell.status is Status.DIVERGED
+        assert cell.seconds > 0
+
+
+def test_its_numbers_are_those_of_the_evaluator(recorded):
+    evaluator = TrainingEvaluator(recorded.config, recorded.folder / "children")
+    function = resolve("x*sigmoid(x)")
+    seeds = recorded.seeds()[:3]
+    for rung, steps in enumerate(recorded.rungs):
+        tasks = evaluator.replicates(function.spec, function.key, steps, seeds)
+        for k, result in enumerate(evaluator.evaluate(tasks)):
+            cell = recorded.cells[function.key, k]
+            assert cell.scores[rung][:2] == pytest.approx((result.loss, result.accuracy), rel=1e-5)
+        tests = [evaluator.test_task(t) for t in tasks]
+        for k, result in enumerate(evaluator.evaluate(tests)):
+            cell = recorded.cells[function.key, k]
+            assert cell.scores[rung][2:] == pytest.approx((result.loss, result.accuracy), rel=1e-5)
+    evaluator.close()
+
+
+class Impatient(Silent):
+    """Stops a recording after some trainings, as Ctrl-C does."""
+
+    def __init__(self, after):
+        self.after = after
+
+    def advance(self, done):
+        self.after -= 1
+        if not self.after:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_stopped_recording_goes_on_to_the_same_table(recorded, tmp_path, workers):
+    how = {} if workers == 1 else {"pool": "loky", "workers": 2}
+    for after in (8, 31, 60):
+        with pytest.raises(KeyboardInterrupt):
+            record(settings(**how), tmp_path / "a", observer=Impatient(after))
+    with (tmp_path / "a" / "cells-000.jsonl").open("a") as file:
+        file.write('{"key": "torn')
+    record(settings(**how), tmp_path / "a")
+    again = Recording(tmp_path / "a")
+    assert again.cells.keys() == recorded.cells.keys()
+    for place, cell in recorded.cells.items():
+        assert again.cells[place].scores == cell.scores
+        assert again.cells[place].status is cell.status
+    lines = [line for s in again.shards() for line in s.read_text().splitlines()]
+    assert len(lines) == len(again.cells)  # nothing twice
+    assert load_table(tmp_path / "a" / "table.safetensors").digest == pack(recorded).digest
+
+
+def test_other_settings_in_the_same_folder_are_refused(recorded):
+    with pytest.raises(UserError, match="holds a recording with other settings"):
+        record(settings(seed=5), recorded.folder)
+
+
+def test_a_damaged_shard_is_named(recorded, tmp_path):
+    for file in ("config.yaml", "functions.jsonl"):
+        (tmp_path / file).write_text((recorded.folder / file).read_text())
+    (tmp_path / "cells-000.jsonl").write_text('{"key": 1}\n')
+    with pytest.raises(UserError, match=r"cells-000\.jsonl line 1: damaged record"):
+        Recording(tmp_path)
+    with pytest.raises(UserError, match="holds no recording"):
+        Recording(tmp_path / "elsewhere")
+
+
+def test_a_cell_is_read_as_it_was_written():
+    cell = Cell("k", 2, Status.DIVERGED, ((1.25, 0.5, 1.5, 0.25),), 0.5, "why")
+    assert Cell.from_json(json.loads(json.dumps(cell.to_json()))) == cell
+
+
+def test_truth_is_the_test_score_of_what_no_search_sees(recorded):
+    table = pack(recorded)
+    row = table.index[resolve("x*sigmoid(x)").key]
+    unseen = table.status[row, 2:] == OK
+    losses = table.test_loss[row, 2:, -1][unseen]
+    assert table.truth[row] == pytest.approx(-losses.mean(), rel=1e-6)
+    assert table.scores("test").shape == (len(table.keys), 6, 2)
+    best = target_set(table)
+    assert table.truth[best[0]] == table.truth.max()
+    assert len(best) >= 1
+
+
+def test_a_search_is_replayed_without_training(recorded, tmp_path):
+    path = tmp_path / "t.safetensors"
+    pack(recorded).save(path)
+    config = make_config(
+        {"table": str(path), "strategy": "random", "budget": 20, "batch": 8}
+        | {"fidelity": {"rungs": [0.25, 1.0]}}
+    )
+    summary = search(config, tmp_path / "run")
+    assert summary["budgets"]["distinct"] == 20
+    assert summary["true_regret"] >= 0
+    assert "on a recorded table" in summary["verdict"]
+    assert (tmp_path / "run" / "search_curve.png").exists()
+    with pytest.raises(UserError, match="was recorded at 4, 16"):
+        search(
+            config.model_copy(
+                update={"fidelity": config.fidelity.model_copy(update={"rungs": (0.5, 1.0)})}
+            ),
+            tmp_path / "other",
+        )
+
+
+def test_noise_depends_on_seed_and_function_alone(recorded):
+    table = pack(recorded)
+    evaluator = TableEvaluator(table, table_config(table, settings(fidelity={"rungs": [1.0]})))
+    seen = {}
+    for seed in range(40):
+        tasks = [
+            evaluator.task(s, k, 16, seed) for s, k in zip(table.specs, table.keys, strict=True)
+        ]
+        losses = [e.loss for e in evaluator.evaluate(tasks)]
+        assert losses == [e.loss for e in evaluator.evaluate(tasks[::-1])][::-1]
+        seen[seed] = losses
+    able = [k for k in range(len(table.keys)) if (table.status[k, :2] != DIVERGED).all()]
+    for row in able:
+        assert {seen[s][row] for s in seen} == set(table.validation_loss[row, :2, -1].tolist())
+    with pytest.raises(UserError, match="is not in the table"):
+        list(evaluator.evaluate([evaluator.task("sinh(x)", "nokey", 16, 0)]))
+
+
+def test_test_images_can_be_scored_at_the_top_alone(recorded, tmp_path):
+    few = {**SPACE, "unary": ["id", "tanh"]}
+    how = {"space": few, "record": {"replicates": 3, "rungs": [0.25, 1.0], "test": "top"}}
+    path = record(settings(**how), tmp_path / "top")
+    found, whole = load_table(path), pack(recorded)
+    row, there = (t.index[resolve("tanh(x)*x").key] for t in (found, whole))
+    assert np.isnan(found.test_loss[row, :, 0]).all()
+    assert np.isnan(found.scores("test")[row, :, 0]).all()
+    assert found.test_loss[row, :, 1].tolist() == whole.test_loss[there, :3, 1].tolist()
+    assert found.validation_loss[row].tolist() == whole.validation_loss[there, :3].tolist()
+    assert found.truth[row] == pytest.approx(-found.test_loss[row, 2, 1])
+
+
+def test_the_card_says_what_the_numbers_are(recorded):
+    table = pack(recorded)
+    card = make_card(table)
+    assert card.functions == len(table.keys)
+    assert sum(card.replicates.values()) == card.functions
+    assert card.trainings == len(recorded.cells)
+    assert set(card.reliability) == {"all", "best quarter", "best tenth"}
+    assert list(card.rungs) == [4]
+    assert card.top[0][1] == pytest.approx(np.max(table.truth))
+    text = write_card(table, "small")
+    assert f"{card.functions:,} distinct" in text
+    json.dumps(card.to_json())
+
+
+def test_the_functions_of_a_run_can_be_recorded(tmp_path):
+    config = settings(strategy="random", budget=6, batch=4, retest={"seeds": 2, "finalists": 1})
+    search(config, tmp_path / "run")
+    record(settings(record={"replicates": 2}), tmp_path / "t", tmp_path / "run")
+    table = load_table(tmp_path / "t" / "table.safetensors")
+    assert 6 <= len(table.keys) <= 15
+    assert table.config.network.name == "digits_mlp"
+
+
+def test_the_command_line(tmp_path, capsys, recorded):
+    assert main(["table", str(recorded.folder)]) == 0
+    assert "Recorded table small" in capsys.readouterr().out
+    assert main(["table", "nonesuch"]) == 2
+    assert "no recorded table 'nonesuch'" in capsys.readouterr().err
+    (tmp_path / "c.yaml").write_text(
+        json.dumps(settings(space=SPACE | {"unary": ["id", "tanh"]}).model_dump(mode="json"))
+    )
+    words = ["record", "--config", str(tmp_path / "c.yaml"), "--out", str(tmp_path / "r")]
+    assert main([*words, "--record.half", "0", "--record.best", "0"]) == 0
+    assert (tmp_path / "r" / "card.md").exists()
+    assert main([*words, "--seed", "9"]) == 2
+    assert "other settings" in capsys.readouterr().err
+    assert main(["record"]) == 2
