@@ -29,6 +29,10 @@ Every setting can stand in the config file (a key, nested by sections) or on the
 DEFAULTS = Config()
 COMMANDS = ("resume", "data", "record", "table")
 
+ConfigFile = Annotated[
+    str | None, Parameter(help="YAML file with settings: a path, or the name of a packaged one.")
+]
+
 app = App(
     name="hybridsearch",
     help="Search for an activation function, and retest the winners honestly.",
@@ -47,10 +51,7 @@ recorder = App(name="hybridsearch record", result_action="return_value")
 @app.default
 def search(
     *,
-    config: Annotated[
-        str | None,
-        Parameter(help="YAML file with settings: a path, or the name of a packaged one."),
-    ] = None,
+    config: ConfigFile = None,
     out: Annotated[
         Path | None,
         Parameter(help="Folder of the run; default runs/STRATEGY-DATA-seedN-TIME."),
@@ -103,10 +104,7 @@ def data(name: str, /, *, folder: str | None = None) -> int:
 def record(
     *,
     out: Annotated[Path, Parameter(help="Folder of the recording, for instance tables/mine.")],
-    config: Annotated[
-        str | None,
-        Parameter(help="YAML file with settings: a path, or the name of a packaged one."),
-    ] = None,
+    config: ConfigFile = None,
     run: Annotated[
         Path | None,
         Parameter(help="Record the functions that this run evaluated, instead of a whole space."),

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from hybridsearch.errors import UserError, nearest
 from hybridsearch.genome.primitives import BINARY, UNARY
+from hybridsearch.genome.units import Space
 
 
 class Section(BaseModel):
@@ -73,6 +74,10 @@ class SpaceConfig(Section):
                 f"space.min_units ({self.min_units}) is above space.max_units ({self.max_units})"
             )
         return self
+
+    def space(self) -> Space:
+        """The space that these settings describe."""
+        return Space(self.min_units, self.max_units, self.unary, self.binary)
 
 
 class Named(Section):
@@ -553,6 +558,18 @@ def read_settings(name: str | Path) -> dict[str, Any]:
         if isinstance(settings.get(key), str):
             settings[key] = {"name": settings[key]}
     return settings
+
+
+def saved_config(path: Path) -> Config:
+    """The config that a run or a recording wrote into its folder.
+
+    Raises: UserError when it cannot be read.
+    """
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid YAML") from error
+    return make_config(settings, str(path))
 
 
 def make_config(settings: dict[str, Any], source: str = "config") -> Config:

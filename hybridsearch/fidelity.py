@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from hybridsearch.config import FidelityConfig
+from hybridsearch.config import FidelityConfig, RecordConfig
 from hybridsearch.types import Evaluation, Status
 
 ENOUGH = 3  # pairs below which a fit would be an anecdote; until then scores stand as they are
@@ -54,7 +54,7 @@ class Scale:
         return (score - self.chance) / (self.perfect - self.chance)
 
 
-def rung_steps(config: FidelityConfig, steps: int) -> tuple[int, ...]:
+def rung_steps(config: FidelityConfig | RecordConfig, steps: int) -> tuple[int, ...]:
     """The optimiser steps of every rung, rising; the last one is `steps`."""
     return tuple(sorted({max(1, round(share * steps)) for share in config.rungs}))
 

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from hybridsearch.analysis.pictures import draw_run
 from hybridsearch.analysis.runs import load_run
-from hybridsearch.config import Config, make_config
+from hybridsearch.config import Config, saved_config
 from hybridsearch.engine import Search
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate.evaluator import Evaluator, TrainingEvaluator
@@ -94,12 +94,7 @@ def resume(folder: str | Path, observer: Observer | None = None) -> dict[str, Js
     folder = Path(folder)
     if not (folder / CONFIG).is_file():
         raise UserError(f"{folder} holds no run ({CONFIG} is missing)")
-    try:
-        settings = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{folder / CONFIG}: not valid YAML") from error
-    config = make_config(settings, str(folder / CONFIG))
-    config, evaluator = make_evaluator(config, folder)
+    config, evaluator = make_evaluator(saved_config(folder / CONFIG), folder)
     return _run(config, folder, evaluator, observer or Silent())
 
 
@@ -161,10 +156,7 @@ def make_proposer(config: Config) -> Proposer:
             "evolution.objectives: expected score, got score_time; times of functions are not "
             "measured in a run yet"
         )
-    space = Space(
-        config.space.min_units, config.space.max_units, config.space.unary, config.space.binary
-    )
-    return STRATEGIES[config.strategy](space, config)
+    return STRATEGIES[config.strategy](config.space.space(), config)
 
 
 def _run(config: Config, folder: Path, evaluator: Evaluator, observer: Observer) -> dict[str, Json]:

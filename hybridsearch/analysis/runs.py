@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import yaml
-
-from hybridsearch.config import Config, make_config
+from hybridsearch.config import Config, saved_config
 from hybridsearch.errors import UserError
 from hybridsearch.store import Record, read_log
 from hybridsearch.types import Json
@@ -59,11 +57,10 @@ def load_run(folder: str | Path) -> Run:
     folder = Path(folder)
     if not (folder / "config.yaml").is_file():
         raise UserError(f"{folder} holds no run (config.yaml is missing)")
-    settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     log = folder / "trials.jsonl"
     return Run(
         folder,
-        make_config(settings, str(folder / "config.yaml")),
+        saved_config(folder / "config.yaml"),
         json.loads((folder / "environment.json").read_text(encoding="utf-8")),
         list(read_log(log)) if log.exists() else [],
     )

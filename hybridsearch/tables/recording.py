@@ -17,19 +17,18 @@ from typing import TextIO
 import numpy as np
 import yaml
 
-from hybridsearch.config import Config, make_config
+from hybridsearch.config import Config, saved_config
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate.data import load_search_data
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.evaluate.pool import Failure
 from hybridsearch.evaluate.stacks import jobs_of
 from hybridsearch.evaluate.trajectory import FollowJob, Scores, Trajectory, follow
-from hybridsearch.fidelity import Scale
+from hybridsearch.fidelity import Scale, rung_steps
 from hybridsearch.genome.function import Function, baselines, resolve
 from hybridsearch.genome.genome import Genome
 from hybridsearch.genome.index import representative
 from hybridsearch.genome.preflight import inspect
-from hybridsearch.genome.units import Space
 from hybridsearch.observe import Observer
 from hybridsearch.propose.exhaustive import ExhaustiveProposer
 from hybridsearch.store import cut_torn_tail, dump, read_lines, write_text
@@ -90,14 +89,12 @@ class Recording:
         self.folder = Path(folder)
         if not (self.folder / CONFIG).is_file():
             raise UserError(f"{self.folder} holds no recording ({CONFIG} is missing)")
-        settings = yaml.safe_load((self.folder / CONFIG).read_text(encoding="utf-8"))
-        self.config = make_config(settings, str(self.folder / CONFIG))
+        self.config = saved_config(self.folder / CONFIG)
         self.functions = [
             resolve(line["function"]) for line in read_lines(self.folder / FUNCTIONS, ("function",))
         ]
         self.cells: dict[tuple[str, int], Cell] = {}
         for shard in self.shards():
-            cut_torn_tail(shard)
             for line in read_lines(shard, CELL):
                 cell = Cell.from_json(line)
                 self.cells[cell.key, cell.replicate] = cell
@@ -117,8 +114,8 @@ class Recording:
             if _same(found.config, config):
                 return found
             raise UserError(
-                f"{folder} holds a recording with other settings; continue it with --out alone, or "
-                "choose another folder"
+                f"{folder} holds a recording with other settings; continue it with those that it "
+                "was started with, or choose another folder"
             )
         folder.mkdir(parents=True, exist_ok=True)
         chosen = space_functions(config) if functions is None else list(functions)
@@ -134,8 +131,7 @@ class Recording:
     @property
     def rungs(self) -> tuple[int, ...]:
         """The steps at which children are scored, rising; the last are all."""
-        steps = self.config.training.steps
-        return tuple(sorted({max(1, round(share * steps)) for share in self.config.record.rungs}))
+        return rung_steps(self.config.record, self.config.training.steps)
 
     @property
     def replicates(self) -> int:
@@ -197,6 +193,8 @@ class Recording:
 
         Raises: UserError when the machine fails a training twice.
         """
+        for shard in self.shards():  # here, and not in a reader beside a recording that goes on
+            cut_torn_tail(shard)
         evaluator = TrainingEvaluator(self.config, self.folder / "children")
         writer = _Writer(self.folder, len(self.cells))
         try:
@@ -303,10 +301,7 @@ def space_functions(config: Config) -> list[Function]:
 
     Raises: UserError as the strategy `exhaustive` does, when the space is too large.
     """
-    space = Space(
-        config.space.min_units, config.space.max_units, config.space.unary, config.space.binary
-    )
-    proposer = ExhaustiveProposer(space)
+    proposer = ExhaustiveProposer(config.space.space())
     found: dict[str, Function] = {}
     while proposals := proposer.ask(INSPECTED_AT_ONCE):
         for one in inspect([p.genome.tokens for p in proposals]):
