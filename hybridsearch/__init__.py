@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hybridsearch.analysis.runs import Run, load_run
+    from hybridsearch.comparison.run import compare
     from hybridsearch.config import Config, load_config
     from hybridsearch.errors import UserError
     from hybridsearch.genome.activation import Activation
@@ -31,6 +32,7 @@ __all__ = [
     "Run",
     "Space",
     "UserError",
+    "compare",
     "load_config",
     "load_run",
     "resolve",
@@ -45,6 +47,7 @@ _HOMES = {
     "Run": "analysis.runs",
     "Space": "genome.units",
     "UserError": "errors",
+    "compare": "comparison.run",
     "load_config": "config",
     "load_run": "analysis.runs",
     "resolve": "genome.function",

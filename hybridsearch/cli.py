@@ -27,7 +27,8 @@ Every setting can stand in the config file (a key, nested by sections) or on the
 """
 
 DEFAULTS = Config()
-COMMANDS = ("resume", "data", "record", "table")
+COMMANDS = ("resume", "data", "record", "table", "compare")
+STRATEGIES = "rl,evolution,regularized,local,random,hybrid"
 
 ConfigFile = Annotated[
     str | None, Parameter(help="YAML file with settings: a path, or the name of a packaged one.")
@@ -41,10 +42,12 @@ app = App(
 )
 
 
-# The search again, without the commands beside it: in a config file the section `data` must not be
-# taken for the command `data`.
+# Those that take settings again, without the commands beside them: in a config file the section
+# `data` must not be taken for the command `data`, nor be looked for under `compare`.
 searcher = App(name="hybridsearch", result_action="return_value")
 recorder = App(name="hybridsearch record", result_action="return_value")
+comparer = App(name="hybridsearch compare", result_action="return_value")
+WITH_SETTINGS = {"record": recorder, "compare": comparer}
 
 
 @searcher.default
@@ -148,6 +151,44 @@ def table(name: str, /) -> int:
     return 0
 
 
+@comparer.default
+@app.command
+def compare(
+    *,
+    strategies: Annotated[
+        str, Parameter(help="Strategies to compare, with commas between them.")
+    ] = STRATEGIES,
+    seeds: Annotated[
+        int, Parameter(help="Runs of every strategy, with seeds from --seed on.")
+    ] = 10,
+    config: ConfigFile = None,
+    out: Annotated[
+        Path | None,
+        Parameter(help="Folder of the comparison; default comparisons/DATA or /table-NAME."),
+    ] = None,
+    settings: Annotated[Config, Parameter(name="*")] = DEFAULTS,
+) -> int:
+    """Run strategies many times at one budget, on a recorded table or with training, and say which
+    is shown to be better. The same command again goes on where it stopped.
+    """
+    from hybridsearch.comparison.run import compare as run
+    from hybridsearch.comparison.run import default_folder
+    from hybridsearch.comparison.show import show_comparison
+    from hybridsearch.progress import Display
+
+    names = [name.strip() for name in strategies.split(",") if name.strip()]
+    folder, console = out or default_folder(settings), Console()
+    console.print(f"Folder of the comparison: {folder}", highlight=False)
+    try:
+        with Display(console) as display:
+            summary = run(settings, names, seeds, folder, display)
+    except KeyboardInterrupt:
+        console.print("\nStopped; finished runs are kept. Continue with the same command.")
+        return 130
+    show_comparison(summary, folder, console)
+    return 0
+
+
 def _watched(folder: Path, run: Any) -> int:
     """Run with a display, then show the results; Ctrl-C says how to go on."""
     from hybridsearch.analysis.tables import show_summary
@@ -176,9 +217,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         name = _config_file(words)
         chosen, rest = _app(words)
-        searcher.config = recorder.config = (
-            (Dict(read_settings(name), source=name),) if name else ()
-        )
+        given = (Dict(read_settings(name), source=name),) if name else ()
+        searcher.config = recorder.config = comparer.config = given
         result = chosen(rest, exit_on_error=False, print_error=False)
         return result if isinstance(result, int) else 0
     except cyclopts.ValidationError as error:
@@ -197,8 +237,8 @@ def _app(words: list[str]) -> tuple[App, list[str]]:
     """The program for some words of a command line, and the words that are for it."""
     if {"--help", "-h"} & set(words):
         return app, words
-    if words[:1] == ["record"]:
-        return recorder, words[1:]
+    if words and words[0] in WITH_SETTINGS:
+        return WITH_SETTINGS[words[0]], words[1:]
     return (app if set(words[:1]) & {*COMMANDS} else searcher), words
 
 

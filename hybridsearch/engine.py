@@ -18,7 +18,7 @@ from hybridsearch.genome.index import representative
 from hybridsearch.genome.preflight import Inspection, inspect
 from hybridsearch.ladder import Climb, Ladder
 from hybridsearch.observe import Observer, Snapshot
-from hybridsearch.recorder import Recorder, evaluation_of
+from hybridsearch.recorder import Records, evaluation_of
 from hybridsearch.store import Record, load_checkpoint, save_checkpoint
 from hybridsearch.types import Evaluation, Json, Outcome, Proposal, Proposer, Status
 
@@ -42,15 +42,18 @@ class Known:
 
 
 class Search:
-    """One search. `run` it, then ask for its `finalists`."""
+    """One search. `run` it, then ask for its `finalists`.
+
+    checkpoint: the file of its checkpoints; None makes none.
+    """
 
     def __init__(
         self,
         config: Config,
         proposer: Proposer,
-        recorder: Recorder,
+        recorder: Records,
         observer: Observer,
-        checkpoint: Path,
+        checkpoint: Path | None,
     ) -> None:
         self.config, self.proposer, self.recorder = config, proposer, recorder
         self.observer, self.checkpoint = observer, checkpoint
@@ -168,8 +171,7 @@ class Search:
             told.add(found.key)
             outcomes.append(outcome)
             order = 0 if outcome.known else entry.order
-            about = {"kind": "outcome", "batch": self.batches, "order": order}
-            self.recorder.log.append({**about, "function": entry.spec, **outcome.payload()})
+            self.recorder.note(outcome, entry.spec, self.batches, order)
         self.proposer.tell(outcomes)
 
     # What is known -------------------------------------------------------------------------
@@ -209,26 +211,27 @@ class Search:
 
     def _save(self) -> None:
         """Write a checkpoint: what the log does not tell, and how much of the log it goes with."""
+        if self.checkpoint is None:
+            return
         values: dict[str, Json] = {
             "steps_taken": self.ladder.steps_taken,
             "proposals": self.proposals,
             "batches": self.batches,
             "barren": self.barren,
             "spent": self.seconds,
-            "position": self.recorder.log.position,
+            "position": self.recorder.settle(),
         }
-        self.recorder.log.sync()  # a checkpoint must never count a record that a power loss takes
         save_checkpoint(self.checkpoint, values, self.proposer.state())
         self._saved = time.monotonic()
 
     def restore(self) -> None:
         """Take up the state of the last checkpoint, where there is one."""
-        found = load_checkpoint(self.checkpoint)
+        found = load_checkpoint(self.checkpoint) if self.checkpoint else None
         if found is None:
             return
         values, state = found
         self.proposer.restore(state)
-        self._recall(self.recorder.log.take_past())
+        self._recall(self.recorder.past())
         self.ladder.steps_taken = values["steps_taken"]
         self.proposals, self.batches = values["proposals"], values["batches"]
         self.barren, self.spent = values["barren"], values["spent"]

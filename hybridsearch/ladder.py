@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from hybridsearch.config import Config
 from hybridsearch.fidelity import Extrapolation, Scale, probe, promote, rung_steps
 from hybridsearch.observe import Observer
-from hybridsearch.recorder import Recorder
+from hybridsearch.recorder import Records
 from hybridsearch.types import Evaluation, Status, seed_for
 
 
@@ -45,7 +45,7 @@ class Climb:
 class Ladder:
     """Successive halving with one training seed that all candidates share (a paired comparison)."""
 
-    def __init__(self, config: Config, recorder: Recorder, observer: Observer) -> None:
+    def __init__(self, config: Config, recorder: Records, observer: Observer) -> None:
         self.config, self.recorder, self.observer = config, recorder, observer
         self.scale = Scale(config.fitness, recorder.evaluator.classes)
         self.rungs = rung_steps(config.fidelity, config.training.steps)

@@ -18,6 +18,7 @@ WORDS = {
     "search": "Searching",
     "retest": "Retraining finalists and baselines on fresh seeds",
     "test": "Opening the test split",
+    "compare": "Comparing strategies",
 }
 
 
@@ -98,9 +99,11 @@ class Display:
         )
 
     def _unit(self) -> str:
-        return "functions" if self._name == "search" else "trainings"
+        return "functions" if self._name in ("search", "compare") else "trainings"
 
     def _render(self) -> Group:
+        if self._name == "compare":  # many searches, none of which is shown
+            return Group(self._bar)
         table = Table.grid(padding=(0, 2))
         for what, value in describe(self._now):
             table.add_row(what, value)

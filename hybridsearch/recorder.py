@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from typing import Protocol
 
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate.evaluator import Evaluator
 from hybridsearch.store import Cache, Record, RunLog
-from hybridsearch.types import Evaluation, Status, Task
+from hybridsearch.types import Evaluation, Outcome, Status, Task
 
 AT_RISK = 0.1  # seconds of training that a kill may lose: a commit costs a few hundredths of one
 
@@ -21,6 +22,68 @@ def evaluation_of(record: Record) -> Evaluation:
     return Evaluation.from_json(
         {name: value for name, value in payload.items() if name in _NAMES}, volatile
     )
+
+
+class Records(Protocol):
+    """What a search needs of a recorder."""
+
+    evaluator: Evaluator
+
+    def evaluate(
+        self,
+        tasks: Sequence[Task],
+        keep: bool = False,
+        progress: Callable[[int], None] = ...,
+    ) -> dict[str, Evaluation]:
+        """The evaluation of every task, by its hash."""
+        ...
+
+    def note(self, outcome: Outcome, function: str, batch: int, order: int) -> None:
+        """Take down what became of a proposal.
+
+        function: what stands for it, in token text. order: its place among the distinct functions
+        of the run, from 1; 0 for rejected ones and repeats.
+        """
+        ...
+
+    def settle(self) -> int:
+        """Make everything taken down so far survive a power loss; how many records there are."""
+        ...
+
+    def past(self) -> list[Record]:
+        """The records before the checkpoint, given away once."""
+        ...
+
+
+class MemoryRecorder:
+    """Evaluates tasks and keeps nothing: for searches on a table, which is its own record.
+
+    What such a search did is read off the search itself. A machine's fault is not told apart from
+    other results, since an evaluator that only answers has none.
+    """
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self.evaluator = evaluator
+
+    def evaluate(
+        self,
+        tasks: Sequence[Task],
+        keep: bool = False,
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> dict[str, Evaluation]:
+        """The evaluation of every task, by its hash."""
+        done = {result.task: result for result in self.evaluator.evaluate(tasks, keep)}
+        progress(len(done))
+        return done
+
+    def note(self, outcome: Outcome, function: str, batch: int, order: int) -> None:
+        """Nothing is taken down."""
+
+    def settle(self) -> int:
+        return 0
+
+    def past(self) -> list[Record]:
+        return []
 
 
 class Recorder:
@@ -84,3 +147,17 @@ class Recorder:
             self.log.append(payload, result.volatile())
             start += 1
         return start
+
+    def note(self, outcome: Outcome, function: str, batch: int, order: int) -> None:
+        """Log what became of a proposal."""
+        about = {"kind": "outcome", "batch": batch, "order": order, "function": function}
+        self.log.append({**about, **outcome.payload()})
+
+    def settle(self) -> int:
+        """Sync the log: a checkpoint must never count a record that a power loss takes."""
+        self.log.sync()
+        return self.log.position
+
+    def past(self) -> list[Record]:
+        """The log's records before the checkpoint, given away once."""
+        return self.log.take_past()

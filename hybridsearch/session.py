@@ -34,7 +34,7 @@ from hybridsearch.propose.random import RandomProposer
 from hybridsearch.propose.regularized import RegularizedProposer
 from hybridsearch.recorder import Recorder
 from hybridsearch.retest import Retest, retest
-from hybridsearch.store import Cache, RunLog, load_checkpoint, write_json, write_text
+from hybridsearch.store import Cache, RunLog, hold, load_checkpoint, write_json, write_text
 from hybridsearch.tables.card import write_card
 from hybridsearch.tables.recording import Recording
 from hybridsearch.tables.replay import TableEvaluator, table_config
@@ -123,8 +123,10 @@ def record(
         found = load_run(run)
         config = found.config.model_copy(update={"record": config.record})
         functions = [resolve(o["function"]) for o in found.distinct]
-    recording = Recording.start(out, config, functions)
-    recording.record(observer or Silent())
+    out.mkdir(parents=True, exist_ok=True)
+    with hold(out):
+        recording = Recording.start(out, config, functions)
+        recording.record(observer or Silent())
     made = pack(recording, {k: str(v) for k, v in environment().items() if k in RECORDED})
     made.save(out / TABLE)
     write_text(out / CARD, write_card(made, out.name))
@@ -161,6 +163,7 @@ def make_proposer(config: Config) -> Proposer:
 
 def _run(config: Config, folder: Path, evaluator: Evaluator, observer: Observer) -> dict[str, Json]:
     with ExitStack() as stack:
+        stack.enter_context(hold(folder))
         # One thread for controller and driver: their bits must not depend on the machine.
         stack.enter_context(one_thread())
         stack.enter_context(threadpool_limits(1))

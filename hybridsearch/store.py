@@ -6,12 +6,14 @@ A record of the log is one line of JSON with a deterministic `payload` and a `vo
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sqlite3
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from hybridsearch.types import Evaluation, Json, State, Status, Task
 
 SYNC_EVERY = 0.1  # seconds: an fsync costs milliseconds, so records are synced in groups
 COMMIT_EVERY = 1.0  # seconds between the cache's transactions, which cost several fsyncs each
+LOCK = ".lock"
 TASKS_PER_QUERY = 500  # SQLite before 3.32 takes at most 999 parameters
 
 Record = tuple[dict[str, Json], dict[str, Json]]  # payload, volatile
@@ -97,6 +100,32 @@ class RunLog:
     def close(self) -> None:
         self.sync()
         self._file.close()
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Keep a folder to this process: two that append to one file would spoil it.
+
+    A lock on a file that the system takes back when the process ends, however that happens. Where
+    the file system has no locks, nothing is kept. Raises: UserError when another process has it.
+    """
+    with (folder / LOCK).open("a+", encoding="ascii") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            by = file.read().strip()
+            raise UserError(
+                f"{folder} is in use by another process{f' ({by})' if by else ''}; wait for it, "
+                "stop it, or choose another folder"
+            ) from error
+        except OSError:
+            yield
+            return
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
 
 
 def cut_torn_tail(path: Path) -> None:

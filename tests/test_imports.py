@@ -33,8 +33,9 @@ LEVEL = {
     "analysis": 7,
     "session": 8,
     "progress": 8,
-    "cli": 9,
-    "__main__": 10,
+    "comparison": 9,
+    "cli": 10,
+    "__main__": 11,
 }
 # Within these packages files have an order too.
 INNER = {
@@ -59,6 +60,16 @@ INNER = {
         ["native"],
         ["tape", "compiled"],
         ["choose"],
+    ],
+    "comparison": [
+        ["trace"],
+        ["field"],
+        ["measures", "play"],
+        ["summary"],
+        ["words"],
+        ["questions", "show"],
+        ["folder"],
+        ["run"],
     ],
     "tables": [["recording"], ["table"], ["replay", "card"]],
     "evaluate": [

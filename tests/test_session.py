@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -17,6 +18,7 @@ from hybridsearch.genome.genome import Genome
 from hybridsearch.genome.units import Space
 from hybridsearch.observe import Silent
 from hybridsearch.session import STRATEGIES, make_proposer, resume, search
+from hybridsearch.store import hold
 
 
 def payloads(folder):
@@ -230,6 +232,14 @@ def test_a_folder_with_a_run_is_not_overwritten(finished):
     config, summary = finished
     with pytest.raises(UserError, match="resume"):
         search(config, summary["folder"])
+
+
+def test_a_run_that_is_going_on_is_not_resumed_beside_it(finished):
+    folder = Path(finished[1]["folder"])
+    before = (folder / "trials.jsonl").read_bytes()
+    with hold(folder), pytest.raises(UserError, match="in use by another process"):
+        resume(folder)
+    assert (folder / "trials.jsonl").read_bytes() == before
 
 
 def test_a_bad_config_leaves_no_folder_behind(tiny, tmp_path):

@@ -51,7 +51,7 @@ def bootstrap_mean(
 
     Raises: UserError when `correct` is not a finite, non-empty matrix.
     """
-    found = two_way(_finite(correct, 2), confidence, resamples, rng)
+    found = two_way(finite(correct, 2), confidence, resamples, rng)
     return Interval(found.mean, max(found.low, 0.0), min(found.high, 1.0))
 
 
@@ -70,7 +70,7 @@ def paired_difference(
 
     Raises: UserError when a matrix is not finite or empty, or the shapes differ.
     """
-    first, second = _finite(a, 2), _finite(b, 2)
+    first, second = finite(a, 2), finite(b, 2)
     if first.shape != second.shape:
         raise UserError(
             f"a paired difference needs the same seeds and images on both sides, got shapes "
@@ -111,7 +111,7 @@ def probability_better(
     both sides independently, as in Agarwal et al. 2021 (arXiv 2108.13264). Where the two sides do
     not overlap it has no width, which says little when the runs are few.
     """
-    left, right = _finite(a, 1), _finite(b, 1)
+    left, right = finite(a, 1), finite(b, 1)
     wins = (np.sign(left[:, None] - right[None, :]) + 1.0) / 2
     weights = draw_counts(len(left), resamples, rng), draw_counts(len(right), resamples, rng)
     draws = ((weights[0] @ wins) * weights[1]).sum(axis=1) / wins.size
@@ -146,7 +146,7 @@ def split_half_reliability(
 
     Raises: UserError when there are fewer than 3 functions or 2 replicates, or nan among them.
     """
-    table = _finite(scores, 2)
+    table = finite(scores, 2)
     functions, replicates = table.shape
     if functions < 3 or replicates < 2:
         raise UserError(f"need 3 functions and 2 replicates or more, got {functions, replicates}")
@@ -188,7 +188,7 @@ def _halves(
     ]
 
 
-def _finite(values: ArrayLike, ndim: int) -> Array:
+def finite(values: ArrayLike, ndim: int) -> Array:
     """The values as float64, or a UserError where they are not of that kind."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != ndim or array.size == 0 or not np.isfinite(array).all():

@@ -14,6 +14,7 @@ from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.genome.function import baselines, resolve
 from hybridsearch.observe import Silent
 from hybridsearch.session import record, search
+from hybridsearch.store import hold
 from hybridsearch.tables.card import make_card, target_set, write_card
 from hybridsearch.tables.recording import Cell, Recording
 from hybridsearch.tables.replay import TableEvaluator, table_config
@@ -107,6 +108,11 @@ def test_a_stopped_recording_goes_on_to_the_same_table(recorded, tmp_path, worke
 def test_other_settings_in_the_same_folder_are_refused(recorded):
     with pytest.raises(UserError, match="holds a recording with other settings"):
         record(settings(seed=5), recorded.folder)
+
+
+def test_a_recording_that_is_going_on_is_left_alone(recorded):
+    with hold(recorded.folder), pytest.raises(UserError, match="in use by another process"):
+        record(recorded.config, recorded.folder)
 
 
 def test_a_damaged_shard_is_named(recorded, tmp_path):

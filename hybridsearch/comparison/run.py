@@ -1,0 +1,163 @@
+"""A comparison from its config to its folder: every strategy with every seed, then the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from hybridsearch.comparison.field import Field, field_of_table, field_of_traces
+from hybridsearch.comparison.folder import write_comparison
+from hybridsearch.comparison.measures import Measures, measure
+from hybridsearch.comparison.play import Replay, replay, steps_of, train
+from hybridsearch.comparison.summary import Summary, summarise
+from hybridsearch.comparison.trace import Ledger, Trace, run_digest
+from hybridsearch.config import Config
+from hybridsearch.errors import UserError, nearest
+from hybridsearch.evaluate.data import load_search_data
+from hybridsearch.evaluate.evaluator import pick_workers
+from hybridsearch.evaluate.pool import Failure, make_pool
+from hybridsearch.fidelity import Scale
+from hybridsearch.observe import Observer, Silent
+from hybridsearch.session import STRATEGIES, environment, make_proposer
+from hybridsearch.store import hold, write_json, write_text
+from hybridsearch.tables.replay import TableEvaluator, table_config
+from hybridsearch.tables.table import Table, load_table
+
+TRACES, CONFIG, ENVIRONMENT = "runs.jsonl", "config.yaml", "environment.json"
+LIMIT = 1800.0  # seconds that a run on a table may take: a thousand times what it does take
+
+
+def compare(
+    config: Config,
+    strategies: Sequence[str],
+    seeds: int,
+    out: str | Path | None = None,
+    observer: Observer | None = None,
+) -> Summary:
+    """Run every strategy with seeds config.seed, +1, ...; write the comparison's folder.
+
+    On a table (config.table) runs are replayed side by side in workers; else they train, one after
+    the other, each as an ordinary run in a folder of its own. What is there already is not run
+    again, as long as its settings are the same. Raises: UserError with one line for anything the
+    user can mend.
+    """
+    observer, folder = observer or Silent(), Path(out) if out else default_folder(config)
+    _check(strategies, seeds, config)
+    table = load_table(config.table) if config.table else None
+    field = field_of_table(table) if table else None
+    if table:
+        config = table_config(table, config)
+        TableEvaluator(table, config)  # fails before anything is written
+    wanted = {
+        run_digest(one, table.digest if table else ""): one
+        for one in (_with(config, s, config.seed + k) for s in strategies for k in range(seeds))
+    }
+    for one in wanted.values():
+        if one.seed == config.seed:
+            make_proposer(one)
+    folder.mkdir(parents=True, exist_ok=True)
+    asked = {"strategies": list(strategies), "seeds": seeds}
+    write_json(folder / ENVIRONMENT, {**asked, **environment()})
+    write_text(folder / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+    with hold(folder), Ledger(folder / TRACES) as ledger:
+        missing = {run: one for run, one in wanted.items() if run not in ledger}
+        done = config.budget * (len(wanted) - len(missing))
+        if done:
+            observer.note(f"{len(wanted) - len(missing)} of {len(wanted)} runs are there already")
+        observer.stage("compare", config.budget * len(wanted))
+        observer.advance(done)
+        made = _replayed(table, missing) if table else _trained(missing, folder, observer, done)
+        for trace in made:
+            if not trace.functions:
+                raise UserError(f"{trace.strategy}, seed {trace.seed}: nothing was evaluated")
+            ledger.add(trace)
+            done += config.budget
+            observer.advance(done)
+        traces = [ledger[run] for run in wanted]
+    return _conclude(folder, traces, field, config, table)
+
+
+def default_folder(config: Config) -> Path:
+    """comparisons/DATA, or comparisons/table-NAME."""
+    name = f"table-{Path(config.table).stem}" if config.table else config.data.name
+    return Path("comparisons", name.replace(":", "-"))
+
+
+def _check(strategies: Sequence[str], seeds: int, config: Config) -> None:
+    for place, name in enumerate(strategies):
+        if name not in STRATEGIES:
+            raise UserError(f"--strategies: unknown strategy {name!r}{nearest(name, STRATEGIES)}")
+        if name in strategies[:place]:
+            raise UserError(f"--strategies: {name} is listed twice")
+    if not strategies:
+        raise UserError("--strategies: expected names with commas between them, got none")
+    if seeds < 1:
+        raise UserError(f"--seeds: expected 1 or more, got {seeds}")
+    if config.seconds is not None:
+        raise UserError("compare: --seconds gives every run another budget; leave it out")
+
+
+def _with(config: Config, strategy: str, seed: int) -> Config:
+    return config.model_copy(update={"strategy": strategy, "seed": seed})
+
+
+def _replayed(table: Table, missing: Mapping[str, Config]) -> Iterator[Trace]:
+    """The runs on a table, as they end."""
+    if not missing:
+        return
+    some = next(iter(missing.values()))
+    assert some.table is not None
+    jobs = {run: Replay(run, one, some.table, table.digest) for run, one in missing.items()}
+    workers = min(pick_workers(some, ["cpu"]), len(jobs))
+    pool = make_pool(some.pool, workers)
+    try:
+        for run, trace in pool.run(replay, jobs, LIMIT):
+            if isinstance(trace, Failure):
+                one = missing[run]
+                raise UserError(f"{one.strategy}, seed {one.seed}: the run {trace.message}")
+            yield trace
+    finally:
+        pool.close()
+
+
+class _Offset(Silent):
+    """Adds what earlier runs have done to what the present one tells."""
+
+    def __init__(self, outer: Observer, done: int) -> None:
+        self._outer, self.done = outer, done
+
+    def advance(self, done: int) -> None:
+        self._outer.advance(self.done + done)
+
+    def note(self, line: str) -> None:
+        self._outer.note(line)
+
+
+def _trained(
+    missing: Mapping[str, Config], folder: Path, observer: Observer, done: int
+) -> Iterator[Trace]:
+    """The runs that train, one after the other, seed by seed; each has workers of its own."""
+    ordered = sorted(missing.items(), key=lambda item: item[1].seed)
+    for number, (run, one) in enumerate(ordered):
+        observer.note(f"{one.strategy}, seed {one.seed}")
+        place = folder / "runs" / f"{one.strategy}-seed{one.seed}-{run[:8]}"
+        yield train(run, one, place, _Offset(observer, done + number * one.budget))
+
+
+def _conclude(
+    folder: Path, traces: Sequence[Trace], field: Field | None, config: Config, table: Table | None
+) -> Summary:
+    steps = steps_of(config)
+    if field is None:
+        chance = Scale(config.fitness, load_search_data(config.data).classes).chance
+        field = field_of_traces(traces, chance, len(steps) - 2)
+    runs: dict[str, list[Measures]] = {}
+    for trace in traces:
+        runs.setdefault(trace.strategy, []).append(measure(trace, field, steps, config.budget))
+    summary = summarise(runs, field, config.budget)
+    where = f"the recorded table {config.table}" if table else f"{config.data.name}, trained"
+    write_comparison(folder, traces, runs, summary, config, where)
+    return summary

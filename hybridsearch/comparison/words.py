@@ -1,0 +1,157 @@
+"""A comparison in words: what is shown, and what is not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from hybridsearch.comparison.measures import EARLY
+from hybridsearch.comparison.summary import Pair, Summary
+from hybridsearch.config import Config
+from hybridsearch.evidence.resampling import Interval
+
+LEVEL = 0.05  # of Holm's p, below which a difference is called shown
+UNITS = {"loss": "nats of cross-entropy", "accuracy": "of accuracy (0 to 1)"}
+BASELINE = "random"
+NAMED = 8  # functions of the target set that are named
+
+
+def verdict(pair: Pair) -> str:
+    """What may be said of a pair: who is better, or that it is not shown.
+
+    Shown is a difference where Holm's p is below LEVEL and the interval of P leaves out a half.
+    """
+    if pair.p >= LEVEL or pair.better.low <= 0.5 <= pair.better.high:
+        return f"{pair.a} and {pair.b}: no difference shown"
+    first, second = (pair.a, pair.b) if pair.better.mean > 0.5 else (pair.b, pair.a)
+    return f"{first} is better than {second}"
+
+
+def number(value: float, digits: int = 4) -> str:
+    """A number for people: a whole one with commas, else `digits` significant digits."""
+    if math.isinf(value):
+        return "beyond the budget"
+    if value == round(value) and abs(value) >= 1:
+        return f"{value:,.0f}"
+    return f"{value:,.{digits}g}"
+
+
+def spell(interval: Interval | None) -> str:
+    """An estimate with its interval."""
+    if interval is None:
+        return "-"
+    ends = f"({number(interval.low)} to {number(interval.high)})"
+    return f"{number(interval.mean)} {ends}"
+
+
+def report(summary: Summary, config: Config, where: str, tables: Iterator[str]) -> str:
+    """The README of a comparison's folder. where: what answered; tables: parts in Markdown."""
+    field, n = summary.field, summary.seeds
+    unit = UNITS[config.fitness]
+    names = ", ".join(summary.strategies)
+    lines = [
+        f"# {names} on {where}",
+        "",
+        f"{n} seed(s) each, {summary.budget:,} distinct functions a run, batches of "
+        f"{config.batch}. Regret is the best truth less the truth of the incumbent, in {unit}; the "
+        "incumbent is the best fully trained function so far by the score that the search saw. "
+        f"Truth is {field.source}. Before there is an incumbent, regret is that of chance.",
+        "",
+        "## What is shown",
+        "",
+        f"On the mean true regret over evaluations 1 to {min(EARLY, summary.budget)}, paired by "
+        f"seed (Wilcoxon, {len(summary.pairs)} pair(s), Holm's correction, p below {LEVEL}):",
+        "",
+        *_shown(summary),
+        "",
+        "## What is not shown",
+        "",
+        *_not_shown(summary),
+        "",
+        "## The target set",
+        "",
+        *_target(summary, where),
+        "",
+        *tables,
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _shown(summary: Summary) -> Iterator[str]:
+    shown = [p for p in summary.pairs if "no difference" not in verdict(p)]
+    for pair in shown:
+        yield f"- {verdict(pair)}: {_numbers(pair)}."
+    if not shown:
+        yield "- Nothing: no strategy is shown to be better than another."
+
+
+def _numbers(pair: Pair) -> str:
+    return (
+        f"P({pair.a} better) {pair.better.mean:.2f} ({pair.better.low:.2f} to "
+        f"{pair.better.high:.2f}), mean difference {number(pair.difference.mean, 3)} "
+        f"({number(pair.difference.low, 3)} to {number(pair.difference.high, 3)}), Holm's p "
+        f"{pair.p:.2g}"
+    )
+
+
+def _not_shown(summary: Summary) -> Iterator[str]:
+    for pair in summary.pairs:
+        if "no difference" in verdict(pair):
+            yield f"- {verdict(pair)}: {_numbers(pair)}. It may be there and too small for this."
+    for pair in summary.pairs:
+        if BASELINE in (pair.a, pair.b):
+            name = pair.b if pair.a == BASELINE else pair.a
+            sign = 1 if pair.b == BASELINE else -1
+            gap = sorted((sign * pair.difference.low, sign * pair.difference.high))
+            if gap[0] > 0:
+                yield (
+                    f"- **{name} has a larger mean regret than random search** (95% interval of "
+                    f"the difference {number(gap[0], 3)} to {number(gap[1], 3)})."
+                )
+    yield (
+        "- Another task: all runs share one table (or one data set and network), and intervals "
+        "resample seeds only. What wins here need not win there."
+    )
+    if summary.seeds < 10:
+        yield (
+            f"- Much at all: with {summary.seeds} seed(s) intervals are rough, and Wilcoxon's "
+            "least p is "
+            f"{2 ** (1 - summary.seeds):.2g} before the correction."
+        )
+    if not summary.field.whole:
+        yield (
+            "- Regret against the best there is: nobody knows it here. It is against the best "
+            "score that any of these runs observed or retested, so that the best run looks "
+            "better than it is, and further strategies would change all numbers."
+        )
+    short = {name: s.short for name, s in summary.strategies.items() if s.short}
+    if short:
+        told = ", ".join(f"{name} {count}" for name, count in short.items())
+        yield (
+            f"- What runs would do with the whole budget, of those that ended before it ({told}): "
+            "they keep their last incumbent."
+        )
+    budget = summary.budget
+    if budget < EARLY:
+        yield f"- Anything beyond {budget} evaluations; `mean_regret_1_300` ends there."
+
+
+def _target(summary: Summary, where: str) -> Iterator[str]:
+    field, m = summary.field, summary.field.target_size
+    names = [field.names[k] for k in sorted(range(field.size), key=lambda k: field.rank[k])[:m]]
+    listed = ", ".join(f"`{name}`" for name in names[:NAMED]) + (", ..." if m > NAMED else "")
+    yield (
+        f"{m} of {field.size:,} functions: those within one standard error "
+        f"({number(field.error, 3)}) of the best true mean ({number(field.best, 5)}), or the top "
+        f"0.1% where that is more. {listed}."
+    )
+    yield ""
+    if field.random_expectation is not None:
+        yield (
+            f"Drawn uniformly without repeats, a function of it is met after (N+1)/(m+1) = "
+            f"{number(field.random_expectation)} functions on average. The strategy `random` draws "
+            "spellings, of which some functions have more than others, so that it may need more "
+            "or less."
+        )
+    else:
+        yield "How many functions there are is not known, so random search has no expectation."
