@@ -8,6 +8,7 @@ from hybridsearch.ladder import Climb
 from hybridsearch.observe import Silent
 from hybridsearch.propose.evolution import EvolutionProposer
 from hybridsearch.propose.random import RandomProposer
+from hybridsearch.recorder import MemoryRecorder
 from hybridsearch.types import Evaluation, Status
 
 SPACE = Space(1, 1, unary=("id", "tanh", "sin"), binary=("gate", "mul"))
@@ -15,8 +16,7 @@ SPACE = Space(1, 1, unary=("id", "tanh", "sin"), binary=("gate", "mul"))
 
 def failing(config, proposer, path) -> Search:
     """A search in which the machine fails at every training."""
-    log = SimpleNamespace(append=lambda record: None, sync=lambda: None, position=0)
-    recorder = SimpleNamespace(log=log, evaluator=SimpleNamespace(classes=10))
+    recorder = MemoryRecorder(SimpleNamespace(classes=10))
     run = Search(config, proposer, recorder, Silent(), path)
 
     def climb(functions, batch):

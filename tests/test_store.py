@@ -191,16 +191,14 @@ def test_a_cache_that_cannot_be_written_is_one_line(tmp_path):
 def test_a_folder_is_held_by_one_process_at_a_time(tmp_path):
     holder = "import sys, time; from pathlib import Path; from hybridsearch.store import hold\n"
     holder += "with hold(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
-    other = subprocess.Popen(
-        [sys.executable, "-c", holder, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert other.stdout is not None and other.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match=rf"in use by another process \({other.pid}\)"):
-            hold(tmp_path).__enter__()
-    finally:
-        other.kill()  # as hard as a process can end
-        other.wait()
+    command = [sys.executable, "-c", holder, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        try:
+            assert other.stdout is not None and other.stdout.readline() == "held\n"
+            with pytest.raises(UserError, match=rf"in use by another process \({other.pid}\)"):
+                hold(tmp_path).__enter__()
+        finally:
+            other.kill()  # as hard as a process can end
     with hold(tmp_path):
         pass
     with hold(tmp_path):  # and again, when it was let go

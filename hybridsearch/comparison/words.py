@@ -30,16 +30,18 @@ def verdict(pair: Pair) -> str:
 def number(value: float, digits: int = 4) -> str:
     """A number for people: a whole one with commas, else `digits` significant digits."""
     if math.isinf(value):
-        return "beyond the budget"
+        return "beyond"
     if value == round(value) and abs(value) >= 1:
         return f"{value:,.0f}"
     return f"{value:,.{digits}g}"
 
 
 def spell(interval: Interval | None) -> str:
-    """An estimate with its interval."""
+    """An estimate with its interval; beyond is what lies beyond the budget."""
     if interval is None:
         return "-"
+    if math.isinf(interval.low):
+        return "beyond the budget"
     ends = f"({number(interval.low)} to {number(interval.high)})"
     return f"{number(interval.mean)} {ends}"
 

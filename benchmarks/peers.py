@@ -1,0 +1,265 @@
+"""Strategies of ours beside searches of other libraries, on one recorded table in one run.
+
+    python benchmarks/peers.py [--config table_digits] [--seeds N] [--seed K] [--budget N]
+                               [--strategies rl,random,...] [--peers optuna_tpe,...]
+                               [--out FOLDER] [--json FILE] [--quick]
+
+Needs the extra `bench`. Everyone has the same table, noise, budget of distinct functions and seeds;
+what preflight rejects and what is known already is free for all. Our strategies run as the config
+says; the others (`rivals.py`) are told one by one and train every function in full. `--json` has
+the keys of comparison.json; `--out` also keeps every run, a line each, figures and tables, and the
+same command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from reporting import add_arguments, print_table, write_json
+from rich.console import Console
+from rich.progress import track
+from rivals import PACKAGES, RIVALS, Spent
+
+from hybridsearch.comparison.field import field_of_table
+from hybridsearch.comparison.folder import write_comparison
+from hybridsearch.comparison.measures import Measures, measure
+from hybridsearch.comparison.play import Replay, replay, steps_of
+from hybridsearch.comparison.summary import Summary, summarise
+from hybridsearch.comparison.trace import Ledger, Trace, run_digest
+from hybridsearch.comparison.words import spell, verdict
+from hybridsearch.config import Config, make_config, read_settings
+from hybridsearch.errors import UserError
+from hybridsearch.evaluate.evaluator import pick_workers
+from hybridsearch.evaluate.pool import Failure, make_pool
+from hybridsearch.genome.genome import Genome
+from hybridsearch.genome.index import representative
+from hybridsearch.genome.preflight import inspect
+from hybridsearch.genome.units import Tokens
+from hybridsearch.ladder import Ladder
+from hybridsearch.observe import Silent
+from hybridsearch.recorder import MemoryRecorder
+from hybridsearch.store import dump
+from hybridsearch.tables.replay import TableEvaluator, table_config
+from hybridsearch.tables.table import Table, load_table
+from hybridsearch.threads import one_thread
+
+VERSION = 1  # raised by every change after which the same rival gives another trace
+OURS = "random,regularized,evolution,local,rl,hybrid"
+MOST = 20  # proposals per function of the budget, after which a rival that only repeats is stopped
+LIMIT = 7200.0  # seconds that a run may take
+
+
+@dataclass(frozen=True)
+class Play:
+    """A run of a rival on a table. run: its digest."""
+
+    run: str
+    rival: str
+    config: Config
+    table: str
+
+
+class Asked:
+    """The table as a function from genomes to rewards, and the trace of what was asked.
+
+    Every new function is trained in full. Raises `Spent` when the budget of distinct functions is
+    used up, or proposals bring nothing new any more.
+    """
+
+    def __init__(self, table: Table, config: Config) -> None:
+        full = config.model_copy(
+            update={"fidelity": config.fidelity.model_copy(update={"rungs": (1.0,)})}
+        )
+        self.ladder = Ladder(full, MemoryRecorder(TableEvaluator(table, full)), Silent())
+        self.budget, self.asked = config.budget, 0
+        self.known: dict[str, float] = {}  # key -> reward
+        self.trained: list[tuple[str, float]] = []  # key, fitness; in order
+
+    def __call__(self, genomes: Sequence[Tokens]) -> list[float]:
+        return [self._one(genome) for genome in genomes]
+
+    def _one(self, genome: Tokens) -> float:
+        self.asked += 1
+        if self.asked > MOST * self.budget:
+            raise Spent
+        (found,) = inspect([genome])
+        if found.key not in self.known:
+            self.known[found.key] = 0.0 if found.rejected else self._train(found.form, found.key)
+        return self.known[found.key]
+
+    def _train(self, form: Tokens, key: str) -> float:
+        if len(self.trained) == self.budget:
+            raise Spent
+        spec = str(Genome(representative(form, key)))
+        (child,) = self.ladder.climb({key: spec}, len(self.trained))
+        fitness = self.ladder.fitness(child)
+        assert fitness is not None  # a table never fails
+        self.trained.append((key, fitness))
+        return self.ladder.scale.reward(fitness)
+
+
+def play(job: Play) -> Trace:
+    """Let a rival search a table, in a worker."""
+    table = load_table(job.table)
+    asked = Asked(table, job.config)
+    with one_thread():
+        try:
+            RIVALS[job.rival](job.config.space.space(), job.config.seed, asked)
+            ended = "it has nothing left to propose"
+        except Spent:
+            whole = len(asked.trained) == job.config.budget
+            ended = "the budget is used up" if whole else "it only repeats itself"
+    top = len(steps_of(job.config)) - 2
+    return Trace(
+        job.run,
+        job.rival,
+        job.config.seed,
+        tuple(table.index[key] for key, _ in asked.trained),
+        tuple(fitness for _, fitness in asked.trained),
+        (top,) * len(asked.trained),
+        ended,
+    )
+
+
+def rival_digest(rival: str, config: Config, table: Table) -> str:
+    """Identifies a rival's run: 32 hex digits."""
+    package = PACKAGES[rival.partition("_")[0]]
+    try:
+        which = version(package)
+    except PackageNotFoundError as error:
+        raise UserError(
+            f"{rival} needs {package}: pip install -c constraints.txt -e '.[bench]', or leave it "
+            "out of --peers"
+        ) from error
+    parts = [VERSION, rival, which, config.seed, config.budget, table.digest]
+    return hashlib.blake2b(dump(parts).encode(), digest_size=16).hexdigest()
+
+
+def compare(config: Config, names: Sequence[str], seeds: int, folder: Path) -> Summary:
+    """Run what is missing in `folder`, write its figures and tables, and return the numbers."""
+    assert config.table is not None
+    table = load_table(config.table)
+    config, field = table_config(table, config), field_of_table(table)
+    TableEvaluator(table, config)  # fails before anything is run
+    wanted: dict[str, Replay | Play] = {}
+    for seed in range(config.seed, config.seed + seeds):
+        for name in names:
+            one = config.model_copy(update={"seed": seed})
+            if name in RIVALS:
+                run = rival_digest(name, one, table)
+                wanted[run] = Play(run, name, one, config.table)
+            else:
+                one = one.model_copy(update={"strategy": name})
+                run = run_digest(one, table.digest)
+                wanted[run] = Replay(run, one, config.table, table.digest)
+    folder.mkdir(parents=True, exist_ok=True)
+    with Ledger(folder / "runs.jsonl") as ledger:
+        missing = {run: job for run, job in wanted.items() if run not in ledger}
+        steps = track(_made(config, missing), "Searching", len(missing), console=Console())
+        for trace in steps:
+            ledger.add(trace)
+        traces = [ledger[run] for run in wanted]
+    traces.sort(key=lambda t: (names.index(t.strategy), t.seed))
+    runs: dict[str, list[Measures]] = {}
+    for trace in traces:
+        rows = runs.setdefault(trace.strategy, [])
+        rows.append(measure(trace, field, steps_of(config), config.budget))
+    summary = summarise(runs, field, config.budget)
+    where = f"the recorded table {config.table}"
+    write_comparison(folder, traces, runs, summary, config, where)
+    return summary
+
+
+def _made(config: Config, missing: Mapping[str, Replay | Play]) -> Iterator[Trace]:
+    if not missing:
+        return
+    pool = make_pool(config.pool, min(pick_workers(config, ["cpu"]), len(missing)))
+    try:
+        for run, trace in pool.run(_run, missing, LIMIT):
+            if isinstance(trace, Failure):
+                raise UserError(f"{missing[run]}: {trace.message}")
+            yield trace
+    finally:
+        pool.close()
+
+
+def _run(job: Replay | Play) -> Trace:
+    return play(job) if isinstance(job, Play) else replay(job)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    add_arguments(parser)
+    parser.add_argument("--config", default="table_digits", help="of a search on a table")
+    parser.add_argument("--seeds", type=int, default=100, help="runs of each")
+    parser.add_argument("--seed", type=int, default=0, help="the first seed")
+    parser.add_argument("--budget", type=int, default=1000, help="distinct functions of a run")
+    parser.add_argument("--strategies", default=OURS, help="ours, with commas between them")
+    parser.add_argument("--peers", default=",".join(RIVALS), help="others, with commas between")
+    parser.add_argument("--out", type=Path, help="folder in which every run is kept")
+    options = parser.parse_args()
+    names = [n for n in f"{options.strategies},{options.peers}".split(",") if n]
+    if options.quick:
+        options.seeds, options.budget = 2, 60
+    try:
+        settings = {**read_settings(options.config), "budget": options.budget}
+        config = make_config({**settings, "seed": options.seed}, options.config)
+        if not config.table:
+            raise UserError(f"--config {options.config}: names no table to search on")
+        with tempfile.TemporaryDirectory() as passing:
+            folder = options.out or Path(passing)
+            summary = compare(config, names, options.seeds, folder)
+    except UserError as error:
+        parser.exit(2, f"{error}\n")
+    except KeyboardInterrupt:
+        kept = f"; runs in {options.out} are kept, the same command goes on" if options.out else ""
+        parser.exit(130, f"\nstopped{kept}\n")
+    show(summary)
+    write_json(options.json, summary.to_json())
+    return 0
+
+
+def show(summary: Summary) -> None:
+    """Print a row per search, and how often ours are better than the others."""
+    print_table(
+        f"{summary.seeds} seeds, {summary.budget:,} distinct functions; target set "
+        f"{summary.field.target_size} of {summary.field.size:,}",
+        ["search", "mean regret 1-300", "regret at 300", "until target", "until top 1%"],
+        [
+            [
+                name,
+                spell(s.early),
+                spell(s.at.get(300)),
+                spell(s.times["to_target"]),
+                spell(s.times["to_good"]),
+            ]
+            for name, s in summary.strategies.items()
+        ],
+        "interquartile means and medians, 95% intervals",
+    )
+    better: dict[tuple[str, str], str] = {}
+    for pair in summary.pairs:
+        mark = "" if "no difference" in verdict(pair) else "*"
+        better[pair.a, pair.b] = f"{pair.better.mean:.2f}{mark}"
+        better[pair.b, pair.a] = f"{1 - pair.better.mean:.2f}{mark}"
+    others = [name for name in summary.strategies if name in RIVALS]
+    print_table(
+        "P(ours is better) on the mean regret",
+        ["ours", *others],
+        [
+            [name, *(better[name, other] for other in others)]
+            for name in summary.strategies
+            if name not in RIVALS
+        ],
+        "* shown: Holm's p below 0.05",
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
