@@ -9,7 +9,7 @@ from rich.table import Table
 
 from hybridsearch.comparison.measures import EARLY
 from hybridsearch.comparison.summary import Summary
-from hybridsearch.comparison.words import number, spell, verdict
+from hybridsearch.comparison.words import chance_of, number, spell, verdict
 
 
 def show_comparison(summary: Summary, folder: Path, console: Console) -> None:
@@ -40,7 +40,6 @@ def show_comparison(summary: Summary, folder: Path, console: Console) -> None:
         f"Truth: {field.source}",
     ]
     for pair in summary.pairs:
-        better = f"P({pair.a} better) {spell(pair.better)}, Holm's p {pair.p:.2g}"
-        lines.append(f"{verdict(pair)}: {better}")
+        lines.append(f"{verdict(pair)}: {chance_of(pair)}, Holm's p {pair.p:.2g}")
     lines.append(f"Figures, tables and what is not shown: {folder / 'README.md'}")
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)

@@ -27,6 +27,14 @@ def verdict(pair: Pair) -> str:
     return f"{first} is better than {second}"
 
 
+def chance_of(pair: Pair) -> str:
+    """How often the one that looks better is better: P(name better), with its interval."""
+    p, name = pair.better, pair.a
+    if p.mean < 0.5:
+        p, name = Interval(1 - p.mean, 1 - p.high, 1 - p.low), pair.b
+    return f"P({name} better) {p.mean:.2f} ({p.low:.2f} to {p.high:.2f})"
+
+
 def number(value: float, digits: int = 4) -> str:
     """A number for people: a whole one with commas, else `digits` significant digits."""
     if math.isinf(value):
@@ -88,11 +96,10 @@ def _shown(summary: Summary) -> Iterator[str]:
 
 
 def _numbers(pair: Pair) -> str:
+    gap = pair.difference
     return (
-        f"P({pair.a} better) {pair.better.mean:.2f} ({pair.better.low:.2f} to "
-        f"{pair.better.high:.2f}), mean difference {number(pair.difference.mean, 3)} "
-        f"({number(pair.difference.low, 3)} to {number(pair.difference.high, 3)}), Holm's p "
-        f"{pair.p:.2g}"
+        f"{chance_of(pair)}, mean regret of {pair.a} less that of {pair.b} {number(gap.mean, 3)} "
+        f"({number(gap.low, 3)} to {number(gap.high, 3)}), Holm's p {pair.p:.2g}"
     )
 
 

@@ -27,7 +27,9 @@ class Card:
     """What a card says, as numbers.
 
     replicates: how many functions have so many. reliability: split-half rank correlation of the
-    validation score, of the replicates that all functions have. rungs: rank correlation of the
+    validation score, over all functions and over the best by the replicates that all have; it is
+    that of a mean over so many replicates as `halves` says, half of those that each of these
+    functions has. rungs: rank correlation of the
     validation score at a rung with that at the top, over all functions and over the best quarter,
     both of other replicates, so that no noise is shared. noise: standard deviation of one
     replicate's score at the top, over the functions' replicates (median), all and best quarter.
@@ -42,6 +44,7 @@ class Card:
     seconds: float
     noise: dict[str, float]
     reliability: dict[str, Interval]
+    halves: dict[str, int]
     rungs: dict[int, tuple[float, float]]
     target: int
     top: list[tuple[str, float, float]]
@@ -82,18 +85,21 @@ def make_card(table: Table) -> Card:
     spreads = [_deviation(row[good]) for row, good in zip(top, able, strict=True)]
     spread = np.array(spreads)
     rng = np.random.default_rng(0)
-    reliability = {
-        name: split_half_reliability(top[:, :common], share, rng=rng)
-        for name, share in SHARES.items()
-    }
+    reliability, halves = {}, {}
+    order = np.argsort(-top[:, :common].mean(1), kind="stable")
+    for name, share in SHARES.items():
+        rows = order[: max(3, round(share * len(order)))]
+        having = int(per_function[rows].min())
+        halves[name] = having // 2
+        reliability[name] = split_half_reliability(top[rows, :having], rng=rng)
     half = max(1, common // 2)
     end = top[:, half:common].mean(1) if common > half else top[:, :half].mean(1)
     rungs = {}
     for rung, steps in enumerate(table.steps[:-1]):
         low = scores[:, :half, rung].mean(1)
         rungs[steps] = (_rank(low, end), _rank(low[quarter], end[quarter]))
-    order = np.argsort(-table.truth, kind="stable")[:TOP]
-    accuracy = {row: _mean(table.test_accuracy[row, :, -1].astype(np.float64)) for row in order}
+    first = np.argsort(-table.truth, kind="stable")[:TOP]
+    accuracy = {row: _mean(table.test_accuracy[row, :, -1].astype(np.float64)) for row in first}
     chance = table.scale.chance
     return Card(
         functions=len(table.keys),
@@ -108,9 +114,10 @@ def make_card(table: Table) -> Card:
             "best quarter": _median(spread[quarter]),
         },
         reliability=reliability,
+        halves=halves,
         rungs=rungs,
         target=len(target_set(table)),
-        top=[(_label(table, row), float(table.truth[row]), accuracy[row]) for row in order],
+        top=[(_label(table, row), float(table.truth[row]), accuracy[row]) for row in first],
     )
 
 
@@ -170,12 +177,13 @@ def write_card(table: Table, name: str) -> str:
         "",
         "## How well functions are told apart",
         "",
-        "Split-half rank correlation of the validation score (95% interval over functions):",
+        "Split-half rank correlation of the validation score (95% interval over functions), of the "
+        "mean over so many replicates with that over as many others:",
         "",
-        "| functions | correlation |",
-        "|---|---|",
+        "| functions | replicates in a half | correlation |",
+        "|---|---|---|",
         *(
-            f"| {share} | {i.mean:.2f} ({i.low:.2f} to {i.high:.2f}) |"
+            f"| {share} | {card.halves[share]} | {i.mean:.2f} ({i.low:.2f} to {i.high:.2f}) |"
             for share, i in card.reliability.items()
         ),
         "",
