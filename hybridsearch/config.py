@@ -501,6 +501,12 @@ class Config(Section):
     retest: RetestConfig = Field(RetestConfig(), description="The final retest.")
     record: RecordConfig = Field(RecordConfig(), description="Recording of a table.")
 
+    @property
+    def measures_times(self) -> bool:
+        """Whether the strategy reads how long functions take, so that a run has to measure it."""
+        reads = self.strategy in ("evolution", "hybrid")
+        return reads and self.evolution.objectives == "score_time"
+
 
 def explain(error: ValidationError) -> str:
     """The first problem of a pydantic error in one line: which setting, what is wrong with it."""
