@@ -337,7 +337,7 @@ class EvolutionConfig(Section):
     objectives: Literal["score", "score_time"] = Field(
         "score",
         description="score: the fitness alone. score_time: NSGA-II over fitness and the measured "
-        "seconds per element of forward and backward.",
+        "seconds per element of forward and backward; the run ends with a Pareto front.",
     )
 
 

@@ -138,6 +138,12 @@ def test_who_is_timed_has_the_gpu_alone(with_gpu, fake_gpu, monkeypatch):
     gpu = fake_gpu()
     evaluator = with_gpu(gpu, pack=4)
     monkeypatch.setattr(worker, "load_test_data", lambda data: pytest.fail("the test split"))
+    train = tasks_of(evaluator)[:4]
+    assert len(payloads(evaluator, train)) == 4
+    assert gpu.most == 4  # the pack is known to hold several
+    gpu.holders.clear()
+    gpu.log.clear()
+    gpu.most = 0
     tasks = [evaluator.time_task(f.spec, f.key) for f in map(resolve, FUNCTIONS[:2])]
     found = list(evaluator.evaluate(tasks))
     assert [e.status for e in found] == [Status.OK] * 2
@@ -145,7 +151,7 @@ def test_who_is_timed_has_the_gpu_alone(with_gpu, fake_gpu, monkeypatch):
     assert gpu.most == 1
     assert gpu.log.count("capture") == 2
     assert gpu.log.count("synchronize") > 2 * timing.LEAST
-    train = tasks_of(evaluator)[:2]
+    train = train[:2]
     both = {e.task: e for e in evaluator.evaluate([*tasks[:1], *train, *tasks[1:]])}
     assert set(both) == {t.hash for t in (*tasks, *train)}
     assert [both[t.hash].cost is None for t in (*tasks, *train)] == [False] * 2 + [True] * 2
