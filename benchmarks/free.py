@@ -39,6 +39,9 @@ class FreeEvaluator:
     def test_task(self, trained: Task) -> Task:
         raise NotImplementedError
 
+    def time_task(self, function: str, key: str) -> Task:
+        raise NotImplementedError
+
     def evaluate(self, tasks: Sequence[Task], keep: bool = False) -> Iterator[Evaluation]:
         for task in tasks:
             value = value_of(task.key)

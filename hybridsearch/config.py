@@ -337,7 +337,7 @@ class EvolutionConfig(Section):
     objectives: Literal["score", "score_time"] = Field(
         "score",
         description="score: the fitness alone. score_time: NSGA-II over fitness and the measured "
-        "seconds per element of forward and backward.",
+        "seconds per element of forward and backward; the run ends with a Pareto front.",
     )
 
 
@@ -500,6 +500,12 @@ class Config(Section):
     hybrid: HybridConfig = Field(HybridConfig(), description="Controller and evolution together.")
     retest: RetestConfig = Field(RetestConfig(), description="The final retest.")
     record: RecordConfig = Field(RecordConfig(), description="Recording of a table.")
+
+    @property
+    def measures_times(self) -> bool:
+        """Whether the strategy reads how long functions take, so that a run has to measure it."""
+        reads = self.strategy in ("evolution", "hybrid")
+        return reads and self.evolution.objectives == "score_time"
 
 
 def explain(error: ValidationError) -> str:

@@ -29,7 +29,7 @@ CHECKPOINT_EVERY = 2.0
 @dataclass(frozen=True)
 class Known:
     """What this run knows of a function. order: its place among the distinct functions evaluated,
-    from 1; 0 for rejected ones.
+    from 1; 0 for rejected ones. cost: seconds per element, where it was measured.
     """
 
     spec: str
@@ -39,6 +39,7 @@ class Known:
     message: str = ""
     evaluations: tuple[str, ...] = ()
     order: int = 0
+    cost: float | None = None
 
 
 class Search:
@@ -106,8 +107,10 @@ class Search:
             elif self.distinct + len(fresh) < self.config.budget:
                 fresh[found.key] = str(Genome(representative(found.form, found.key)))
         self.batches += 1
-        for child in self.ladder.climb(fresh, self.batches):
-            news[child.key] = self._result(child)
+        children = self.ladder.climb(fresh, self.batches)
+        costs = self._times(children) if self.config.measures_times else {}
+        for child in children:
+            news[child.key] = self._result(child, costs.get(child.key))
         self.proposals += len(proposals)
         # A function that only ever fails by the machine's fault must not keep a search alive.
         new = any(entry.status is not Status.ERROR for entry in news.values())
@@ -128,7 +131,14 @@ class Search:
         """Whether a function was trained up to the top."""
         return entry.rung == self.ladder.top and entry.status is Status.OK
 
-    def _result(self, child: Climb) -> Known:
+    def _times(self, children: Sequence[Climb]) -> dict[str, float | None]:
+        """Seconds per element by key, of those that trained; None where measuring failed."""
+        task = self.recorder.evaluator.time_task
+        tasks = {c.key: task(c.spec, c.key) for c in children if c.status is Status.OK}
+        done = self.recorder.evaluate(list(tasks.values()))
+        return {key: done[one.hash].cost for key, one in tasks.items()}
+
+    def _result(self, child: Climb, cost: float | None) -> Known:
         if child.status is not Status.ERROR:
             self.distinct += 1
             if child.trained:
@@ -141,6 +151,7 @@ class Search:
             child.failure.message if child.failure else "",
             tuple(child.tasks),
             self.distinct if child.status is not Status.ERROR else 0,
+            cost,
         )
 
     def _tell(
@@ -167,6 +178,7 @@ class Search:
                 found.key in self.known or found.key in told,
                 entry.message,
                 entry.evaluations,
+                entry.cost,
             )
             told.add(found.key)
             outcomes.append(outcome)
@@ -256,6 +268,7 @@ class Search:
             payload["message"],
             tuple(payload["evaluations"]),
             payload["order"],
+            payload["cost"],
         )
         if entry.status is Status.ERROR:
             return

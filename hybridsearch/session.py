@@ -24,6 +24,7 @@ from hybridsearch.errors import UserError
 from hybridsearch.evaluate.evaluator import Evaluator, TrainingEvaluator
 from hybridsearch.genome.function import resolve
 from hybridsearch.genome.units import Space
+from hybridsearch.kernels.build import processor_name
 from hybridsearch.observe import Observer, Silent, Snapshot
 from hybridsearch.propose.evolution import EvolutionProposer
 from hybridsearch.propose.exhaustive import ExhaustiveProposer
@@ -40,6 +41,7 @@ from hybridsearch.tables.recording import Recording
 from hybridsearch.tables.replay import TableEvaluator, table_config
 from hybridsearch.tables.table import Table, load_table, pack
 from hybridsearch.threads import one_thread
+from hybridsearch.times import time_report
 from hybridsearch.types import Json, Proposer
 
 CONFIG, ENVIRONMENT, LOG = "config.yaml", "environment.json", "trials.jsonl"
@@ -153,11 +155,6 @@ def make_proposer(config: Config) -> Proposer:
 
     Raises: UserError when the strategy cannot do what the config asks of it.
     """
-    if config.evolution.objectives == "score_time":
-        raise UserError(
-            "evolution.objectives: expected score, got score_time; times of functions are not "
-            "measured in a run yet"
-        )
     return STRATEGIES[config.strategy](config.space.space(), config)
 
 
@@ -183,10 +180,13 @@ def _run(config: Config, folder: Path, evaluator: Evaluator, observer: Observer)
         observer.note(f"search ended: {ended}")
         found = run.snapshot()
         top = [entry.spec for _, entry in run.finalists(config.retest.finalists)]
+        times = time_report(run) if config.measures_times else {}
         started = time.monotonic()
         table = evaluator.table if isinstance(evaluator, TableEvaluator) else None
         answer = retest(config, top, recorder, observer) if table is None else None
         summary = summarise(config, run, found, answer, ended)
+        if isinstance(evaluator, TrainingEvaluator) and times:
+            summary |= {"timed_on": evaluator.timed_on(), **times}
         if table is not None:
             summary |= _on_table(table, run)
         summary["retest_seconds"] = round(time.monotonic() - started, 1)
@@ -267,19 +267,11 @@ def environment() -> dict[str, Json]:
         "python": platform.python_version(),
         "versions": versions,
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": len(os.sched_getaffinity(0)),
         "cuda": _cuda(),
         "git": _git(),
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
-    except (OSError, StopIteration):
-        return platform.processor()
 
 
 def _cuda() -> list[str]:

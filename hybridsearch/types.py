@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from hybridsearch.genome.genome import Genome
 
 Json = Any  # what json.dumps takes
+TIME = "time"  # the split of a task whose function is timed, not trained
 
 
 class Status(StrEnum):
@@ -43,7 +44,9 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Task:
-    """One training of one function up to `steps`; equal tasks have equal results.
+    """One training of one function up to `steps`; equal tasks have equal results. Or, with split
+    TIME and no steps, the time of its activation, which no measurement gives twice: who asks again
+    gets the first answer, from the log or the cache.
 
     function: token text of a genome, or the name of a baseline. key: the function's key.
     seed: of the child's weights and data order. context: digest of all else that changes the
@@ -83,8 +86,9 @@ class Evaluation:
     """What a task gave. loss is the mean cross-entropy in nats, accuracy in 0..1.
 
     curve: [(step, mean training loss since the point before), ...]. correct: per image of the
-    test split, 1 where classified rightly, packed into bits, base64. seconds, host and cached
-    are volatile: they differ between equal runs.
+    test split, 1 where classified rightly, packed into bits, base64. cost: seconds per element,
+    forward and backward, where the task asks for the time. seconds, host and cached are volatile:
+    they differ between equal runs.
     """
 
     task: str
@@ -97,12 +101,14 @@ class Evaluation:
     seconds: float = 0.0
     host: str = ""
     cached: bool = False
+    cost: float | None = None
 
     VOLATILE = ("seconds", "host", "cached")
 
     def payload(self) -> dict[str, Json]:
-        """The deterministic part, as JSON."""
-        return {name: value for name, value in vars(self).items() if name not in self.VOLATILE}
+        """The deterministic part, as JSON; without `cost` where there is none."""
+        left_out = self.VOLATILE if self.cost is not None else (*self.VOLATILE, "cost")
+        return {name: value for name, value in vars(self).items() if name not in left_out}
 
     def volatile(self) -> dict[str, Json]:
         """The part that differs between equal runs, as JSON."""

@@ -10,7 +10,7 @@ from hybridsearch.observe import Silent
 from hybridsearch.recorder import Recorder
 from hybridsearch.session import make_proposer
 from hybridsearch.store import Cache, RunLog, load_checkpoint, read_log
-from hybridsearch.types import Evaluation, Status, Task
+from hybridsearch.types import TIME, Evaluation, Status, Task
 
 
 class Kill(BaseException):
@@ -29,6 +29,9 @@ class Free:
     def task(self, function, key, steps, seed):
         return Task(function, key, steps, seed, "context")
 
+    def time_task(self, function, key):
+        return Task(function, key, 0, 0, "context", TIME)
+
     def evaluate(self, tasks, keep=False):
         for task in tasks:
             if self.left is not None:
@@ -37,7 +40,9 @@ class Free:
                 self.left -= 1
             self.made.append(task.hash)
             kind, value = int(task.key[0], 16), int(task.key[1:8], 16) / 2**28
-            if kind in (1, 2):
+            if task.split == TIME:
+                yield Evaluation(task.hash, Status.OK, cost=1e-9 * (1 + value), seconds=1.0)
+            elif kind in (1, 2):
                 yield Evaluation(task.hash, Status.DIVERGED, message="up", seconds=1.0)
             elif kind == 3:
                 yield Evaluation(task.hash, Status.ERROR, message="no memory", seconds=1.0)
@@ -110,6 +115,30 @@ def test_a_kill_anywhere_changes_nothing(monkeypatch, start, strategy, after, ev
     }
     twice = set(killed.recorder.evaluator.made) & set(resumed.recorder.evaluator.made)
     assert twice <= faults
+
+
+@pytest.mark.parametrize("strategy", ["evolution", "hybrid"])
+@pytest.mark.parametrize("after", [1, 10, 25, 40, 70, 100])
+@pytest.mark.parametrize("every", [-1.0, 1e9])
+def test_a_kill_anywhere_changes_nothing_of_a_run_with_times(
+    monkeypatch, start, strategy, after, every
+):
+    timed = {"strategy": strategy, "evolution": {"objectives": "score_time", "population": 8}}
+    whole = start("whole", **timed)
+    whole.run()
+    monkeypatch.setattr(engine, "CHECKPOINT_EVERY", every)
+    killed = start("killed", after, **timed)
+    with pytest.raises(Kill):
+        killed.run()
+    resumed = start("killed", **timed)
+    resumed.run()
+    assert payloads(resumed) == payloads(whole)
+    assert state(resumed) == state(whole)
+    times = {p["task"]: p["cost"] for p in payloads(whole) if p.get("split") == TIME}
+    assert len(times) > 20
+    assert not times.keys() & {*killed.recorder.evaluator.made} & {*resumed.recorder.evaluator.made}
+    costs = [entry.cost for entry in whole.known.values() if entry.status is Status.OK]
+    assert set(costs) == set(times.values())
 
 
 def test_what_is_known_comes_back_from_the_log(monkeypatch, start):

@@ -296,9 +296,3 @@ def test_exhaustive_goes_through_a_small_space(tiny, tmp_path):
     every = {Genome(tokens).key for tokens in Space(1, 1, **space).enumerate()}
     assert [o["key"] for o in outcomes] == list(dict.fromkeys(o["key"] for o in outcomes))
     assert {o["key"] for o in outcomes} == every
-
-
-def test_a_second_objective_needs_times_that_a_run_does_not_measure():
-    config = Config(strategy="evolution", evolution={"objectives": "score_time"})
-    with pytest.raises(UserError, match=r"evolution.objectives: expected score, got score_time"):
-        make_proposer(config)

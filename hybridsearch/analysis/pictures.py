@@ -1,4 +1,4 @@
-"""The pictures of a run: search curve, best functions, retest."""
+"""The pictures of a run: search curve, score against time, best functions, retest."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from pathlib import Path
 from hybridsearch.analysis.plots import (
     RetestRow,
     SearchPoint,
+    TimedPoint,
     function_curve,
     plot_functions,
+    plot_pareto,
     plot_retest,
     plot_search,
 )
@@ -25,8 +27,10 @@ def draw_run(folder: str | Path) -> list[Path]:
     run = load_run(folder)
     if run.summary is None or not run.distinct:
         return []
-    curve = _search_curve(run)
-    return [curve, _best_functions(run), _retest(run)] if run.summary["finalists"] else [curve]
+    made = [_search_curve(run)]
+    if "pareto" in run.summary:
+        made.append(_pareto(run))
+    return [*made, _best_functions(run), _retest(run)] if run.summary["finalists"] else made
 
 
 def _what(run: Run) -> str:
@@ -46,6 +50,28 @@ def _search_curve(run: Run) -> Path:
         chance=run.summary["chance"],
         title=f"Search: {_what(run)}",
         ylabel=AXIS[run.config.fitness],
+    )
+    return path
+
+
+def _pareto(run: Run) -> Path:
+    path = run.folder / "pareto.png"
+    assert run.summary is not None
+    top = len(run.config.fidelity.rungs) - 1
+    front = {row["key"] for row in run.summary["pareto"]}
+    points = [
+        TimedPoint(1e9 * o["cost"], o["fitness"], o["formula"], o["key"] in front)
+        for o in run.distinct
+        if o["rung"] == top and o["status"] == "ok" and o["cost"] is not None
+    ]
+    plot_pareto(
+        points,
+        path,
+        chance=run.summary["chance"],
+        times=run.summary["times"],
+        title=f"Score against time: {_what(run)}",
+        ylabel=AXIS[run.config.fitness],
+        timed_on=run.summary["timed_on"],
     )
     return path
 

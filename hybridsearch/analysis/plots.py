@@ -1,4 +1,4 @@
-"""The three pictures of a run, all written as PNG at 150 dots per inch, from plain values."""
+"""The pictures of a run, all written as PNG at 150 dots per inch, from plain values."""
 
 from hybridsearch.analysis.function_plot import (
     FunctionCurve,
@@ -6,6 +6,7 @@ from hybridsearch.analysis.function_plot import (
     function_curve,
     plot_functions,
 )
+from hybridsearch.analysis.pareto_plot import TimedPoint, plot_pareto
 from hybridsearch.analysis.retest_plot import RetestRow, plot_retest
 from hybridsearch.analysis.search_plot import SearchPoint, plot_search
 
@@ -13,9 +14,11 @@ __all__ = [
     "FunctionCurve",
     "RetestRow",
     "SearchPoint",
+    "TimedPoint",
     "baseline_curve",
     "function_curve",
     "plot_functions",
+    "plot_pareto",
     "plot_retest",
     "plot_search",
 ]

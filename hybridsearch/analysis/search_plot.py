@@ -61,7 +61,7 @@ def plot_search(
             return
         best = _improvements(known)
         leader = best[-1].fitness if best else chance
-        low, high = _view([p.fitness for p in known], leader, chance, list(lines.values()))
+        low, high = view([p.fitness for p in known], leader, chance, list(lines.values()))
         named = [p for p in best if p.fitness >= low][-LABELS:]
         room = 0.075 * len(named) + 0.03  # share of the height kept for formulas
         last = max(p.index for p in known)
@@ -96,7 +96,7 @@ def plot_search(
         _name_incumbents(figure, axes, named, high)
 
 
-def _view(
+def view(
     fitness: list[float], best: float, chance: float, baselines: list[float]
 ) -> tuple[float, float]:
     """The range of fitness worth showing.

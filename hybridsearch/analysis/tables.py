@@ -25,6 +25,8 @@ def show_summary(summary: dict[str, Json], console: Console) -> None:
     """Print the finalists beside the baselines, the verdict, and what it cost."""
     if summary["finalists"]:
         console.print(_table(summary))
+    if "pareto" in summary:
+        console.print(_front(summary))
     winner, best = summary["winner"], summary["best_baseline"]
     gap = summary["difference_to_best_baseline"]
     lines = [f"[bold]Verdict: {SAYS[summary['verdict']]}[/bold]"]
@@ -69,4 +71,21 @@ def _table(summary: dict[str, Json]) -> Table:
                 style="bold" if row["key"] in (winner, best) else None,
             )
         table.add_section()
+    return table
+
+
+def _front(summary: dict[str, Json]) -> Table:
+    """Score against time: the functions that no other one beats in both, and known ones' times."""
+    words = "Score against time: none is as good in less time"
+    table = Table(title=words, caption=f"timed on {summary['timed_on']}")
+    table.add_column("")
+    table.add_column("function")
+    table.add_column(f"search, {summary['fitness']}", justify="right")
+    table.add_column("ns per element", justify="right")
+    for row in summary["pareto"]:
+        numbers = f"{row['fitness']:.4f}", f"{row['nanoseconds_per_element']:.3g}"
+        table.add_row("front", escape(row["label"]), *numbers)
+    table.add_section()
+    for name, time in summary["times"].items():
+        table.add_row("to compare", name, "", "not measured" if time is None else f"{time:.3g}")
     return table

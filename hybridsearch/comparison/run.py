@@ -49,14 +49,15 @@ def compare(
     field = field_of_table(table) if table else None
     if table:
         config = table_config(table, config)
-        TableEvaluator(table, config)  # fails before anything is written
     wanted = {
         run_digest(one, table.digest if table else ""): one
         for one in (_with(config, s, config.seed + k) for s in strategies for k in range(seeds))
     }
     for one in wanted.values():
-        if one.seed == config.seed:
+        if one.seed == config.seed:  # fails before anything is written
             make_proposer(one)
+            if table:
+                TableEvaluator(table, one)
     folder.mkdir(parents=True, exist_ok=True)
     asked = {"strategies": list(strategies), "seeds": seeds}
     write_json(folder / ENVIRONMENT, {**asked, **environment()})

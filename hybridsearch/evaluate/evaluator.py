@@ -15,6 +15,7 @@ import torch
 
 from hybridsearch.config import Config
 from hybridsearch.errors import UserError
+from hybridsearch.evaluate import timing
 from hybridsearch.evaluate.accelerator import accelerator_for
 from hybridsearch.evaluate.data import load_search_data, load_test_data
 from hybridsearch.evaluate.devices import pick_devices
@@ -25,8 +26,9 @@ from hybridsearch.evaluate.pool import Failure, Pool, make_pool
 from hybridsearch.evaluate.stacks import jobs_of, stacks
 from hybridsearch.evaluate.worker import Job, measure, run
 from hybridsearch.genome.function import resolve
+from hybridsearch.kernels.build import processor_name
 from hybridsearch.kernels.choose import Workload, choose, why_no_compiler
-from hybridsearch.types import Evaluation, Status, Task
+from hybridsearch.types import TIME, Evaluation, Json, Status, Task
 
 VERSION = 3  # raised by every change after which the same task gives another number
 LIMIT_FACTOR = 20  # a training may take this many times its calibrated duration ...
@@ -48,6 +50,8 @@ class Evaluator(Protocol):
     ) -> list[Task]: ...
 
     def test_task(self, trained: Task) -> Task: ...
+
+    def time_task(self, function: str, key: str) -> Task: ...
 
     def evaluate(self, tasks: Sequence[Task], keep: bool = False) -> Iterator[Evaluation]: ...
 
@@ -95,6 +99,7 @@ class TrainingEvaluator:
         self.children = children
         self.classes = data.classes
         self.context = self._digest(data.digest)
+        self._timed = self._timing_digest(data.in_shape, data.classes)
         self._full_steps = config.training.steps
         # Children share a GPU in packs, so there they are not stacked.
         self._stack = config.training.stack if self.device == "cpu" else 1
@@ -127,12 +132,38 @@ class TrainingEvaluator:
             "device": accelerator_for(torch.device(self.device)).identity(),
             "torch": torch.__version__,
         }
-        text = json.dumps(parts, sort_keys=True).encode()
-        return hashlib.blake2b(text, digest_size=16).hexdigest()
+        return _hex(parts)
+
+    def _timing_digest(self, shape: tuple[int, int, int], classes: int) -> str:
+        """Everything but function and kernel that changes how long an activation takes: which
+        tensor it is given, and who computes. Not the data, nor how a child is trained.
+        """
+        training = self.config.training
+        parts = {
+            "version": [VERSION, timing.VERSION],
+            "network": [check_network(self.config.network), self.config.network.width],
+            "images": [training.batch_size, *shape, classes],
+            "precision": training.precision,
+            "graph": None if self.device == "cpu" else training.graph,
+            "device": accelerator_for(torch.device(self.device)).identity(),
+            "processor": processor_name(),
+            "torch": torch.__version__,
+        }
+        return _hex(parts)
 
     def task(self, function: str, key: str, steps: int, seed: int) -> Task:
         """The task of training a function for `steps` steps and scoring it on validation data."""
         return Task(function, key, steps, seed, self.context, kernel=self._kernel(function, key))
+
+    def time_task(self, function: str, key: str) -> Task:
+        """The task of timing a function, as training computes it: `Evaluation.cost`."""
+        return Task(function, key, 0, 0, self._timed, TIME, self._kernel(function, key))
+
+    def timed_on(self) -> str:
+        """In a few words what functions are timed on, for people."""
+        half = "bf16" if self._work.half else "fp32"
+        where = "one thread" if self.device == "cpu" else self.device.partition(":")[0]
+        return f"a tensor of {max(self._work.sizes, default=0):,} elements, {half}, {where}"
 
     def replicates(self, function: str, key: str, steps: int, seeds: Sequence[int]) -> list[Task]:
         """The tasks of training a function once per seed, stacked as the config says."""
@@ -210,6 +241,16 @@ class TrainingEvaluator:
     def _attempt(
         self, tasks: Sequence[Task], keep: bool
     ) -> Iterator[tuple[Task, Evaluation | Failure]]:
+        # On a GPU children share the device, and who is timed must have it alone.
+        timed = [task for task in tasks if task.split == TIME]
+        trained = [task for task in tasks if task.split != TIME]
+        yield from self._run(trained, keep, self.pack)
+        yield from self._run(timed, keep, 1)
+
+    def _run(
+        self, tasks: Sequence[Task], keep: bool, most: int
+    ) -> Iterator[tuple[Task, Evaluation | Failure]]:
+        """most: children that one GPU may have at a time; 0: as many as it holds."""
         if not tasks:
             return
         limit = self.calibrate()
@@ -227,7 +268,7 @@ class TrainingEvaluator:
         if self.device == "cpu":
             results = self.pool.run(run, jobs, max(job.limit for job in jobs.values()))
         else:
-            results = run_grouped(self.pool, jobs, self.devices, self.pack, limit)
+            results = run_grouped(self.pool, jobs, self.devices, most, limit)
         for name, found in results:
             for place, task in enumerate(jobs[name].tasks):
                 yield task, found if isinstance(found, Failure) else found[place]
@@ -239,3 +280,9 @@ class TrainingEvaluator:
 
     def close(self) -> None:
         self.pool.close()
+
+
+def _hex(parts: dict[str, Json]) -> str:
+    """32 hex digits that stand for JSON values."""
+    text = json.dumps(parts, sort_keys=True).encode()
+    return hashlib.blake2b(text, digest_size=16).hexdigest()

@@ -22,7 +22,7 @@ from hybridsearch.evaluate.packing import MOST, Course, Packer
 from hybridsearch.evaluate.pool import Failure, Pool
 from hybridsearch.evaluate.worker import Job
 from hybridsearch.threads import one_thread
-from hybridsearch.types import Evaluation, Status, Task
+from hybridsearch.types import TIME, Evaluation, Status, Task
 
 GROUP = 2 * MOST  # jobs handed to a worker at once: the pack stays full while children end
 START_UP = 120.0  # seconds that a worker on a GPU may take beside training: context, compilation
@@ -67,7 +67,7 @@ def run_packed(group: Group, device: str, accelerator: Accelerator) -> list[Eval
     }
     try:  # what children share is made before they have streams of their own
         worker.trainer_for(config, device)
-        if any(job.task.split != "validation" for job in group.jobs):
+        if any(job.task.split not in ("validation", TIME) for job in group.jobs):
             worker.test_split(config, device)
         accelerator.synchronize()
     except Exception as error:

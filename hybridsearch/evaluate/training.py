@@ -186,13 +186,17 @@ class Trainer:
         child.optimizer.step()
         return loss.detach()
 
+    @property
+    def graphed(self) -> bool:
+        """Whether steps are captured as graphs, where that pays."""
+        own = self.config.network.name not in NETWORKS
+        allowed = self.training.graph == "on" or (self.training.graph == "auto" and not own)
+        return allowed and self.accelerator.captures
+
     def _step(self, child: Child, steps: int) -> Callable[[Tensor, Tensor], Tensor]:
         """`update` of a child, as a graph where that is allowed and pays."""
         plain = partial(self.update, child)
-        own = self.config.network.name not in NETWORKS
-        allowed = self.training.graph == "on" or (self.training.graph == "auto" and not own)
-        pays = steps - child.step >= WARM_UP + WORTH
-        if allowed and pays and self.accelerator.captures:
+        if self.graphed and steps - child.step >= WARM_UP + WORTH:
             return GraphedStep(self.accelerator, plain, LOG_EVERY)
         return plain
 

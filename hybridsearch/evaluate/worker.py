@@ -23,6 +23,7 @@ from hybridsearch.evaluate.accelerator import accelerator_for
 from hybridsearch.evaluate.data import load_search_data, load_test_data
 from hybridsearch.evaluate.input import Resident
 from hybridsearch.evaluate.stack_training import Stack, StackTrainer, load_stack, save_stack
+from hybridsearch.evaluate.timing import seconds_per_element
 from hybridsearch.evaluate.training import (
     Child,
     Diverged,
@@ -33,7 +34,7 @@ from hybridsearch.evaluate.training import (
 )
 from hybridsearch.genome.function import resolve
 from hybridsearch.threads import one_thread
-from hybridsearch.types import Evaluation, Status, Task
+from hybridsearch.types import TIME, Evaluation, Status, Task
 
 
 @dataclass(frozen=True)
@@ -119,11 +120,15 @@ def _train_alone(job: Job, started: float) -> list[Evaluation]:
 
 
 def train_and_score(job: Job, started: float) -> Generator[None, None, Evaluation]:
-    """Train (or go on training) the child of a task and score it; gives way after every step.
+    """Train (or go on training) the child of a task and score it; gives way after every step. Or
+    time its activation, if that is asked for, without giving way.
 
     Raises: Diverged, OutOfTime, and what the network raises.
     """
     task, trainer = job.task, trainer_for(job.config, job.device)
+    if task.split == TIME:
+        cost = seconds_per_element(trainer, resolve(task.function), task.kernel)
+        return Evaluation(task.hash, Status.OK, cost=cost)
     child = trainer.new_child(resolve(task.function), task.seed, task.kernel)
     path = child_path(job.children, task) if job.children else None
     if path is not None:

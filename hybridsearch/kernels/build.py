@@ -74,6 +74,15 @@ def processor_features() -> str:
     return next((line for line in lines if line.startswith(("flags", "Features"))), "")
 
 
+def processor_name() -> str:
+    """The processor's model, for people and for what depends on its speed."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
 def _processor() -> str:
     """What -march=native depends on: the processor's features."""
     try:

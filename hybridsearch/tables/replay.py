@@ -14,16 +14,24 @@ from hybridsearch.fidelity import rung_steps
 from hybridsearch.tables.table import DIVERGED, MISSING, NOISE, Table, name_of
 from hybridsearch.types import Evaluation, Status, Task
 
+NO_TIMES = (
+    "evolution.objectives: expected score on a recorded table, got score_time; a table has no "
+    "times of functions, leave out --table to measure them"
+)
+
 
 class TableEvaluator:
     """Answers tasks from a table.
 
     Which of the first two replicates a search sees of a function is drawn from the training seed
     and the function, so that searches of other seeds see other noise.
-    Raises: UserError when the config compares children at steps that were not recorded.
+    Raises: UserError when the config compares children at steps that were not recorded, or wants
+    times, which no table has.
     """
 
     def __init__(self, table: Table, config: Config) -> None:
+        if config.measures_times:
+            raise UserError(NO_TIMES)
         self.table, self.classes, self.test_images = table, table.scale.classes, 0
         self.context = f"table-{table.digest}"
         wanted = rung_steps(config.fidelity, config.training.steps)
@@ -51,6 +59,10 @@ class TableEvaluator:
 
     def test_task(self, trained: Task) -> Task:
         return replace(trained, split="test")
+
+    def time_task(self, function: str, key: str) -> Task:
+        """Raises: UserError."""
+        raise UserError(NO_TIMES)
 
     def evaluate(self, tasks: Sequence[Task], keep: bool = False) -> Iterator[Evaluation]:
         """Raises: UserError for a function that was not recorded."""

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from matplotlib import image, pyplot
 
-from hybridsearch.analysis import function_plot, search_plot, style
+from hybridsearch.analysis import function_plot, pareto_plot, search_plot, style
 from hybridsearch.analysis.plots import (
     FunctionCurve,
     RetestRow,
     SearchPoint,
+    TimedPoint,
     baseline_curve,
     function_curve,
     plot_functions,
+    plot_pareto,
     plot_retest,
     plot_search,
 )
@@ -88,15 +90,15 @@ def test_only_fully_trained_functions_become_the_best_so_far():
 
 def test_the_view_shows_the_top_and_the_baselines_and_cuts_the_junk():
     junk, good = [0.1] * 100, list(np.linspace(0.7, 0.97, 100))
-    low, high = search_plot._view(junk + good, 0.97, 0.1, [0.93])
+    low, high = search_plot.view(junk + good, 0.97, 0.1, [0.93])
     assert 0.5 < low < 0.93
     assert 0.97 < high < 1
-    low, _ = search_plot._view(junk + good, 0.97, 0.1, [0.6])
+    low, _ = search_plot.view(junk + good, 0.97, 0.1, [0.6])
     assert low < 0.6
 
 
 def test_the_view_starts_at_chance_where_nothing_beats_it():
-    low, high = search_plot._view([0.1] * 5, 0.1, 0.1, [0.9])
+    low, high = search_plot.view([0.1] * 5, 0.1, 0.1, [0.9])
     assert low < 0.1
     assert high > 0.9
 
@@ -171,6 +173,66 @@ def test_retest_is_drawn(tmp_path, seeds):
 def test_a_retest_of_little_is_drawn(tmp_path, rows):
     plot_retest(rows, tmp_path / "r.png", "retest")
     check_png(tmp_path / "r.png", 9)
+
+
+def timed(n):
+    """n functions on a rising front, and one below each that is dominated."""
+    front = [TimedPoint(1 + k, -0.3 + 0.01 * k, "x*tanh(x)+$_1" * 4, True) for k in range(n)]
+    rest = [TimedPoint(p.nanoseconds + 0.5, p.fitness - 0.02, "x", False) for p in front]
+    return front + rest
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [],
+        timed(1)[:1],
+        timed(2),
+        timed(16),
+        [TimedPoint(2.0, -2.3, "x", True)],  # at chance
+        [*timed(9), TimedPoint(0.5, -2.3, "fast and useless", True)],
+        [TimedPoint(float("nan"), 0.5, "x", True), TimedPoint(1.0, float("inf"), "x", True)],
+        [TimedPoint(1.0, -0.3, "x", True)] * 3,
+    ],
+)
+@pytest.mark.parametrize("times", [{}, {"ReLU": 0.9, "GELU": 0.9, "Swish": None}])
+def test_score_against_time_is_drawn(tmp_path, points, times):
+    plot_pareto(
+        points, tmp_path / "p.png", chance=-2.3, times=times, title="a $", ylabel="y", timed_on="z"
+    )
+    check_png(tmp_path / "p.png", 10, 5.6)
+
+
+def test_score_against_time_shows_the_front_and_counts_what_it_leaves_out(monkeypatch, tmp_path):
+    junk = [TimedPoint(5.0, -2.2, "junk", False)] * 30
+    useless = TimedPoint(0.5, -2.3, "fast and useless", True)
+    low, high = pareto_plot._range([*timed(9), *junk, useless], -2.3)
+    assert -0.4 < low < -0.3
+    assert high > -0.22
+    few = [TimedPoint(1, -0.2, "a", True), TimedPoint(2, -1.5, "b", False)]
+    assert pareto_plot._range(few, -2.3)[0] < -1.5
+    drawn = []
+    monkeypatch.setattr(style.Figure, "savefig", lambda self, *a, **k: drawn.append(self))
+    times = {"ReLU": 0.9, "Swish": None}
+    plot_pareto(
+        [*timed(9), *junk, useless],
+        tmp_path / "p.png",
+        chance=-2.3,
+        times=times,
+        title="t",
+        ylabel="y",
+        timed_on="a tensor",
+    )
+    (axes,) = drawn[0].axes
+    (legend,) = drawn[0].legends
+    # Junk, the useless one, and what lies below the lowest two of the front.
+    assert "below the range (33)" in [text.get_text() for text in legend.get_texts()]
+    texts = [text.get_text() for text in axes.texts]
+    assert texts.count("ReLU") == 1
+    assert not {"Swish", "junk", "fast and useless"} & set(texts)
+    (step,) = [line for line in axes.lines if line.get_drawstyle() == "steps-post"]
+    assert list(step.get_xdata())[:-1] == [1, *range(1, 10)]
+    assert list(step.get_ydata())[-1] == max(p.fitness for p in timed(9))
 
 
 def test_a_picture_leaves_the_settings_of_matplotlib_alone(tmp_path):

@@ -9,6 +9,7 @@ from hybridsearch.evaluate.accelerator import accelerator_for
 from hybridsearch.evaluate.data import load_search_data
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.evaluate.graph import WARM_UP
+from hybridsearch.evaluate.timing import seconds_per_element
 from hybridsearch.evaluate.training import LOG_EVERY, Trainer
 from hybridsearch.genome.activation import Activation
 from hybridsearch.genome.function import resolve
@@ -64,6 +65,16 @@ def test_the_fused_kernel_agrees_with_float64(expression, dtype):
         assert ((got.double() - want).abs() <= tolerance * scale).all()
     if b.numel():
         assert torch.allclose(b.grad.double(), wide.betas.grad, rtol=1e-4, atol=1e-2)
+
+
+def test_times_order_functions(tiny):
+    """As graphs, which a GPU must be able to capture."""
+    config = tiny(**CNN)
+    with accelerator_for(GPU).session(), accelerator_for(GPU).aside():
+        trainer = Trainer(config, load_search_data(config.data), GPU)
+        relu, hard = (seconds_per_element(trainer, resolve(f), "") for f in ("ReLU", HARD))
+        assert trainer.graphed
+    assert 0 < relu < hard
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

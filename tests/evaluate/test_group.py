@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from hybridsearch.errors import UserError
-from hybridsearch.evaluate import devices, group, training, worker
+from hybridsearch.evaluate import devices, group, timing, training, worker
 from hybridsearch.evaluate.devices import Claim, pick_devices
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.evaluate.pool import Failure, InlinePool, LokyPool
@@ -131,6 +131,30 @@ def test_the_test_split_is_scored_in_packs(with_gpu):
     payloads(evaluator, tasks, keep=True)
     found = payloads(evaluator, [evaluator.test_task(t) for t in tasks])
     assert all(payload["correct"] for payload in found.values())
+
+
+def test_who_is_timed_has_the_gpu_alone(with_gpu, fake_gpu, monkeypatch):
+    """Whatever the pack; as a graph, as training steps are; and the test split stays shut."""
+    gpu = fake_gpu()
+    evaluator = with_gpu(gpu, pack=4)
+    monkeypatch.setattr(worker, "load_test_data", lambda data: pytest.fail("the test split"))
+    train = tasks_of(evaluator)[:4]
+    assert len(payloads(evaluator, train)) == 4
+    assert gpu.most == 4  # the pack is known to hold several
+    gpu.holders.clear()
+    gpu.log.clear()
+    gpu.most = 0
+    tasks = [evaluator.time_task(f.spec, f.key) for f in map(resolve, FUNCTIONS[:2])]
+    found = list(evaluator.evaluate(tasks))
+    assert [e.status for e in found] == [Status.OK] * 2
+    assert all(e.cost > 0 and e.loss is None for e in found)
+    assert gpu.most == 1
+    assert gpu.log.count("capture") == 2
+    assert gpu.log.count("synchronize") > 2 * timing.LEAST
+    train = train[:2]
+    both = {e.task: e for e in evaluator.evaluate([*tasks[:1], *train, *tasks[1:]])}
+    assert set(both) == {t.hash for t in (*tasks, *train)}
+    assert [both[t.hash].cost is None for t in (*tasks, *train)] == [False] * 2 + [True] * 2
 
 
 def test_a_gpu_that_is_lost_ends_the_process(with_gpu, fake_gpu, monkeypatch):
