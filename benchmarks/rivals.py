@@ -7,6 +7,7 @@ advantage of the rivals, whose own parallel modes know less at every step.
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,6 +18,7 @@ Answer = Callable[[Sequence[Tokens]], list[float]]
 POPULATION, TOURNAMENT, CROSSOVER, MUTATION = 50, 3, 0.5, 0.2  # eaSimple as its tutorial has it
 ATTEMPTS = 10_000  # of PyGlove to propose something new before it gives up
 CHALLENGERS = 1000  # of SMAC at every step; its 10,000 are more than one unit has functions
+LEAVES = 10_000  # of a tree of SMAC; its default makes room for a million, a tenth of a second each
 RETRAIN = 32  # evaluations after which SMAC fits its forest again, which takes a second
 
 
@@ -133,9 +135,9 @@ def deap_simple(space: Space, seed: int, answer: Answer) -> None:
 def smac_forest(space: Space, seed: int, answer: Answer) -> None:
     """SMAC3's random forest with expected improvement (its facade for such spaces)."""
     from ConfigSpace import Categorical, ConfigurationSpace
-    from joblib import parallel_config
     from smac import HyperparameterOptimizationFacade as Facade
     from smac import Scenario
+    from smac.model.random_forest import RandomForest
     from smac.runhistory.dataclasses import TrialValue
 
     choices = Choices(space)
@@ -143,8 +145,7 @@ def smac_forest(space: Space, seed: int, answer: Answer) -> None:
     free = {name: o for name, o in choices.options.items() if len(o) > 1}
     configurations.add([Categorical(name, o) for name, o in free.items()])
     fixed = {name: o[0] for name, o in choices.options.items() if len(o) == 1}
-    # Its forest predicts in ten threads, which on one core is five times slower than in none.
-    with tempfile.TemporaryDirectory() as folder, parallel_config("sequential"):
+    with tempfile.TemporaryDirectory() as folder:
         scenario = Scenario(
             configurations,
             deterministic=True,
@@ -155,6 +156,17 @@ def smac_forest(space: Space, seed: int, answer: Answer) -> None:
         smac = Facade(
             scenario,
             _unused,
+            model=RandomForest(
+                configurations,
+                n_trees=10,
+                ratio_features=1.0,
+                min_samples_split=2,
+                min_samples_leaf=1,
+                log_y=True,
+                max_leaf_nodes=LEAVES,
+                n_jobs=1,
+                seed=seed,
+            ),
             acquisition_maximizer=Facade.get_acquisition_maximizer(
                 scenario, challengers=CHALLENGERS
             ),
@@ -162,7 +174,8 @@ def smac_forest(space: Space, seed: int, answer: Answer) -> None:
             overwrite=True,
             logging_level=False,
         )
-        while (trial := smac.ask()) is not None:
+        logging.getLogger("smac").setLevel(logging.ERROR)
+        for trial in iter(smac.ask, None):
             chosen = {**fixed, **dict(trial.config)}
             # Its forest takes the logarithm of costs.
             cost = 1.0 - answer([choices.named(chosen)])[0]
