@@ -21,8 +21,9 @@ class Measures:
     """One run of N = budget evaluations.
 
     regret: [N] best truth less truth of the incumbent, in units of the fitness, after n functions;
-    the incumbent is the best fully trained one of the first n by the fitness that the search saw.
-    Before there is one, the regret of chance. A run that ended early keeps its last incumbent.
+    the incumbent is the best fully trained one of the first n by the fitness that the search saw;
+    before there is one, the best of those that were stopped, by the fitness predicted for them. A
+    run that ended early keeps its last incumbent.
     steps: [N] training steps so far. evaluated: functions in fact evaluated. to_target, to_good,
     to_incumbent: evaluations until one of the target set, one of the top 1% was evaluated, one of
     the target set was the incumbent; inf where that never came. found: k -> how many of the k best
@@ -58,12 +59,9 @@ def measure(trace: Trace, field: Field, steps: Sequence[int], budget: int) -> Me
     """
     rows = np.array([field.row[f] for f in trace.functions], np.intp)[:budget]
     rungs = np.array(trace.rungs, np.intp)[:budget]
-    fitness = np.where(rungs == len(steps) - 2, np.array(trace.fitness)[:budget], -np.inf)
-    best = np.maximum.accumulate(fitness)
-    leads = np.isfinite(fitness) & (fitness > np.concatenate([[-np.inf], best[:-1]]))
-    # Place of the incumbent after n functions; -1 before there is one.
-    held = np.maximum.accumulate(np.where(leads, np.arange(len(rows)), -1))
-    worth = np.where(held >= 0, field.truth[rows[held]], field.chance)
+    fitness = np.array(trace.fitness)[:budget]
+    held = _leaders(np.where(rungs == len(steps) - 2, fitness, -np.inf))
+    worth = field.truth[rows[np.where(held >= 0, held, _leaders(fitness))]]
     regret = field.best - worth
     taken = np.cumsum(np.array(steps, np.int64)[rungs])
     rank = field.rank[rows]
@@ -78,6 +76,14 @@ def measure(trace: Trace, field: Field, steps: Sequence[int], budget: int) -> Me
         _first(rank < field.top(GOOD)),
         {k: int((rank < k).sum()) for k in TOPS if k <= field.size},
     )
+
+
+def _leaders(scores: Array) -> NDArray[np.intp]:
+    """The place of the best so far, the earliest among equals; -1 while all are -inf."""
+    best = np.maximum.accumulate(np.concatenate([[-np.inf], scores]))
+    places = np.where(scores > best[:-1], np.arange(len(scores)), -1)
+    found: NDArray[np.intp] = np.maximum.accumulate(places)
+    return found
 
 
 def _first(hits: NDArray[np.bool_]) -> float:

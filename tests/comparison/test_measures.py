@@ -28,18 +28,25 @@ def trace(functions, fitness, rungs, retested=None):
 
 def test_regret_is_that_of_the_best_fully_trained_one_so_far():
     truth = field([-0.5, -0.1, -0.9, -0.2, -0.4])
-    # Function 2 was stopped, 4 leads, 1 was stopped although it looked best, 0 looks better than
+    # Function 2 was stopped and is all there is, 4 leads, 1 was stopped although it looked best, 0 looks better than
     # 4 and is not, 3 leads.
     run = trace([2, 4, 1, 0, 3], [-0.2, -0.6, -0.1, -0.3, -0.25], [0, 1, 0, 1, 1])
     m = measure(run, truth, STEPS, 7)
-    assert m.regret.tolist() == pytest.approx([2.9, 0.3, 0.3, 0.4, 0.1, 0.1, 0.1])
+    assert m.regret.tolist() == pytest.approx([0.8, 0.3, 0.3, 0.4, 0.1, 0.1, 0.1])
     assert m.steps.tolist() == [10, 110, 120, 220, 320, 320, 320]
     assert m.evaluated == 5
-    assert m.early == pytest.approx(4.2 / 7)
-    assert m.area == pytest.approx(4.2)
+    assert m.early == pytest.approx(2.1 / 7)
+    assert m.area == pytest.approx(2.1)
     assert m.at(2) == pytest.approx(0.3)
     assert (m.to_target, m.to_incumbent, m.to_good) == (3, INF, 3)  # function 1, never trained
     assert m.found == {}
+
+
+def test_before_one_is_fully_trained_the_best_of_the_stopped_ones_leads():
+    truth = field([-0.5, -0.1, -0.9])
+    m = measure(trace([2, 1, 0], [-0.9, -0.2, -0.4], [0, 0, 1]), truth, STEPS, 3)
+    assert m.regret.tolist() == pytest.approx([0.8, 0.0, 0.4])
+    assert (m.to_target, m.to_incumbent) == (2, INF)  # nobody would have retested it
 
 
 def test_equal_scores_keep_the_earlier_incumbent():
@@ -51,7 +58,7 @@ def test_equal_scores_keep_the_earlier_incumbent():
 
 def test_a_failed_child_takes_no_place_and_no_steps():
     m = measure(trace([0, 1], [-3.0, -0.5], [-1, 1]), field([-1.0, -0.2]), STEPS, 2)
-    assert m.regret.tolist() == pytest.approx([2.8, 0])
+    assert m.regret.tolist() == pytest.approx([0.8, 0])
     assert m.steps.tolist() == [0, 100]
     assert (m.to_target, m.to_incumbent) == (2, 2)
 
