@@ -26,14 +26,13 @@ class Field:
     """F functions, each with what it is truly worth.
 
     truth: [F] mean score, on the scale of the fitness. error: standard error of the best one's
-    truth, 0 where it is not known. chance: the score of a child that learned nothing. row: from
-    what a trace calls a function to its place in `truth`. names: [F] spellings. whole: these are
-    all the functions that a search can evaluate. source: in words, where the truth is from.
+    truth, 0 where it is not known. row: from what a trace calls a function to its place in
+    `truth`. names: [F] spellings. whole: these are all the functions that a search can evaluate.
+    source: in words, where the truth is from.
     """
 
     truth: Array
     error: float
-    chance: float
     row: Mapping[Function, int]
     names: Sequence[str]
     whole: bool
@@ -95,7 +94,6 @@ def field_of_table(table: Table) -> Field:
     return Field(
         truth,
         float(unseen.std(ddof=1) / math.sqrt(len(unseen))) if len(unseen) > 1 else 0.0,
-        table.scale.chance,
         {row: place for place, row in enumerate(rows)},
         [table.specs[row] for row in rows],
         True,
@@ -124,7 +122,6 @@ def field_of_traces(traces: Sequence[Trace], chance: float, top: int) -> Field:
     return Field(
         truth,
         0.0,
-        chance,
         {key: place for place, key in enumerate(scores)},
         list(scores),
         False,

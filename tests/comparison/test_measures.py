@@ -19,7 +19,7 @@ INF = float("inf")
 
 def field(truth, error=0.0):
     rows = {row: row for row in range(len(truth))}
-    return Field(np.array(truth), error, -3.0, rows, [str(k) for k in rows], True, "")
+    return Field(np.array(truth), error, rows, [str(k) for k in rows], True, "")
 
 
 def trace(functions, fitness, rungs, retested=None):
@@ -28,8 +28,8 @@ def trace(functions, fitness, rungs, retested=None):
 
 def test_regret_is_that_of_the_best_fully_trained_one_so_far():
     truth = field([-0.5, -0.1, -0.9, -0.2, -0.4])
-    # Function 2 was stopped and is all there is, 4 leads, 1 was stopped although it looked best, 0 looks better than
-    # 4 and is not, 3 leads.
+    # Function 2 was stopped and is all there is, 4 leads, 1 was stopped although it looked best,
+    # 0 looks better than 4 and is not, 3 leads.
     run = trace([2, 4, 1, 0, 3], [-0.2, -0.6, -0.1, -0.3, -0.25], [0, 1, 0, 1, 1])
     m = measure(run, truth, STEPS, 7)
     assert m.regret.tolist() == pytest.approx([0.8, 0.3, 0.3, 0.4, 0.1, 0.1, 0.1])
