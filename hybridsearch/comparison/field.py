@@ -105,7 +105,8 @@ def field_of_traces(traces: Sequence[Trace], chance: float, top: int) -> Field:
     """What the runs themselves have found out, where nothing else is known.
 
     A function is worth its mean validation score on fresh seeds where a run retested it, else the
-    mean score of its full trainings; what was never fully trained counts as chance. top: number of the top rung. Raises: UserError when nothing was fully trained.
+    mean score of its full trainings; what was never fully trained counts as chance.
+    top: number of the top rung. Raises: UserError when nothing was fully trained.
     """
     seen: dict[str, list[float]] = {}
     fresh: dict[str, list[float]] = {}
