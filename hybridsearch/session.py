@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -47,7 +48,14 @@ from hybridsearch.types import Json, Proposer
 CONFIG, ENVIRONMENT, LOG = "config.yaml", "environment.json", "trials.jsonl"
 CHECKPOINT, SUMMARY, CHILDREN = "checkpoint.safetensors", "summary.json", "children"
 TABLE, CARD = "table.safetensors", "card.md"
-RECORDED = ("started", "versions", "processor", "cores", "git")  # what a card says of the machine
+RECORDED = (
+    "started",
+    "python",
+    "versions",
+    "processor",
+    "cores",
+    "git",
+)  # what a card says of the machine
 
 
 # Strategy -> the proposer of that name, from the space and the whole config.
@@ -128,18 +136,27 @@ def record(
     out.mkdir(parents=True, exist_ok=True)
     with hold(out):
         recording = Recording.start(out, config, functions)
+        if not (out / ENVIRONMENT).exists():
+            write_json(out / ENVIRONMENT, environment())
         recording.record(observer or Silent())
-    made = pack(recording, {k: str(v) for k, v in environment().items() if k in RECORDED})
+    made = pack(recording, _recorded_with(out))
     made.save(out / TABLE)
     write_text(out / CARD, write_card(made, out.name))
     return out / TABLE
+
+
+def _recorded_with(folder: Path) -> dict[str, Json]:
+    """What a card says of the machine: that on which the recording began."""
+    path = folder / ENVIRONMENT
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return {name: found[name] for name in RECORDED if name in found}
 
 
 def card_of(name: str) -> str:
     """The data card of a table, by the name of one that ships, its file or a recording's folder."""
     folder = Path(name)
     if folder.is_dir():
-        return write_card(pack(Recording(folder)), folder.name)
+        return write_card(pack(Recording(folder), _recorded_with(folder)), folder.name)
     return write_card(load_table(name), folder.stem)
 
 

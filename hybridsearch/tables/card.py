@@ -19,6 +19,9 @@ SHARES = {"all": 1.0, "best quarter": 0.25, "best tenth": 0.1}
 TOP = 20
 FINE = 0.5  # reliability in the best tenth below which the task tells good functions badly apart
 
+# What `table.about` holds beside how it was recorded.
+NOT_MADE = ("config", "functions", "classes", "images")
+
 Scores = NDArray[np.float64]
 
 
@@ -38,6 +41,7 @@ class Card:
     functions: int
     trainings: int
     replicates: dict[int, int]
+    finite: int
     diverged: int
     above_chance: int
     core_hours: float
@@ -105,7 +109,8 @@ def make_card(table: Table) -> Card:
         functions=len(table.keys),
         trainings=int(per_function.sum()),
         replicates={int(n): int((per_function == n).sum()) for n in np.unique(per_function)},
-        diverged=int((table.status == DIVERGED).all(1).sum()),
+        finite=int((table.status != DIVERGED).all(1).sum()),
+        diverged=int((table.status != OK).all(1).sum()),
         above_chance=int((np.nanmean(top, 1) > chance).sum()),
         core_hours=float(np.nansum(table.seconds) / 3600),
         seconds=_median(table.seconds.astype(np.float64)),
@@ -147,9 +152,19 @@ def _label(table: Table, row: int) -> str:
     return named or resolve(table.specs[row]).name
 
 
+def _plain(value: Json) -> str:
+    """A value of the environment in words."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {version}" for name, version in value.items())
+    return str(value)
+
+
 def write_card(table: Table, name: str) -> str:
     """The card as Markdown."""
     card, config, unit = make_card(table), table.config, table.scale.fitness
+    counts = table.about.get("images", {})
+    words = {"train": "training", "validation": "validation"}
+    taken = "".join(f", {n:,} for {words[name]}" for name, n in counts.items())
     sign = "minus the loss in nats" if unit == "loss" else "accuracy, 0 to 1"
     lines = [
         f"# Recorded table `{name}`",
@@ -157,7 +172,7 @@ def write_card(table: Table, name: str) -> str:
         f"{card.functions:,} distinct activation functions of one core unit (and the nine "
         f"baselines), each trained from {min(card.replicates)} or more seeds: "
         f"`{config.network.name}` of width {config.network.width} on {config.data.name}, "
-        f"{config.training.steps} steps of {config.training.batch_size} images. "
+        f"{config.training.steps} steps of {config.training.batch_size} images{taken}. "
         f"{card.trainings:,} trainings, {card.core_hours:.1f} core-hours of training, "
         f"{card.seconds:.2f} s each (median).",
         "",
@@ -168,7 +183,7 @@ def write_card(table: Table, name: str) -> str:
         "| | |",
         "|---|---|",
         *(f"| functions with {n} replicates | {count:,} |" for n, count in card.replicates.items()),
-        f"| diverged in every replicate | {card.diverged:,} |",
+        f"| finite in every replicate | {card.finite:,}; in none {card.diverged:,} |",
         f"| above chance on validation | {card.above_chance:,} |",
         f"| noise of one replicate, standard deviation (median) | {card.noise['all']:.4f}; in the "
         f"best quarter {card.noise['best quarter']:.4f} |",
@@ -203,7 +218,7 @@ def write_card(table: Table, name: str) -> str:
         ),
         "",
     ]
-    made = {k: v for k, v in table.about.items() if k not in ("config", "functions", "classes")}
+    made = {k: v for k, v in table.about.items() if k not in NOT_MADE}
     if made:
-        lines += ["## Recorded with", "", *(f"- {k}: {v}" for k, v in made.items()), ""]
+        lines += ["## Recorded with", "", *(f"- {k}: {_plain(v)}" for k, v in made.items()), ""]
     return "\n".join(lines)

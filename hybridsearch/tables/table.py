@@ -173,7 +173,9 @@ def pack(recording: Recording, about: Mapping[str, Json] | None = None) -> Table
                 scores[:, row, k, rung] = [np.nan if v is None else v for v in values]
     config = recording.config.model_dump(mode="json")
     note: dict[str, Json] = {"config": config, "functions": len(having)}
-    note |= {"classes": load_search_data(recording.config.data).classes, **(about or {})}
+    data = load_search_data(recording.config.data)
+    images = {"train": len(data.train.labels), "validation": len(data.validation.labels)}
+    note |= {"classes": data.classes, "images": images, **(about or {})}
     return Table(
         tuple(f.spec for f in having),
         tuple(f.key for f in having),

@@ -200,6 +200,10 @@ def test_the_card_says_what_the_numbers_are(recorded):
     assert card.functions == len(table.keys)
     assert sum(card.replicates.values()) == card.functions
     assert card.trainings == len(recorded.cells)
+    good = {key for (key, _), cell in recorded.cells.items() if cell.status is Status.OK}
+    bad = {key for (key, _), cell in recorded.cells.items() if cell.status is not Status.OK}
+    assert card.finite == card.functions - len(bad)
+    assert card.diverged == card.functions - len(good)
     assert set(card.reliability) == {"all", "best quarter", "best tenth"}
     assert list(card.rungs) == [4]
     assert card.top[0][1] == pytest.approx(np.max(table.truth))
