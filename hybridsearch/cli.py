@@ -23,7 +23,8 @@ from hybridsearch.errors import UserError, nearest
 EPILOGUE = """\
 Every setting can stand in the config file (a key, nested by sections) or on the command line
 (dotted, e.g. --controller.lr 0.01); the command line wins. Lists are given as --space.unary id
---space.unary tanh. Configs that ship: digits, fashion_mnist, cifar10_small.
+--space.unary tanh. Configs that ship: digits, fashion_mnist, cifar10_small, table_digits (a search
+on the recorded table, without training).
 """
 
 DEFAULTS = Config()
