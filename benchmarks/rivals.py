@@ -142,10 +142,10 @@ def smac_forest(space: Space, seed: int, answer: Answer) -> None:
     from smac.runhistory.dataclasses import TrialValue
 
     class Selector(ConfigSelector):
-        def _get_x_best(self, X):  # type: ignore[no-untyped-def]
+        def _get_x_best(self, rows):  # type: ignore[no-untyped-def]
             """The same, but with one prediction for all configurations, not one for each."""
-            costs = self._model.predict_marginalized(X)[0].ravel()
-            return X[costs.argmin()], costs.min()
+            costs = self._model.predict_marginalized(rows)[0].ravel()
+            return rows[costs.argmin()], costs.min()
 
     choices = Choices(space)
     configurations = ConfigurationSpace(seed=seed)
