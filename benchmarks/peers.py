@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,16 +27,13 @@ from rich.progress import track
 from rivals import PACKAGES, RIVALS, Spent
 
 from hybridsearch.comparison.field import field_of_table
-from hybridsearch.comparison.folder import write_comparison
-from hybridsearch.comparison.measures import Measures, measure
-from hybridsearch.comparison.play import Replay, replay, steps_of
-from hybridsearch.comparison.summary import Summary, summarise
+from hybridsearch.comparison.play import Replay, replay, steps_of, table_of
+from hybridsearch.comparison.run import TRACES, check, conclude, played
+from hybridsearch.comparison.summary import Summary
 from hybridsearch.comparison.trace import Ledger, Trace, run_digest
 from hybridsearch.comparison.words import spell, verdict
 from hybridsearch.config import Config, make_config, read_settings
 from hybridsearch.errors import UserError
-from hybridsearch.evaluate.evaluator import pick_workers
-from hybridsearch.evaluate.pool import Failure, make_pool
 from hybridsearch.genome.genome import Genome
 from hybridsearch.genome.index import representative
 from hybridsearch.genome.preflight import inspect
@@ -44,7 +41,7 @@ from hybridsearch.genome.units import Tokens
 from hybridsearch.ladder import Ladder
 from hybridsearch.observe import Silent
 from hybridsearch.recorder import MemoryRecorder
-from hybridsearch.store import dump
+from hybridsearch.store import dump, hold
 from hybridsearch.tables.replay import TableEvaluator, table_config
 from hybridsearch.tables.table import Table, load_table
 from hybridsearch.threads import one_thread
@@ -52,17 +49,21 @@ from hybridsearch.threads import one_thread
 VERSION = 1  # raised by every change after which the same rival gives another trace
 OURS = "random,regularized,evolution,local,rl,hybrid"
 MOST = 20  # proposals per function of the budget, after which a rival that only repeats is stopped
-LIMIT = 7200.0  # seconds that a run may take
 
 
 @dataclass(frozen=True)
 class Play:
-    """A run of a rival on a table. run: its digest."""
+    """A run of a rival on a table. run: its digest. table: file or name; digest: the table's."""
 
     run: str
     rival: str
     config: Config
     table: str
+    digest: str
+
+    @property
+    def title(self) -> str:
+        return f"{self.rival}, seed {self.config.seed}"
 
 
 class Asked:
@@ -106,7 +107,7 @@ class Asked:
 
 def play(job: Play) -> Trace:
     """Let a rival search a table, in a worker."""
-    table = load_table(job.table)
+    table = table_of(job.table, job.digest)
     asked = Asked(table, job.config)
     with one_thread():
         try:
@@ -143,6 +144,8 @@ def rival_digest(rival: str, config: Config, table: Table) -> str:
 
 def compare(config: Config, names: Sequence[str], seeds: int, folder: Path) -> Summary:
     """Run what is missing in `folder`, write its figures and tables, and return the numbers."""
+    if ours := [name for name in names if name not in RIVALS]:
+        check(ours, seeds, config)
     assert config.table is not None
     table = load_table(config.table)
     config, field = table_config(table, config), field_of_table(table)
@@ -153,40 +156,20 @@ def compare(config: Config, names: Sequence[str], seeds: int, folder: Path) -> S
             one = config.model_copy(update={"seed": seed})
             if name in RIVALS:
                 run = rival_digest(name, one, table)
-                wanted[run] = Play(run, name, one, config.table)
+                wanted[run] = Play(run, name, one, config.table, table.digest)
             else:
                 one = one.model_copy(update={"strategy": name})
                 run = run_digest(one, table.digest)
                 wanted[run] = Replay(run, one, config.table, table.digest)
     folder.mkdir(parents=True, exist_ok=True)
-    with Ledger(folder / "runs.jsonl") as ledger:
+    with hold(folder), Ledger(folder / TRACES) as ledger:
         missing = {run: job for run, job in wanted.items() if run not in ledger}
-        steps = track(_made(config, missing), "Searching", len(missing), console=Console())
+        steps = track(played(_run, missing, config), "Searching", len(missing), console=Console())
         for trace in steps:
             ledger.add(trace)
         traces = [ledger[run] for run in wanted]
     traces.sort(key=lambda t: (names.index(t.strategy), t.seed))
-    runs: dict[str, list[Measures]] = {}
-    for trace in traces:
-        rows = runs.setdefault(trace.strategy, [])
-        rows.append(measure(trace, field, steps_of(config), config.budget))
-    summary = summarise(runs, field, config.budget)
-    where = f"the recorded table {config.table}"
-    write_comparison(folder, traces, runs, summary, config, where)
-    return summary
-
-
-def _made(config: Config, missing: Mapping[str, Replay | Play]) -> Iterator[Trace]:
-    if not missing:
-        return
-    pool = make_pool(config.pool, min(pick_workers(config, ["cpu"]), len(missing)))
-    try:
-        for run, trace in pool.run(_run, missing, LIMIT):
-            if isinstance(trace, Failure):
-                raise UserError(f"{missing[run]}: {trace.message}")
-            yield trace
-    finally:
-        pool.close()
+    return conclude(folder, traces, field, config, f"the recorded table {config.table}")
 
 
 def _run(job: Replay | Play) -> Trace:

@@ -142,7 +142,7 @@ def table(name: str, /) -> int:
     Parameters
     ----------
     name
-        digits, cifar10, a table file, or the folder of a recording (as far as it is).
+        one that ships (digits), a table file, or the folder of a recording (as far as it is).
     """
     from rich.markdown import Markdown
 

@@ -98,14 +98,7 @@ def _dots(axes: Axes, points: Sequence[TimedPoint], low: float) -> list[Line2D]:
             [p.nanoseconds for p in others], [p.fitness for p in others], "o", color=style.BLUE,
             alpha=0.55, ms=5, mew=0, zorder=3, label="fully trained",
         )  # fmt: skip
-    below = [p.nanoseconds for p in points if p.fitness < low]
-    if below:
-        edge = axes.get_xaxis_transform()
-        handles += axes.plot(
-            below, [0.012] * len(below), "v", transform=edge, color=style.FAINT, ms=4, mew=0,
-            zorder=2, label=f"below the range ({len(below)})",
-        )  # fmt: skip
-    return handles
+    return handles + style.below(axes, [p.nanoseconds for p in points if p.fitness < low], 4)
 
 
 def _front(axes: Axes, front: Sequence[TimedPoint], low: float) -> list[Line2D]:

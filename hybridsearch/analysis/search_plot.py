@@ -141,14 +141,7 @@ def _dots(axes: Axes, points: Sequence[SearchPoint], low: float) -> list[Line2D]
         if chosen:
             x, y = zip(*chosen, strict=True)
             handles += axes.plot(x, y, "o", mew=0, zorder=3, label=label, **look)
-    below = [p.index for p in points if p.fitness < low]
-    if below:
-        edge = axes.get_xaxis_transform()
-        handles += axes.plot(
-            below, [0.012] * len(below), "v", transform=edge, color=style.FAINT, ms=3.5, mew=0,
-            zorder=2, label=f"below the range ({len(below)})",
-        )  # fmt: skip
-    return handles
+    return handles + style.below(axes, [p.index for p in points if p.fitness < low], 3.5)
 
 
 def _name_levels(axes: Axes, levels: Mapping[str, float], low: float, high: float) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from scipy.optimize import isotonic_regression
 
 DPI = 150
@@ -68,6 +69,18 @@ def empty(axes: Axes, message: str) -> None:
     """Say in the middle of the axes that there is nothing to show."""
     axes.text(0.5, 0.5, message, transform=axes.transAxes, ha="center", va="center", color=MUTED)
     axes.set_axis_off()
+
+
+def below(axes: Axes, places: Sequence[float], size: float) -> list[Line2D]:
+    """Small triangles on the lower edge for what lies below the range; a handle that counts them,
+    none where there are none.
+    """
+    if not places:
+        return []
+    label = f"below the range ({len(places)})"
+    look: dict[str, Any] = {"color": FAINT, "ms": size, "mew": 0, "zorder": 2, "label": label}
+    edge = axes.get_xaxis_transform()
+    return list(axes.plot(places, [0.012] * len(places), "v", transform=edge, **look))
 
 
 def shorten(text: str, width: int = 32) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,12 +12,11 @@ from numpy.typing import NDArray
 from hybridsearch.comparison.trace import Trace
 from hybridsearch.errors import UserError
 from hybridsearch.tables.recording import space_functions
-from hybridsearch.tables.table import NOISE, Table
+from hybridsearch.tables.table import Table, target_size
 
 Array = NDArray[np.float64]
 Function = int | str  # a row of a table, or a key
-TARGET = 1000  # the target set is at least the best in so many ...
-GOOD = 100  # ... and a good function is among the best in so many
+GOOD = 100  # a good function is among the best in so many
 
 
 @dataclass(frozen=True)
@@ -59,12 +57,8 @@ class Field:
 
     @cached_property
     def target_size(self) -> int:
-        """How many are within one standard error of the best, or the top 0.1% where that is more.
-
-        Both are the best few by truth, so the larger one holds the other.
-        """
-        within = int((self.truth >= self.best - self.error).sum())
-        return max(within, self.top(TARGET))
+        """How many a search should find, by `tables.table.target_size`."""
+        return target_size(self.truth, self.error)
 
     @property
     def random_expectation(self) -> float | None:
@@ -89,11 +83,9 @@ def field_of_table(table: Table) -> Field:
     rows = sorted(table.index[key] for key in keys)
     truth = table.truth[rows]
     best = rows[int(np.argmax(truth))]
-    seen = table.scores("test")[best, :, -1]
-    unseen = seen[NOISE:][np.isfinite(seen[NOISE:])]
     return Field(
         truth,
-        float(unseen.std(ddof=1) / math.sqrt(len(unseen))) if len(unseen) > 1 else 0.0,
+        table.truth_error(best),
         {row: place for place, row in enumerate(rows)},
         [table.specs[row] for row in rows],
         True,

@@ -30,10 +30,14 @@ class Replay:
     table: str
     digest: str
 
+    @property
+    def title(self) -> str:
+        return f"{self.config.strategy}, seed {self.config.seed}"
+
 
 def replay(job: Replay) -> Trace:
     """Search on a table, in a worker: no log, no cache, no checkpoint."""
-    table = _table(job.table, job.digest)
+    table = table_of(job.table, job.digest)
     evaluator = TableEvaluator(table, job.config)
     with one_thread(), threadpool_limits(1):
         searched = Search(
@@ -54,7 +58,7 @@ def replay(job: Replay) -> Trace:
 
 
 @lru_cache(maxsize=2)
-def _table(name: str, digest: str) -> Table:
+def table_of(name: str, digest: str) -> Table:
     """Loaded once per worker and content."""
     return load_table(name)
 

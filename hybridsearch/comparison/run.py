@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import yaml
 
@@ -29,6 +30,16 @@ TRACES, CONFIG, ENVIRONMENT = "runs.jsonl", "config.yaml", "environment.json"
 LIMIT = 1800.0  # seconds that a run on a table may take: a thousand times what it does take
 
 
+class Job(Protocol):
+    """A run that a worker can make. title: who it is, for people."""
+
+    @property
+    def title(self) -> str: ...
+
+
+J = TypeVar("J", bound=Job)
+
+
 def compare(
     config: Config,
     strategies: Sequence[str],
@@ -44,7 +55,7 @@ def compare(
     user can mend.
     """
     observer, folder = observer or Silent(), Path(out) if out else default_folder(config)
-    _check(strategies, seeds, config)
+    check(strategies, seeds, config)
     table = load_table(config.table) if config.table else None
     field = field_of_table(table) if table else None
     if table:
@@ -60,17 +71,20 @@ def compare(
                 TableEvaluator(table, one)
     folder.mkdir(parents=True, exist_ok=True)
     asked = {"strategies": list(strategies), "seeds": seeds}
-    write_json(folder / ENVIRONMENT, {**asked, **environment()})
-    write_text(folder / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-
     with hold(folder), Ledger(folder / TRACES) as ledger:
+        write_json(folder / ENVIRONMENT, {**asked, **environment()})
+        write_text(folder / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
         missing = {run: one for run, one in wanted.items() if run not in ledger}
         done = config.budget * (len(wanted) - len(missing))
         if done:
             observer.note(f"{len(wanted) - len(missing)} of {len(wanted)} runs are there already")
         observer.stage("compare", config.budget * len(wanted))
         observer.advance(done)
-        made = _replayed(table, missing) if table else _trained(missing, folder, observer, done)
+        made = (
+            played(replay, {run: _replay(run, one, table) for run, one in missing.items()}, config)
+            if table
+            else _trained(missing, folder, observer, done)
+        )
         for trace in made:
             if not trace.functions:
                 raise UserError(f"{trace.strategy}, seed {trace.seed}: nothing was evaluated")
@@ -78,7 +92,11 @@ def compare(
             done += config.budget
             observer.advance(done)
         traces = [ledger[run] for run in wanted]
-    return _conclude(folder, traces, field, config, table)
+    if field is None:
+        chance = Scale(config.fitness, load_search_data(config.data).classes).chance
+        field = field_of_traces(traces, chance, len(steps_of(config)) - 2)
+    where = f"the recorded table {config.table}" if table else f"{config.data.name}, trained"
+    return conclude(folder, traces, field, config, where)
 
 
 def default_folder(config: Config) -> Path:
@@ -87,7 +105,8 @@ def default_folder(config: Config) -> Path:
     return Path("comparisons", name.replace(":", "-"))
 
 
-def _check(strategies: Sequence[str], seeds: int, config: Config) -> None:
+def check(strategies: Sequence[str], seeds: int, config: Config) -> None:
+    """Raises: UserError for what cannot be compared."""
     for place, name in enumerate(strategies):
         if name not in STRATEGIES:
             raise UserError(f"--strategies: unknown strategy {name!r}{nearest(name, STRATEGIES)}")
@@ -105,20 +124,23 @@ def _with(config: Config, strategy: str, seed: int) -> Config:
     return config.model_copy(update={"strategy": strategy, "seed": seed})
 
 
-def _replayed(table: Table, missing: Mapping[str, Config]) -> Iterator[Trace]:
-    """The runs on a table, as they end."""
-    if not missing:
+def _replay(run: str, config: Config, table: Table) -> Replay:
+    assert config.table is not None
+    return Replay(run, config, config.table, table.digest)
+
+
+def played(play: Callable[[J], Trace], jobs: Mapping[str, J], config: Config) -> Iterator[Trace]:
+    """The traces of runs on a table, played side by side in workers, as they end.
+
+    Raises: UserError naming the run that failed.
+    """
+    if not jobs:
         return
-    some = next(iter(missing.values()))
-    assert some.table is not None
-    jobs = {run: Replay(run, one, some.table, table.digest) for run, one in missing.items()}
-    workers = min(pick_workers(some, ["cpu"]), len(jobs))
-    pool = make_pool(some.pool, workers)
+    pool = make_pool(config.pool, min(pick_workers(config, ["cpu"]), len(jobs)))
     try:
-        for run, trace in pool.run(replay, jobs, LIMIT):
+        for run, trace in pool.run(play, jobs, LIMIT):
             if isinstance(trace, Failure):
-                one = missing[run]
-                raise UserError(f"{one.strategy}, seed {one.seed}: the run {trace.message}")
+                raise UserError(f"{jobs[run].title}: the run {trace.message}")
             yield trace
     finally:
         pool.close()
@@ -148,17 +170,17 @@ def _trained(
         yield train(run, one, place, _Offset(observer, done + number * one.budget))
 
 
-def _conclude(
-    folder: Path, traces: Sequence[Trace], field: Field | None, config: Config, table: Table | None
+def conclude(
+    folder: Path, traces: Sequence[Trace], field: Field, config: Config, where: str
 ) -> Summary:
+    """Measure the runs, write the comparison's folder, and return its numbers.
+
+    traces: strategy by strategy, seed by seed. where: what answered, in words.
+    """
     steps = steps_of(config)
-    if field is None:
-        chance = Scale(config.fitness, load_search_data(config.data).classes).chance
-        field = field_of_traces(traces, chance, len(steps) - 2)
     runs: dict[str, list[Measures]] = {}
     for trace in traces:
         runs.setdefault(trace.strategy, []).append(measure(trace, field, steps, config.budget))
     summary = summarise(runs, field, config.budget)
-    where = f"the recorded table {config.table}" if table else f"{config.data.name}, trained"
     write_comparison(folder, traces, runs, summary, config, where)
     return summary

@@ -12,7 +12,7 @@ from hybridsearch.errors import UserError
 from hybridsearch.evidence.resampling import Interval
 from hybridsearch.evidence.statistics import split_half_reliability
 from hybridsearch.genome.function import known_names, resolve
-from hybridsearch.tables.table import DIVERGED, MISSING, NOISE, OK, Table
+from hybridsearch.tables.table import DIVERGED, MISSING, NOISE, OK, Table, target_size
 from hybridsearch.types import Json
 
 SHARES = {"all": 1.0, "best quarter": 0.25, "best tenth": 0.1}
@@ -66,14 +66,8 @@ def target_set(table: Table) -> NDArray[np.intp]:
     """Rows of the functions that a search should find, best first: those within one standard error
     of the best true mean, or the best thousandth, whichever are more.
     """
-    top = table.scores("test")[:, :, -1]
-    unseen = np.where(np.isfinite(top[:, NOISE:]), top[:, NOISE:], np.nan)
     order = np.argsort(-table.truth, kind="stable")
-    best = unseen[order[0]]
-    best = best[np.isfinite(best)]
-    error = float(best.std(ddof=1) / np.sqrt(len(best))) if len(best) > 1 else 0.0
-    within = int((table.truth >= table.truth[order[0]] - error).sum())
-    return order[: max(within, -(-len(order) // 1000))]
+    return order[: target_size(table.truth, table.truth_error(int(order[0])))]
 
 
 def make_card(table: Table) -> Card:

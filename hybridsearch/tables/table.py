@@ -29,6 +29,7 @@ from hybridsearch.types import Json, Status
 
 Floats = NDArray[np.float32]
 NOISE = 2  # replicates that a search sees; the others are the truth
+TARGET = 1000  # the target set is at least the best in so many
 MISSING, OK, DIVERGED = 0, 1, 2
 FORMAT = 1
 
@@ -107,6 +108,12 @@ class Table:
         rows = [row[NOISE:] if able else row for row, able in zip(top, unseen, strict=True)]
         return np.array([np.nanmean(row) for row in rows])
 
+    def truth_error(self, row: int) -> float:
+        """The standard error of a row's truth; 0 where fewer than two replicates tell it."""
+        unseen = self.scores("test")[row, NOISE:, -1]
+        unseen = unseen[np.isfinite(unseen)]
+        return float(unseen.std(ddof=1) / np.sqrt(len(unseen))) if len(unseen) > 1 else 0.0
+
     def save(self, path: Path) -> None:
         """Write it to a .safetensors file, atomically."""
         note = {"format": FORMAT, "specs": self.specs, "keys": self.keys, "steps": self.steps}
@@ -115,6 +122,13 @@ class Table:
         arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in self.ARRAYS}
         save_file(arrays, partial, metadata={"table": text})
         partial.replace(path)
+
+
+def target_size(truth: NDArray[np.float64], error: float) -> int:
+    """How many functions a search should find: those within one standard error of the best, or the
+    best in TARGET where that is more. Both are the best few by truth: the larger holds the other.
+    """
+    return max(int((truth >= truth.max() - error).sum()), -(-len(truth) // TARGET))
 
 
 def load_table(name: str | Path) -> Table:
