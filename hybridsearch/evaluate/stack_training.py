@@ -27,7 +27,7 @@ from hybridsearch.evaluate.checkpoint import (
 from hybridsearch.evaluate.graph import set_rate
 from hybridsearch.evaluate.input import Resident
 from hybridsearch.evaluate.stacked import StackedNetwork
-from hybridsearch.evaluate.training import EVALUATION_BATCH, LOG_EVERY, Trainer
+from hybridsearch.evaluate.training import LOG_EVERY, Trainer
 from hybridsearch.genome.function import Function
 
 
@@ -120,7 +120,7 @@ class StackTrainer:
         stack.network.eval()
         count, images = len(stack.seeds), len(split.labels)
         loss, right = torch.zeros(count, dtype=torch.float64), []
-        size = max(1, EVALUATION_BATCH // count)
+        size = max(1, self.trainer.evaluation_batch // count)
         for start in range(0, images, size):
             batch = self.trainer.normalise(split.images[start : start + size])
             labels = split.labels[start : start + size].expand(count, -1)

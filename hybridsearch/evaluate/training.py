@@ -36,7 +36,8 @@ from hybridsearch.genome.activation import Activation
 from hybridsearch.genome.function import Function
 from hybridsearch.kernels.choose import make
 
-EVALUATION_BATCH = 1000  # images per forward pass when scoring
+EVALUATION_BATCH = 1000  # images per forward pass when scoring on a device
+CPU_EVALUATION_BATCH = 250  # and on a CPU, whose caches hold no more: 1.5 times as fast as 1000
 LOG_EVERY = 10  # steps per point of the training curve, and between looks at the loss on a GPU
 
 
@@ -80,6 +81,7 @@ class Trainer:
     ) -> None:
         self.config, self.training, self.device = config, config.training, device
         self.accelerator = accelerator or accelerator_for(device)
+        self.evaluation_batch = CPU_EVALUATION_BATCH if device.type == "cpu" else EVALUATION_BATCH
         self.classes, self.shape = data.classes, data.in_shape
         self.input = TrainingInput(
             data, self.training.batch_size, config.data.augment, device, self.accelerator.lane
@@ -224,9 +226,10 @@ class Trainer:
         """
         child.network.eval()
         losses, right = [], []  # on the device until the end: the host waits once
-        for start in range(0, len(split.labels), EVALUATION_BATCH):
-            images = self.normalise(split.images[start : start + EVALUATION_BATCH])
-            labels = split.labels[start : start + EVALUATION_BATCH]
+        size = self.evaluation_batch
+        for start in range(0, len(split.labels), size):
+            images = self.normalise(split.images[start : start + size])
+            labels = split.labels[start : start + size]
             with self.precision():
                 logits = child.network(images).float()
             losses.append(F.cross_entropy(logits, labels, reduction="sum"))

@@ -108,7 +108,7 @@ def check(network, function, precision, augment):
         refused(lambda: next(course))  # the look at the losses that is due now
         passes = []
         child.network.register_forward_hook(lambda *_: passes.append(1))
-        training.EVALUATION_BATCH = 30
+        trainer.evaluation_batch = 30
         refused(lambda: trainer.score(child, trainer.validation))
         assert len(passes) == 4  # all of them before the first look
 
