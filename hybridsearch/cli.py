@@ -157,7 +157,11 @@ def table(name: str, /) -> int:
 def compare(
     *,
     strategies: Annotated[
-        str, Parameter(help="Strategies to compare, with commas between them.")
+        str,
+        Parameter(
+            help="Strategies to compare, with commas between them; NAME+screen and NAME-screen "
+            "are NAME with and without the surrogate."
+        ),
     ] = STRATEGIES,
     seeds: Annotated[
         int, Parameter(help="Runs of every strategy, with seeds from --seed on.")

@@ -7,6 +7,7 @@ all fill this one typed tree. The default tree is the digits search that `make s
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -302,6 +303,24 @@ class ControllerConfig(Section):
         lt=1,
         description="Decay per batch of the moving average of rewards: a memory of 5 batches.",
     )
+    examples: int = Field(
+        5,
+        ge=1,
+        description="Best functions that it imitates: of the population in a hybrid, of the chosen "
+        "ones under a screen; 1 and 20 did alike.",
+    )
+    imitation: float = Field(
+        1.0,
+        ge=0,
+        description="Weight of the imitation term, beside a policy gradient with advantages of "
+        "size 1; 0.03 to 1 did alike, 0 a little worse.",
+    )
+    rehearsal: int = Field(
+        32,
+        ge=0,
+        description="Samples per batch that it learns from by what the screen's model thinks of "
+        "them, untrained; 0: none.",
+    )
     max_grad_norm: float = Field(1.0, gt=0, description="Gradient norm above which it is clipped.")
     init_range: float = Field(
         0.08,
@@ -369,6 +388,37 @@ class LocalConfig(Section):
     )
 
 
+class ScreenConfig(Section):
+    """A surrogate that chooses, of many candidates that a strategy makes, the few to be trained."""
+
+    use: Literal["auto", "on", "off"] = Field(
+        "auto", description="auto: on for hybrid, off for the others."
+    )
+    first: int = Field(
+        8, ge=2, description="Functions that are trained unscreened before the model is asked."
+    )
+    pool: int = Field(512, ge=1, description="Candidates that are kept for the next choice.")
+    draws: int = Field(
+        32, ge=1, description="Candidates that are drawn anew for every function to be trained."
+    )
+    optimism: float = Field(
+        2.0,
+        ge=0,
+        description="Standard deviations that a choice adds to the mean: 0 trusts the model, more "
+        "explores.",
+    )
+    unscreened: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="Share of the controller's proposals that stays unscreened, for the policy "
+        "gradient.",
+    )
+    rows: int = Field(
+        512, ge=16, description="Most functions that the model learns from: the best and the last."
+    )
+
+
 class HybridConfig(Section):
     """Controller and population together; their own settings are `controller` and `evolution`."""
 
@@ -406,18 +456,6 @@ class HybridConfig(Section):
         description="Let the parts learn of each other's functions; without it the mean over the "
         "first 300 functions was 0.62, with it 0.66.",
     )
-    examples: int = Field(
-        5,
-        ge=1,
-        description="Best functions of the population that the controller imitates; 1 "
-        "and 20 did alike.",
-    )
-    imitation: float = Field(
-        1.0,
-        ge=0,
-        description="Weight of the imitation term, beside a policy gradient with advantages of "
-        "size 1; 0.03 to 1 did alike, 0 a little worse.",
-    )
 
 
 class RetestConfig(Section):
@@ -429,6 +467,10 @@ class RetestConfig(Section):
     resamples: int = Field(
         5000, ge=100, description="Bootstrap resamples of seeds and test images."
     )
+
+
+# The sections that only proposers read.
+PROPOSERS = ("controller", "evolution", "regularized", "local", "hybrid", "screen")
 
 
 class Config(Section):
@@ -498,8 +540,30 @@ class Config(Section):
     regularized: RegularizedConfig = Field(RegularizedConfig(), description="Aging evolution.")
     local: LocalConfig = Field(LocalConfig(), description="Local search.")
     hybrid: HybridConfig = Field(HybridConfig(), description="Controller and evolution together.")
+    screen: ScreenConfig = Field(ScreenConfig(), description="A model that screens proposals.")
     retest: RetestConfig = Field(RetestConfig(), description="The final retest.")
     record: RecordConfig = Field(RecordConfig(), description="Recording of a table.")
+
+    @property
+    def screened(self) -> bool:
+        """Whether a model screens what the strategy proposes."""
+        return self.screen.use == "on" or (self.screen.use == "auto" and self.strategy == "hybrid")
+
+    @property
+    def label(self) -> str:
+        """The strategy, with "+screen" or "-screen" where `screen.use` is not left to it."""
+        return self.strategy + {"on": "+screen", "off": "-screen"}.get(self.screen.use, "")
+
+    def labelled(self, label: str) -> Config:
+        """This config with the strategy, and the use of the screen, that a label states; a bare
+        strategy leaves the screen as it is here. Unchecked: `strategy` may be any text.
+        """
+        for sign, use in (("+screen", "on"), ("-screen", "off")):
+            if label.endswith(sign):
+                screen = self.screen.model_copy(update={"use": use})
+                strategy = label.removesuffix(sign)
+                return self.model_copy(update={"strategy": strategy, "screen": screen})
+        return self.model_copy(update={"strategy": label})
 
     @property
     def measures_times(self) -> bool:
@@ -567,15 +631,28 @@ def read_settings(name: str | Path) -> dict[str, Any]:
 
 
 def saved_config(path: Path) -> Config:
-    """The config that a run or a recording wrote into its folder.
+    """The config that a run wrote into its folder. Raises: UserError when it cannot be read."""
+    return make_config(_saved_settings(path), str(path))
+
+
+def recorded_config(saved: Path | Mapping[str, Any], source: str) -> Config:
+    """The config of a recording or a table, from its file or as it was stored; without the
+    sections of proposers, which it does not read and which another version may have written.
 
     Raises: UserError when it cannot be read.
     """
+    settings = _saved_settings(saved) if isinstance(saved, Path) else saved
+    return make_config({k: v for k, v in settings.items() if k not in PROPOSERS}, source)
+
+
+def _saved_settings(path: Path) -> dict[str, Any]:
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid YAML") from error
-    return make_config(settings, str(path))
+    if not isinstance(settings, dict):
+        raise UserError(f"{path}: expected settings, got {type(settings).__name__}")
+    return settings
 
 
 def make_config(settings: dict[str, Any], source: str = "config") -> Config:

@@ -27,6 +27,7 @@ from hybridsearch.genome.function import resolve
 from hybridsearch.genome.units import Space
 from hybridsearch.kernels.build import processor_name
 from hybridsearch.observe import Observer, Silent, Snapshot
+from hybridsearch.propose.base import Source
 from hybridsearch.propose.evolution import EvolutionProposer
 from hybridsearch.propose.exhaustive import ExhaustiveProposer
 from hybridsearch.propose.hybrid import HybridProposer
@@ -34,6 +35,7 @@ from hybridsearch.propose.local import LocalProposer
 from hybridsearch.propose.ppo import ControllerProposer
 from hybridsearch.propose.random import RandomProposer
 from hybridsearch.propose.regularized import RegularizedProposer
+from hybridsearch.propose.screen import Screen
 from hybridsearch.recorder import Recorder
 from hybridsearch.retest import Retest, retest
 from hybridsearch.store import Cache, RunLog, hold, load_checkpoint, write_json, write_text
@@ -59,14 +61,17 @@ RECORDED = (
 
 
 # Strategy -> the proposer of that name, from the space and the whole config.
-STRATEGIES: dict[str, Callable[[Space, Config], Proposer]] = {
+SOURCES: dict[str, Callable[[Space, Config], Source]] = {
     "rl": lambda space, c: ControllerProposer(space, c.controller, c.seed),
     "random": lambda space, c: RandomProposer(space, c.seed),
     "evolution": lambda space, c: EvolutionProposer(space, c.evolution, c.seed),
     "regularized": lambda space, c: RegularizedProposer(space, c.regularized, c.seed),
     "local": lambda space, c: LocalProposer(space, c.local, c.seed),
-    "exhaustive": lambda space, c: ExhaustiveProposer(space),
     "hybrid": lambda space, c: HybridProposer(space, c.hybrid, c.controller, c.evolution, c.seed),
+}
+STRATEGIES: dict[str, Callable[[Space, Config], Proposer]] = {
+    **SOURCES,
+    "exhaustive": lambda space, c: ExhaustiveProposer(space),
 }
 
 
@@ -164,7 +169,7 @@ def default_folder(config: Config) -> Path:
     """runs/STRATEGY-DATA-seedN-TIME."""
     data = config.data.name.replace(":", "-")
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    return Path("runs", f"{config.strategy}-{data}-seed{config.seed}-{stamp}")
+    return Path("runs", f"{config.label}-{data}-seed{config.seed}-{stamp}")
 
 
 def make_proposer(config: Config) -> Proposer:
@@ -172,7 +177,15 @@ def make_proposer(config: Config) -> Proposer:
 
     Raises: UserError when the strategy cannot do what the config asks of it.
     """
-    return STRATEGIES[config.strategy](config.space.space(), config)
+    space = config.space.space()
+    if not config.screened:
+        return STRATEGIES[config.strategy](space, config)
+    if config.strategy not in SOURCES:
+        raise UserError(
+            f"screen.use: {config.strategy} proposes every function in turn, so there is nothing "
+            "to choose; expected off or auto"
+        )
+    return Screen(SOURCES[config.strategy](space, config), space, config.screen)
 
 
 def _run(config: Config, folder: Path, evaluator: Evaluator, observer: Observer) -> dict[str, Json]:
@@ -218,7 +231,7 @@ def summarise(
     """The summary of a run; its keys are read by programs, see runs/README.md."""
     best = resolve(now.incumbent) if now.incumbent else None
     summary: dict[str, Json] = {
-        "strategy": config.strategy,
+        "strategy": config.label,
         "seed": config.seed,
         "data": config.data.name,
         "network": config.network.name,

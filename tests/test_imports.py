@@ -20,6 +20,7 @@ LEVEL = {
     "kernels": 2,
     "types": 2,
     "observe": 2,
+    "surrogate": 2,
     "propose": 3,
     "fidelity": 3,
     "evaluate": 3,
@@ -55,6 +56,7 @@ INNER = {
         ["function"],
         ["activation"],
     ],
+    "surrogate": [["features"], ["process"]],
     "kernels": [
         ["program", "build", "memory"],
         ["source"],

@@ -34,7 +34,7 @@ def draw_run(folder: str | Path) -> list[Path]:
 
 
 def _what(run: Run) -> str:
-    return f"{run.config.strategy}, {run.config.data.name}, seed {run.config.seed}"
+    return f"{run.config.label}, {run.config.data.name}, seed {run.config.seed}"
 
 
 def _search_curve(run: Run) -> Path:

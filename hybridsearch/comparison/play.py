@@ -32,7 +32,7 @@ class Replay:
 
     @property
     def title(self) -> str:
-        return f"{self.config.strategy}, seed {self.config.seed}"
+        return f"{self.config.label}, seed {self.config.seed}"
 
 
 def replay(job: Replay) -> Trace:
@@ -48,7 +48,7 @@ def replay(job: Replay) -> Trace:
     evaluated = [(key, entry) for key, entry in searched.known.items() if entry.order]
     return Trace(
         job.run,
-        job.config.strategy,
+        job.config.label,
         job.config.seed,
         tuple(table.index[key] for key, _ in evaluated),
         tuple(float(entry.fitness or 0.0) for _, entry in evaluated),
@@ -73,7 +73,7 @@ def train(run: str, config: Config, folder: Path, observer: Observer) -> Trace:
     evaluated = sorted(load_run(folder).distinct, key=lambda o: int(o["order"]))
     return Trace(
         run,
-        config.strategy,
+        config.label,
         config.seed,
         tuple(o["key"] for o in evaluated),
         tuple(float(o["fitness"]) for o in evaluated),

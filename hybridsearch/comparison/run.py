@@ -108,7 +108,7 @@ def default_folder(config: Config) -> Path:
 def check(strategies: Sequence[str], seeds: int, config: Config) -> None:
     """Raises: UserError for what cannot be compared."""
     for place, name in enumerate(strategies):
-        if name not in STRATEGIES:
+        if config.labelled(name).strategy not in STRATEGIES:
             raise UserError(f"--strategies: unknown strategy {name!r}{nearest(name, STRATEGIES)}")
         if name in strategies[:place]:
             raise UserError(f"--strategies: {name} is listed twice")
@@ -121,7 +121,7 @@ def check(strategies: Sequence[str], seeds: int, config: Config) -> None:
 
 
 def _with(config: Config, strategy: str, seed: int) -> Config:
-    return config.model_copy(update={"strategy": strategy, "seed": seed})
+    return config.labelled(strategy).model_copy(update={"seed": seed})
 
 
 def _replay(run: str, config: Config, table: Table) -> Replay:
@@ -165,8 +165,8 @@ def _trained(
     """The runs that train, one after the other, seed by seed; each has workers of its own."""
     ordered = sorted(missing.items(), key=lambda item: item[1].seed)
     for number, (run, one) in enumerate(ordered):
-        observer.note(f"{one.strategy}, seed {one.seed}")
-        place = folder / "runs" / f"{one.strategy}-seed{one.seed}-{run[:8]}"
+        observer.note(f"{one.label}, seed {one.seed}")
+        place = folder / "runs" / f"{one.label}-seed{one.seed}-{run[:8]}"
         yield train(run, one, place, _Offset(observer, done + number * one.budget))
 
 

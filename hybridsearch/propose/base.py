@@ -1,20 +1,74 @@
-"""What all proposers share."""
+"""What all proposers share, and what one must be able to do to be screened."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, Protocol
 
 from hybridsearch.genome.genome import Genome
 from hybridsearch.genome.units import Tokens
-from hybridsearch.types import Json, Outcome, Proposal
+from hybridsearch.types import Json, Outcome, Proposal, Proposer
 
 
 class Candidate(NamedTuple):
-    """A genome that may be proposed, and the ids of the proposals that it was made from."""
+    """A genome that may be proposed, and the ids of the proposals that it was made from.
+
+    origin: who made it, where the one that proposes it is another.
+    """
 
     genome: Tokens
     parents: tuple[int, ...] = ()
+    origin: str = ""
+
+
+Judge = Callable[[Sequence[Tokens]], Sequence[float]]  # of genomes, what each promises
+
+
+class Source(Proposer, Protocol):
+    """A proposer that a screen can choose from."""
+
+    name: str
+    next_id: int  # the id of the next proposal; settable, so that several can share a run's
+
+    def draw(self, n: int) -> list[Candidate]:
+        """About n genomes that it would propose now, known ones among them perhaps; it keeps no
+        account of them. None before it has learnt from an outcome, or where it has no more.
+        """
+        ...
+
+    def skip(self, genomes: Sequence[Tokens]) -> None:
+        """Somebody else proposes these functions now."""
+        ...
+
+    def adopt(self, outcomes: Sequence[Outcome]) -> None:
+        """Outcomes of candidates that it drew and somebody else chose."""
+        ...
+
+    @property
+    def policy_share(self) -> float:
+        """Which share of its proposals a policy draws that learns by its gradient. Chosen samples
+        are not the policy's, so a part of this share stays unscreened.
+        """
+        ...
+
+    def ask_policy(self, n: int) -> list[Proposal]:
+        """n proposals by that policy alone."""
+        ...
+
+    def rehearse(self, judge: Judge) -> None:
+        """Let a policy learn from what a model thinks of samples that it draws now."""
+        ...
+
+
+class NoPolicy:
+    """The part of a `Source` that has no policy gradient."""
+
+    policy_share = 0.0
+
+    def ask_policy(self, n: int) -> list[Proposal]:
+        return []
+
+    def rehearse(self, judge: Judge) -> None: ...
 
 
 class Member(NamedTuple):

@@ -18,8 +18,8 @@ from hybridsearch.config import EvolutionConfig
 from hybridsearch.genome.canonical import keys
 from hybridsearch.genome.units import Space, Tokens
 from hybridsearch.genome.variation import crossover, mutate
-from hybridsearch.propose.base import Candidate
-from hybridsearch.propose.novelty import Novelty, has_verdict, random_draw
+from hybridsearch.propose.base import Candidate, NoPolicy
+from hybridsearch.propose.novelty import Novel, Novelty, has_verdict, random_draw
 from hybridsearch.types import Json, Outcome, Proposal, State, Status, seed_for
 
 
@@ -59,7 +59,7 @@ class Individual:
         return cls(id_, tuple(genome), key, reward, cost, origin)
 
 
-class EvolutionProposer:
+class EvolutionProposer(NoPolicy, Novel):
     """Random functions until the population is full, then children of tournament winners.
 
     The population is the best `population` of all that trained, each function once: children
@@ -92,15 +92,6 @@ class EvolutionProposer:
         toolbox.register("survive", tools.selNSGA2 if two else tools.selBest)
         return toolbox
 
-    @property
-    def next_id(self) -> int:
-        """The id of the next proposal; settable, so that several proposers can share a run's."""
-        return self._novelty.next_id
-
-    @next_id.setter
-    def next_id(self, value: int) -> None:
-        self._novelty.next_id = value
-
     def ask(self, n: int) -> list[Proposal]:
         """n proposals with new ids; fewer, at last none, where the space has no more."""
         missing = self._config.population - len(self._population)
@@ -110,10 +101,14 @@ class EvolutionProposer:
         """The best of parents and children live on; those that did not train never join."""
         self._join(self._novelty.settle(outcomes))
 
-    def immigrate(self, outcomes: Sequence[Outcome]) -> None:
+    def draw(self, n: int) -> list[Candidate]:
+        """Children of the population; none before there is one."""
+        return self._children(n)
+
+    def adopt(self, outcomes: Sequence[Outcome]) -> None:
         """Take in what others proposed: it is not proposed here again, and competes to live."""
         found = sorted((o for o in outcomes if has_verdict(o)), key=lambda o: o.proposal.id)
-        self._novelty.note([o.proposal.genome.tokens for o in found])
+        self.skip([o.proposal.genome.tokens for o in found])
         self._join(found)
 
     def best(self) -> list[Individual]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hybridsearch.config import ControllerConfig, EvolutionConfig, HybridConfig
-from hybridsearch.genome.units import Space
+from hybridsearch.genome.units import Space, Tokens
 from hybridsearch.propose.bandit import Bandit
+from hybridsearch.propose.base import Candidate, Judge
 from hybridsearch.propose.evolution import EvolutionProposer
 from hybridsearch.propose.novelty import has_verdict
 from hybridsearch.propose.ppo import ControllerProposer
@@ -38,11 +39,11 @@ class HybridProposer:
         evolution: EvolutionConfig,
         seed: int,
     ) -> None:
-        self._config = config
+        self._config, self._examples = config, controller.examples
         self._controller = ControllerProposer(space, controller, seed)
         self._population = EvolutionProposer(space, evolution, seed)
         self._bandit = Bandit(config)
-        self._next_id = 0
+        self.next_id = 0
 
     def ask(self, n: int) -> list[Proposal]:
         """n proposals with new ids, the population's first; none when the population, which
@@ -57,9 +58,9 @@ class HybridProposer:
     def _ask(self, part: Part, n: int) -> list[Proposal]:
         if not n:
             return []
-        part.next_id = self._next_id  # one sequence of ids: parents are the run's
+        part.next_id = self.next_id  # one sequence of ids: parents are the run's
         asked = part.ask(n)
-        self._next_id = part.next_id
+        self.next_id = part.next_id
         return asked
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
@@ -72,23 +73,57 @@ class HybridProposer:
         self._bandit.learn(drawn, bred)
         self._population.tell(bred)
         if self._config.exchange:
-            self._population.immigrate(drawn)
+            self._population.adopt(drawn)
             if any(map(has_verdict, drawn)):  # else the controller learns nothing now
                 self._teach()
         self._controller.tell(drawn)
 
+    # As the source of a screen ---------------------------------------------------------------
+
+    def draw(self, n: int) -> list[Candidate]:
+        """Candidates of both parts, each its share."""
+        bred = self._population.draw(n - round(self._bandit.share * n))
+        drawn = self._controller.draw(n - len(bred))
+        return [
+            candidate._replace(origin=part.name)
+            for part, made in ((self._population, bred), (self._controller, drawn))
+            for candidate in made
+        ]
+
+    def skip(self, genomes: Sequence[Tokens]) -> None:
+        """Somebody else proposes these functions: the population does not."""
+        self._population.skip(genomes)
+
+    def adopt(self, outcomes: Sequence[Outcome]) -> None:
+        """What was chosen is its maker's; where they exchange, the other part learns of it too."""
+        drawn = [o for o in outcomes if o.proposal.proposer == self._controller.name]
+        bred = [o for o in outcomes if o.proposal.proposer == self._population.name]
+        self._bandit.learn(drawn, bred)
+        self._controller.adopt(drawn)
+        self._population.adopt(outcomes if self._config.exchange else bred)
+        if self._config.exchange:
+            self._teach()
+
+    @property
+    def policy_share(self) -> float:
+        return self._bandit.share
+
+    def ask_policy(self, n: int) -> list[Proposal]:
+        return [] if self._population.exhausted else self._ask(self._controller, n)
+
+    def rehearse(self, judge: Judge) -> None:
+        self._controller.rehearse(judge)
+
     def _teach(self) -> None:
         """The best that the population itself has made become the controller's examples."""
-        c = self._config
         bred = [m.genome for m in self._population.best() if m.origin == self._population.name]
-        best = bred[: c.examples]
-        self._controller.imitate(best, [c.imitation / len(best) for _ in best])
+        self._controller.imitate(bred[: self._examples])
 
     def state(self) -> State:
         parts = {"controller": self._controller.state(), "population": self._population.state()}
         return State(
             {
-                "next_id": self._next_id,
+                "next_id": self.next_id,
                 "bandit": self._bandit.state(),
                 **{name: part.values for name, part in parts.items()},
             },
@@ -97,7 +132,7 @@ class HybridProposer:
 
     def restore(self, state: State) -> None:
         values = state.values
-        self._next_id = values["next_id"]
+        self.next_id = values["next_id"]
         self._bandit.restore(values["bandit"])
         for name, part in (("controller", self._controller), ("population", self._population)):
             arrays = {k.partition("/")[::2]: a for k, a in state.arrays.items()}

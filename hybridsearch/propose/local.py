@@ -13,12 +13,12 @@ import numpy as np
 from hybridsearch.config import LocalConfig
 from hybridsearch.genome.units import Space, Tokens
 from hybridsearch.genome.variation import neighbours
-from hybridsearch.propose.base import Candidate, Member
-from hybridsearch.propose.novelty import Novelty, random_draw
+from hybridsearch.propose.base import Candidate, Member, NoPolicy
+from hybridsearch.propose.novelty import Novel, Novelty, has_verdict, random_draw
 from hybridsearch.types import Outcome, Proposal, State, Status, seed_for
 
 
-class LocalProposer:
+class LocalProposer(NoPolicy, Novel):
     """First improvement in batches: a batch of untried neighbours, drawn at random, is evaluated,
     and the best of them is the next point if it is better than the present one.
 
@@ -60,8 +60,35 @@ class LocalProposer:
         others = [m for m in trained if m.id not in self._steps]
         if outcomes:
             self._steps.clear()
-        if not settled:
+        if settled:
+            self._learn(steps, others)
+
+    def draw(self, n: int) -> list[Candidate]:
+        """Untried neighbours of the point, or else random functions; none before the first."""
+        if not self._point and not self._starts:
+            return []
+        near = (
+            [Candidate(genome, (self._point.id,)) for genome in self._untried[-n:]]
+            if (self._point)
+            else []
+        )
+        return near + list(self._random(n - len(near)))
+
+    def adopt(self, outcomes: Sequence[Outcome]) -> None:
+        """Neighbours and starts that others proposed count as its own."""
+        found = sorted((o for o in outcomes if has_verdict(o)), key=lambda o: o.proposal.id)
+        if not found:
             return
+        self.skip([o.proposal.genome.tokens for o in found])
+        tried = {o.proposal.genome.tokens for o in found}
+        near = {genome for genome in self._untried if genome in tried}
+        self._untried = [genome for genome in self._untried if genome not in tried]
+        trained = [o for o in found if o.status is Status.OK]
+        steps = [Member.of(o) for o in trained if o.proposal.genome.tokens in near]
+        others = [Member.of(o) for o in trained if o.proposal.genome.tokens not in near]
+        self._learn(steps, others)
+
+    def _learn(self, steps: Sequence[Member], others: Sequence[Member]) -> None:
         self._starts += len(others)
         self._start = max((m for m in (self._start, *others) if m), key=_reward, default=None)
         best = max(steps, key=_reward, default=None)

@@ -76,8 +76,8 @@ class Novelty:
         accepted = []
         for place, key in self._new([c.genome for c in candidates]):
             self._waiting[self.next_id] = key
-            genome = Genome(candidates[place].genome)
-            accepted.append(Proposal(self.next_id, genome, name, candidates[place].parents))
+            genome, parents, origin = candidates[place]
+            accepted.append(Proposal(self.next_id, Genome(genome), origin or name, parents))
             self.next_id += 1
         return accepted
 
@@ -85,10 +85,13 @@ class Novelty:
         """Place and key of the genomes whose function may be proposed, each function once."""
         seen = set(self._waiting.values())
         for place, key in enumerate(keys(genomes)):
-            failed = self._failed.get(key, 0) > self._lap
-            if not (failed or key in seen or key in self._done):
+            if key not in seen and self.open(key):
                 seen.add(key)
                 yield place, key
+
+    def open(self, key: str) -> bool:
+        """Whether a function may be proposed, those that wait aside."""
+        return key not in self._done and self._failed.get(key, 0) <= self._lap
 
     def _walk(self, n: int) -> list[Candidate]:
         """Up to n new functions, in the order of `Space.enumerate`, from a chunk of it."""
@@ -120,6 +123,10 @@ class Novelty:
             self._waiting.clear()
         return settled
 
+    def waits_for(self, outcome: Outcome) -> bool:
+        """Whether it is the outcome of an own proposal that waits."""
+        return outcome.proposal.id in self._waiting
+
     def note(self, genomes: Sequence[Tokens]) -> None:
         """These functions are done too: somebody else has proposed them."""
         self._done.update(keys(genomes))
@@ -141,6 +148,25 @@ class Novelty:
         self.next_id, self._lap, self._place = values["next_id"], values["lap"], values["place"]
         self._waiting, self._failed = dict(values["waiting"]), dict(values["failed"])
         self._done = {row.tobytes().hex() for row in done}
+
+
+class Novel:
+    """A proposer whose ids are those of its `_novelty`."""
+
+    _novelty: Novelty
+
+    @property
+    def next_id(self) -> int:
+        """The id of the next proposal; settable, so that several proposers can share a run's."""
+        return self._novelty.next_id
+
+    @next_id.setter
+    def next_id(self, value: int) -> None:
+        self._novelty.next_id = value
+
+    def skip(self, genomes: Sequence[Tokens]) -> None:
+        """Somebody else proposes these functions."""
+        self._novelty.note(genomes)
 
 
 def random_draw(space: Space, rng: np.random.Generator) -> Draw:

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from hybridsearch.config import ControllerConfig
 from hybridsearch.genome.units import Space, Tokens
-from hybridsearch.propose.base import number
+from hybridsearch.propose.base import Candidate, Judge, Member, number
 from hybridsearch.propose.controller import Controller, Weights
 from hybridsearch.propose.novelty import has_verdict
 from hybridsearch.threads import one_thread
-from hybridsearch.types import Outcome, Proposal, State, seed_for
+from hybridsearch.types import Outcome, Proposal, State, Status, seed_for
 
 ADAM_BETAS, ADAM_EPS = (0.9, 0.99), 1e-8
 ENTROPY_FLOOR = 1e-3  # a weight of 0 could not be raised by a factor
@@ -58,7 +58,8 @@ class ControllerProposer:
         self._scale: float | None = None
         self._entropy = config.entropy
         self.next_id = 0  # settable, so that several proposers can share a run's ids
-        self._examples: list[tuple[Tokens, float]] = []  # of `imitate`: genome, weight
+        self._examples: list[Tokens] = []  # of `imitate`
+        self._adopted: list[Member] = []  # the best that somebody chose of what it drew
         # id -> log-probabilities [S] under which it was drawn
         self._asked: dict[int, list[float]] = {}
 
@@ -96,14 +97,54 @@ class ControllerProposer:
             self._update(choices, drawn, torch.tensor(advantages))
         self._examples = []
 
-    def imitate(self, genomes: Sequence[Tokens], weights: Sequence[float]) -> None:
-        """Learn from these genomes of others with the next batch that is told.
+    def imitate(self, genomes: Sequence[Tokens]) -> None:
+        """Learn from these genomes of others with the next batch that it learns from.
 
-        The objective gains the sum of weights times their mean log-probability per decision: a
+        The objective gains `imitation` times their mean log-probability per decision: a
         cross-entropy term of its own, apart from the policy gradient, which would need the
         probability under which a sample was drawn. It lasts for one batch.
         """
-        self._examples = list(zip(map(tuple, genomes), map(float, weights), strict=True))
+        self._examples = list(map(tuple, genomes))
+
+    # As the source of a screen ---------------------------------------------------------------
+
+    def draw(self, n: int) -> list[Candidate]:
+        """n genomes drawn from the policy, which does not wait for what becomes of them."""
+        with one_thread():
+            rollout = self._controller.sample(self._weights, n, self._rng)
+        return [Candidate(genome) for genome in self._controller.decode(rollout.choices.numpy())]
+
+    def skip(self, genomes: Sequence[Tokens]) -> None:
+        """It may propose them all the same."""
+
+    def adopt(self, outcomes: Sequence[Outcome]) -> None:
+        """The best of what was chosen are examples: a chosen sample is not the policy's."""
+        trained = [Member.of(o) for o in outcomes if has_verdict(o) and o.status is Status.OK]
+        every = {m.genome: m for m in [*self._adopted, *trained]}
+        best = sorted(every.values(), key=lambda m: (-m.reward, m.id))
+        self._adopted = best[: self._config.examples]
+        self.imitate([m.genome for m in self._adopted])
+
+    policy_share = 1.0
+
+    def ask_policy(self, n: int) -> list[Proposal]:
+        return self.ask(n)
+
+    def rehearse(self, judge: Judge) -> None:
+        """One batch of PPO on samples of now that a model judges, none of which is trained.
+
+        Source: Angermueller et al. 2020 (DyNA-PPO), where a policy learns between the rounds of an
+        experiment from models fitted to it. The baseline is the batch's own mean.
+        """
+        if not self._config.rehearsal:
+            return
+        with one_thread():
+            rollout = self._controller.sample(self._weights, self._config.rehearsal, self._rng)
+        genomes = self._controller.decode(rollout.choices.numpy())
+        rewards = np.asarray(judge(genomes), dtype=np.float64)
+        advantages = (rewards - rewards.mean()) / max(float(rewards.std()), 1e-3)
+        with one_thread():
+            self._update(rollout.choices, rollout.log_prob, torch.tensor(advantages).float())
 
     def _adapt_entropy(self, repeats: float) -> None:
         """Raise the entropy weight while too large a share of a batch repeats, else let it fall."""
@@ -138,9 +179,9 @@ class ControllerProposer:
         if not decisions:  # a space of one genome
             return
         advantage = advantages[:, None]
-        examples = self._controller.encode([genome for genome, _ in self._examples])
-        weights = torch.tensor([weight for _, weight in self._examples])
-        shares = weights / (examples >= 0).sum(1)  # of a decision in its genome's weight
+        examples = self._controller.encode(self._examples)
+        share = c.imitation / max(len(self._examples), 1)
+        shares = share / (examples >= 0).sum(1)  # of a decision in its genome's weight
         for _ in range(c.epochs):
             leaves = {k: w.requires_grad_() for k, w in self._weights.items()}
             rollout = self._controller.score(leaves, choices)
@@ -182,7 +223,8 @@ class ControllerProposer:
                 "baseline": self._baseline,
                 "scale": self._scale,
                 "entropy": self._entropy,
-                "examples": [[list(genome), weight] for genome, weight in self._examples],
+                "examples": [list(genome) for genome in self._examples],
+                "adopted": [member.to_json() for member in self._adopted],
                 "rng": self._rng.bit_generator.state,
                 "asked": [[k, row] for k, row in self._asked.items()],
             },
@@ -198,7 +240,8 @@ class ControllerProposer:
         self.next_id, self._adam_t = values["next_id"], values["adam_t"]
         self._baseline, self._scale = values["baseline"], values["scale"]
         self._entropy = values["entropy"]
-        self._examples = [(tuple(genome), weight) for genome, weight in values["examples"]]
+        self._examples = [tuple(genome) for genome in values["examples"]]
+        self._adopted = [Member.from_json(row) for row in values["adopted"]]
         self._rng.bit_generator.state = values["rng"]
         self._asked = {k: list(row) for k, row in values["asked"]}
         self._weights, self._adam_m, self._adam_v = (

@@ -14,12 +14,12 @@ import numpy as np
 from hybridsearch.config import RegularizedConfig
 from hybridsearch.genome.units import Space
 from hybridsearch.genome.variation import mutate
-from hybridsearch.propose.base import Candidate, Member
-from hybridsearch.propose.novelty import Novelty, random_draw
+from hybridsearch.propose.base import Candidate, Member, NoPolicy
+from hybridsearch.propose.novelty import Novel, Novelty, has_verdict, random_draw
 from hybridsearch.types import Outcome, Proposal, State, Status, seed_for
 
 
-class RegularizedProposer:
+class RegularizedProposer(NoPolicy, Novel):
     """A child is the mutated best of a random sample of the population; it replaces the oldest.
 
     A batch of children comes from one population. Functions that did not train never join.
@@ -40,9 +40,20 @@ class RegularizedProposer:
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Children join in the order of their ids; as many of the oldest go."""
-        for o in self._novelty.settle(outcomes):
-            if o.status is Status.OK:
-                self._population.append(Member.of(o))
+        self._join(self._novelty.settle(outcomes))
+
+    def draw(self, n: int) -> list[Candidate]:
+        """Children of the population; none before there is one."""
+        return self._children(n)
+
+    def adopt(self, outcomes: Sequence[Outcome]) -> None:
+        """Children that others proposed are the population's as well."""
+        found = sorted((o for o in outcomes if has_verdict(o)), key=lambda o: o.proposal.id)
+        self.skip([o.proposal.genome.tokens for o in found])
+        self._join(found)
+
+    def _join(self, outcomes: Sequence[Outcome]) -> None:
+        self._population.extend(Member.of(o) for o in outcomes if o.status is Status.OK)
 
     def _children(self, n: int) -> list[Candidate]:
         if not self._population:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TextIO
@@ -17,7 +17,7 @@ from typing import TextIO
 import numpy as np
 import yaml
 
-from hybridsearch.config import Config, saved_config
+from hybridsearch.config import Config, recorded_config
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate.data import load_search_data
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
@@ -89,9 +89,13 @@ class Recording:
         self.folder = Path(folder)
         if not (self.folder / CONFIG).is_file():
             raise UserError(f"{self.folder} holds no recording ({CONFIG} is missing)")
-        self.config = saved_config(self.folder / CONFIG)
+        path = self.folder / CONFIG
+        self.config = recorded_config(path, str(path))
+        # With the keys that they were recorded under: those of a few functions that cancel to
+        # rounding noise are others on another processor (docs/decisions/0002-canonical-key.md).
         self.functions = [
-            resolve(line["function"]) for line in read_lines(self.folder / FUNCTIONS, ("function",))
+            replace(resolve(line["function"]), key=line["key"])
+            for line in read_lines(self.folder / FUNCTIONS, ("function", "key"))
         ]
         self.cells: dict[tuple[str, int], Cell] = {}
         for shard in self.shards():

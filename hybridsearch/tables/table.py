@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from hybridsearch.config import Config, make_config
+from hybridsearch.config import Config, recorded_config
 from hybridsearch.errors import UserError, nearest
 from hybridsearch.evaluate.data import load_search_data
 from hybridsearch.fidelity import Scale
+from hybridsearch.genome.canonical import keys
 from hybridsearch.genome.function import resolve
 from hybridsearch.tables.recording import Recording
 from hybridsearch.types import Json, Status
@@ -67,7 +68,7 @@ class Table:
     @cached_property
     def config(self) -> Config:
         """The config that it was recorded with."""
-        return make_config(dict(self.about["config"]), "the table's config")
+        return recorded_config(self.about["config"], "the table's config")
 
     @cached_property
     def scale(self) -> Scale:
@@ -75,8 +76,11 @@ class Table:
 
     @cached_property
     def index(self) -> dict[str, int]:
-        """Key -> row."""
-        return {key: row for row, key in enumerate(self.keys)}
+        """Key -> row; the key of the recording, and that of this processor where it is another."""
+        genomes = {row: tuple(spec.split()) for row, spec in enumerate(self.specs) if " " in spec}
+        here = dict(zip(genomes, keys(list(genomes.values())), strict=True))
+        index = {key: row for row, key in enumerate(self.keys)}
+        return index | {key: row for row, key in here.items()}
 
     @cached_property
     def digest(self) -> str:

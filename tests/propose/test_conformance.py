@@ -1,4 +1,6 @@
-"""What every proposer must do. A new one is tested by its name in `session.STRATEGIES`."""
+"""What every proposer must do, plain and under a screen. A new one is tested by its name in
+`session.STRATEGIES`.
+"""
 
 import json
 import random
@@ -10,7 +12,7 @@ import pytest
 from hybridsearch.config import make_config
 from hybridsearch.genome.canonical import keys
 from hybridsearch.genome.units import Space
-from hybridsearch.session import STRATEGIES
+from hybridsearch.session import SOURCES, STRATEGIES, make_proposer
 from hybridsearch.store import load_checkpoint, save_checkpoint
 from hybridsearch.types import Outcome, Proposal, Proposer, State, Status
 
@@ -20,6 +22,7 @@ SMALL = {
     "evolution": {"population": 8},
     "regularized": {"population": 8, "sample": 3},
     "local": {"starts": 6},
+    "screen": {"use": "off", "first": 4, "pool": 40, "draws": 4},
 }
 TWO = {"evolution": {"population": 8, "objectives": "score_time"}}
 APART = {"hybrid": {"bandit": False, "exchange": False}}
@@ -27,17 +30,27 @@ APART = {"hybrid": {"bandit": False, "exchange": False}}
 
 def maker(name: str, **changes) -> Callable[[Space, int], Proposer]:
     def make(space: Space, seed: int) -> Proposer:
-        return STRATEGIES[name](space, make_config({**SMALL, **changes, "seed": seed}))
+        sizes = {"min_units": space.min_units, "max_units": space.max_units}
+        sets = {"unary": list(space.unary), "binary": list(space.binary)}
+        changed = {**SMALL, **changes, "seed": seed, "strategy": name, "space": sizes | sets}
+        return make_proposer(make_config(changed))
 
     return make
 
 
+ON = {"screen": {**SMALL["screen"], "use": "on"}}
 PROPOSERS = {name: maker(name) for name in STRATEGIES} | {
+    **{f"{name}+screen": maker(name, **ON) for name in SOURCES},
     "evolution, two objectives": maker("evolution", **TWO),
     "hybrid, apart": maker("hybrid", **APART),
 }
-ENDLESS = {"random", "rl"}  # they draw independently of what was proposed
-REPEATING = ENDLESS | {"hybrid", "hybrid, apart"}
+ENDLESS = {
+    "random",
+    "rl",
+    "random+screen",
+    "rl+screen",
+}  # they draw independently of what was proposed
+REPEATING = ENDLESS | {"hybrid", "hybrid, apart", "hybrid+screen"}
 SPACES = {
     "one": Space(1, 1),
     "three": Space(1, 3),

@@ -106,7 +106,7 @@ def test_immigrants_join_and_are_not_proposed_again():
     play(proposer, 2)
     genome = Genome.from_text("gate scale x id x")
     guest = Proposal(10_000, genome, "rl")
-    proposer.immigrate([outcome(guest, 2.0)])
+    proposer.adopt([outcome(guest, 2.0)])
     assert proposer.best()[0].id == 10_000 and proposer.best()[0].origin == "rl"
     children = [p for _ in range(6) for p in proposer.ask(16)]
     assert any(10_000 in p.parents for p in children)
@@ -118,7 +118,7 @@ def test_all_of_a_space_but_the_immigrants_is_proposed():
     genomes = [Genome(tokens) for tokens in space.enumerate()]
     guests = [Proposal(10_000 + k, g, "rl") for k, g in enumerate(genomes[4:9])]
     proposer = EvolutionProposer(space, CONFIG, 0)
-    proposer.immigrate([outcome(p, 0.5) for p in guests])
+    proposer.adopt([outcome(p, 0.5) for p in guests])
     asked = set()
     while batch := proposer.ask(3):
         asked |= {p.genome.key for p in batch}
@@ -130,7 +130,7 @@ def test_immigrants_of_one_function_take_one_place():
     proposer = EvolutionProposer(Space(), CONFIG, 0)
     texts = ("max id x tanh x", "max tanh x id x", "max id x tanh x")
     guests = [Proposal(k, Genome.from_text(text), "rl") for k, text in enumerate(texts)]
-    proposer.immigrate([outcome(p, 0.5) for p in guests])
+    proposer.adopt([outcome(p, 0.5) for p in guests])
     assert [m.id for m in proposer.best()] == [0]
 
 
@@ -139,9 +139,9 @@ def test_bad_immigrants_do_not_join():
     play(proposer, 3)
     before = [m.id for m in proposer.best()]
     guest = Proposal(10_000, Genome.from_text("gate scale x id x"), "rl")
-    proposer.immigrate([outcome(guest, 2.0, status=Status.REJECTED)])
-    proposer.immigrate([outcome(guest, None, status=Status.ERROR)])
-    proposer.immigrate([outcome(guest, -1.0)])
+    proposer.adopt([outcome(guest, 2.0, status=Status.REJECTED)])
+    proposer.adopt([outcome(guest, None, status=Status.ERROR)])
+    proposer.adopt([outcome(guest, -1.0)])
     assert [m.id for m in proposer.best()] == before
 
 

@@ -20,8 +20,9 @@ APART = HybridConfig(bandit=False, share=0.5, exchange=False)
 STATUSES = (Status.OK, Status.OK, Status.REJECTED, Status.OK, Status.ERROR, Status.DIVERGED)
 
 
-def make(config, space=FULL, seed=3):
-    return HybridProposer(space, config, CONTROLLER, EVOLUTION, seed)
+def make(config, space=FULL, seed=3, **controller):
+    changed = CONTROLLER.model_copy(update=controller)
+    return HybridProposer(space, config, changed, EVOLUTION, seed)
 
 
 def outcome(proposal, reward=None, status=Status.OK, known=False):
@@ -83,7 +84,7 @@ def test_parents_are_ids_of_the_run_and_labels_name_the_part():
 
 def immigration(exchange: bool):
     """The controller's first find is the best of all; what does the population make of it?"""
-    hybrid = make(HybridConfig(bandit=False, share=0.5, exchange=exchange, imitation=0.0))
+    hybrid = make(HybridConfig(bandit=False, share=0.5, exchange=exchange), imitation=0.0)
     find, bred, first = None, [], set()
     for _ in range(6):
         asked = hybrid.ask(24)
@@ -107,8 +108,8 @@ def test_the_controllers_finds_reach_the_population():
 
 def imitation(exchange: bool):
     """The population's first function is the best of all; does the controller go there?"""
-    config = HybridConfig(bandit=False, share=0.5, exchange=exchange, examples=1)
-    hybrid = make(config, Space())
+    config = HybridConfig(bandit=False, share=0.5, exchange=exchange)
+    hybrid = make(config, Space(), examples=1)
     star, drawn = None, []
     for _ in range(12):
         asked = hybrid.ask(24)
@@ -133,20 +134,19 @@ def test_the_populations_best_reach_the_controller():
 
 
 def test_the_controller_does_not_imitate_itself():
-    hybrid = make(HybridConfig(bandit=False, share=0.5, examples=8))
+    hybrid = make(HybridConfig(bandit=False, share=0.5), examples=8)
     asked = hybrid.ask(24)
     shown = []
-    hybrid._controller.imitate = lambda genomes, weights: shown.append((genomes, weights))
+    hybrid._controller.imitate = shown.append
     hybrid.tell([outcome(p, 0.9 if p.proposer == "rl" else 0.1 + p.id / 100) for p in asked])
-    [(genomes, weights)] = shown
+    [genomes] = shown
     bred = {p.genome.tokens for p in by(asked, "evolution")}
-    assert not genomes and not weights  # its own finds fill the population of 8
+    assert not genomes  # its own finds fill the population of 8
     assert len(hybrid._population.best()) == 8 and bred
     asked = hybrid.ask(24)
     hybrid.tell([outcome(p, 1.0 if p.proposer == "evolution" else 0.2) for p in asked])
-    genomes, weights = shown[-1]
-    assert set(genomes) <= {p.genome.tokens for p in by(asked, "evolution")}
-    assert sum(weights) == pytest.approx(HybridConfig().imitation)
+    assert shown[-1]
+    assert set(shown[-1]) <= {p.genome.tokens for p in by(asked, "evolution")}
 
 
 # The bandit ---------------------------------------------------------------------------------------

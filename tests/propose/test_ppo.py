@@ -103,11 +103,12 @@ def test_a_repeat_earns_a_part_of_its_reward():
 
 def imitating(weight: float | None, batches: int = 1) -> tuple[ControllerProposer, float]:
     """A controller shown one genome with a weight (or none), and its log-probability there."""
-    proposer = ControllerProposer(SPACE, CONFIG, 0)
+    config = CONFIG.model_copy(update={"imitation": weight or 0.0})
+    proposer = ControllerProposer(SPACE, config, 0)
     example = ("gate", "sin", "x", "tanh", "x")
     for _ in range(batches):
         if weight is not None:
-            proposer.imitate([example], [weight])
+            proposer.imitate([example])
         proposer.tell([outcome(p, p.id % 3 / 3) for p in proposer.ask(32)])
     return proposer, log_prob(proposer, example)
 
@@ -128,9 +129,9 @@ def test_imitation_is_apart_from_the_policy_gradient():
 
 def test_imitation_lasts_for_one_batch_and_survives_a_restore():
     proposer, other = (ControllerProposer(SPACE, CONFIG, seed) for seed in (0, 1))
-    proposer.imitate([("gate", "sin", "x", "tanh", "x")], [1.0])
+    proposer.imitate([("gate", "sin", "x", "tanh", "x")])
     other.restore(proposer.state())
-    assert other.state().values["examples"] == [[["gate", "sin", "x", "tanh", "x"], 1.0]]
+    assert other.state().values["examples"] == [["gate", "sin", "x", "tanh", "x"]]
     for controller in (proposer, other):
         controller.tell([outcome(p, p.id / 16) for p in controller.ask(16)])
     assert proposer.state().values["examples"] == []

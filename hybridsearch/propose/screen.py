@@ -1,0 +1,227 @@
+"""A screen before any proposer: it makes many candidates, a model of what was trained chooses few.
+
+The proposer remains the source of every candidate. A policy learns by its gradient from proposals
+that were not chosen, for chosen ones are not drawn with the policy's probabilities: a share of them
+is trained unscreened, and it rehearses on samples that the model judges. Chosen ones reach it, and
+a population, as functions that somebody else tried.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from hybridsearch.config import ScreenConfig
+from hybridsearch.genome.preflight import inspect
+from hybridsearch.genome.units import Space, Tokens
+from hybridsearch.propose.base import Candidate, Source
+from hybridsearch.propose.novelty import Novelty, has_verdict
+from hybridsearch.surrogate.features import Features, describe
+from hybridsearch.surrogate.process import Hyper, Posterior, fit
+from hybridsearch.types import Outcome, Proposal, State, Status
+
+GROWTH = 1.5  # the hyperparameters are fitted anew when there are so many times more functions
+
+
+class Trained(NamedTuple):
+    """A function that the model learns from."""
+
+    key: str
+    genome: Tokens
+    reward: float
+
+
+class Screen:
+    """Proposals of `source`, most of them chosen by upper confidence bound from a pool.
+
+    Before `first` functions are known, and when the pool runs dry, the source proposes by itself.
+    """
+
+    def __init__(self, source: Source, space: Space, config: ScreenConfig) -> None:
+        self._source, self._config = source, config
+        self.name = source.name
+        self._novelty = Novelty(space)
+        self._trained: list[Trained] = []
+        self._seen = Features.none()  # of `_trained`, row by row
+        self._pool: dict[str, Candidate] = {}  # by key, in the order of drawing
+        self._shown = Features.none()  # of `_pool`, row by row
+        self._hyper: Hyper | None = None
+        self._fitted = 0  # how many functions the hyperparameters were fitted to
+        self._owed = 0.0  # the part of a proposal that rounding has kept from the policy
+
+    def ask(self, n: int) -> list[Proposal]:
+        """n proposals with new ids, unscreened ones first; what the pool cannot give, the source
+        proposes by itself.
+        """
+        if len(self._trained) < self._config.first:
+            return self._with_ids(self._source.ask, n)
+        exact = n * self._source.policy_share * self._config.unscreened + self._owed
+        free = min(math.floor(exact), n)
+        self._owed = exact - free
+        asked = self._with_ids(self._source.ask_policy, free)
+        asked += self._choose(n - len(asked))
+        return asked + self._with_ids(self._source.ask, n - len(asked))
+
+    def _with_ids(self, ask: Callable[[int], list[Proposal]], n: int) -> list[Proposal]:
+        """Ask the source, with the ids that come next."""
+        if n <= 0:
+            return []
+        self._source.next_id = self._novelty.next_id
+        asked = ask(n)
+        self._novelty.next_id = self._source.next_id
+        return asked
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """The model learns from all; the source from its own, and adopts the chosen ones."""
+        ordered = sorted(outcomes, key=lambda o: o.proposal.id)
+        judged = [o for o in ordered if has_verdict(o)]
+        others = [o for o in judged if not self._novelty.waits_for(o)]
+        chosen = self._novelty.settle(ordered)
+        self._learn(judged)
+        self._source.tell(others)
+        if chosen:
+            self._source.adopt(chosen)
+        if judged and len(self._trained) >= self._config.first:
+            self._source.rehearse(self._judge)
+
+    # The model -----------------------------------------------------------------------------
+
+    def _learn(self, outcomes: Sequence[Outcome]) -> None:
+        """Take in the functions that were trained, each once; no function is proposed again."""
+        known = {t.key for t in self._trained}
+        fresh = []
+        for o in outcomes:
+            if o.key in known or o.status is Status.REJECTED:
+                continue
+            known.add(o.key)
+            fresh.append(Trained(o.key, o.proposal.genome.tokens, float(o.reward or 0.0)))
+        self._novelty.note([o.proposal.genome.tokens for o in outcomes])
+        if fresh:
+            self._trained += fresh
+            self._seen = Features.join([self._seen, describe([t.genome for t in fresh])])
+
+    def _model(self) -> Posterior:
+        """The process after all that it should learn from: the best half and the last."""
+        rewards = np.array([t.reward for t in self._trained])
+        rows = np.arange(len(rewards))
+        if len(rows) > self._config.rows:
+            half = self._config.rows // 2
+            best = np.argsort(-rewards, kind="stable")[:half]
+            late = np.setdiff1d(rows, best)[-(self._config.rows - half) :]
+            rows = np.sort(np.concatenate([best, late]))
+        features, targets = self._seen.take(rows), scores(rewards[rows])
+        if self._hyper is None or len(self._trained) >= GROWTH * self._fitted:
+            self._hyper = fit(features, targets, self._hyper)
+            self._fitted = len(self._trained)
+        return Posterior(features, targets, self._hyper)
+
+    def _judge(self, genomes: Sequence[Tokens]) -> list[float]:
+        """What the model promises of genomes, in standard deviations of what was trained; of those
+        that preflight rejects as little as the worst.
+        """
+        mean, variance = self._model().predict(describe(genomes))
+        promise = mean + self._config.optimism * np.sqrt(variance)
+        poor = np.array([row.rejected is not None for row in inspect(genomes)])
+        promise[poor] = promise.min()
+        return [float(p) for p in promise]
+
+    # The pool ------------------------------------------------------------------------------
+
+    def _choose(self, n: int) -> list[Proposal]:
+        """Up to n candidates of the pool that promise most."""
+        if n <= 0:
+            return []
+        self._refill(max(n * self._config.draws, self._config.pool - len(self._pool)))
+        if not self._pool:
+            return []
+        model = self._model()
+        rows = model.choose(self._shown, n, self._config.optimism)
+        candidates = list(self._pool.values())
+        asked = self._novelty.propose_from([candidates[row] for row in rows], self.name)
+        self._source.skip([p.genome.tokens for p in asked])
+        left = np.setdiff1d(np.arange(len(candidates)), rows)
+        if len(left) > self._config.pool:
+            mean, variance = model.predict(self._shown.take(left))
+            promise = mean + self._config.optimism * np.sqrt(variance)
+            left = np.sort(left[np.argsort(-promise, kind="stable")[: self._config.pool]])
+        self._keep(left)
+        return asked
+
+    def _refill(self, n: int) -> None:
+        """Draw n candidates; those that are new and may train join the pool. Those that have been
+        tried since they came leave it.
+        """
+        still = [row for row, key in enumerate(self._pool) if self._novelty.open(key)]
+        if len(still) < len(self._pool):
+            self._keep(np.array(still, dtype=np.intp))
+        drawn = self._source.draw(n)
+        fresh: dict[str, Candidate] = {}
+        found = inspect([candidate.genome for candidate in drawn])
+        for candidate, row in zip(drawn, found, strict=True):
+            if row.rejected is None and self._novelty.open(row.key) and row.key not in self._pool:
+                fresh.setdefault(row.key, candidate)
+        if fresh:
+            self._pool |= fresh
+            features = describe([c.genome for c in fresh.values()])
+            self._shown = Features.join([self._shown, features])
+
+    def _keep(self, rows: NDArray[np.intp]) -> None:
+        items = list(self._pool.items())
+        self._pool = dict(items[row] for row in rows.tolist())
+        self._shown = self._shown.take(rows)
+
+    # State ---------------------------------------------------------------------------------
+
+    def state(self) -> State:
+        values, done = self._novelty.state()
+        inner = self._source.state()
+        return State(
+            {
+                "novelty": values,
+                "trained": [[t.key, list(t.genome), t.reward] for t in self._trained],
+                "pool": [
+                    [k, list(c.genome), list(c.parents), c.origin] for k, c in self._pool.items()
+                ],
+                "hyper": self._hyper and list(self._hyper),
+                "fitted": self._fitted,
+                "owed": self._owed,
+                "source": inner.values,
+            },
+            {"done": done, **{f"source/{k}": a for k, a in inner.arrays.items()}},
+        )
+
+    def restore(self, state: State) -> None:
+        values = state.values
+        self._novelty.restore(values["novelty"], state.arrays["done"])
+        self._trained = [Trained(key, tuple(g), reward) for key, g, reward in values["trained"]]
+        self._seen = describe([t.genome for t in self._trained])
+        self._pool = {
+            key: Candidate(tuple(genome), tuple(parents), origin)
+            for key, genome, parents, origin in values["pool"]
+        }
+        self._shown = describe([c.genome for c in self._pool.values()])
+        self._hyper = Hyper(*values["hyper"]) if values["hyper"] else None
+        self._fitted, self._owed = values["fitted"], values["owed"]
+        arrays = {
+            k.removeprefix("source/"): a for k, a in state.arrays.items() if k.startswith("source/")
+        }
+        self._source.restore(State(values["source"], arrays))
+
+
+def scores(rewards: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What the model learns instead of rewards [N]: their exponential order statistics, mean 0 and
+    variance 1.
+
+    Ranks make the scale of a loss or an accuracy indifferent; -log(1 - rank) spreads the best out
+    and lays the worst, whose order is of no use, together. Equal rewards have equal scores.
+    """
+    share = (rankdata(rewards) - 0.5) / len(rewards)
+    spread = -np.log1p(-share)
+    deviation = float(spread.std())
+    result: NDArray[np.float64] = (spread - spread.mean()) / (deviation if deviation > 0 else 1.0)
+    return result

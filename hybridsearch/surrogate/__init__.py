@@ -1,0 +1,1 @@
+"""What a function that was never trained is likely to be worth, judged by those that were."""

@@ -1,0 +1,126 @@
+"""What the surrogate sees of a function: its shape and its size where a network's inputs lie.
+
+BatchNorm hands an activation inputs that are about N(0,1), and undoes shift and scale of what comes
+out. So the shape is taken after the output's mean and standard deviation under N(0,1) are removed,
+and the size is told apart, in five numbers. The shape is split into an even and an odd part,
+because f(x), -f(x), f(-x) and -f(-x) are one and the same to a network whose weights start
+symmetric about 0: turning the sign of the weights before or after turns one into another, and of
+the even and the odd part each alone only the sign.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybridsearch.genome.batch import BLOCK, behaviour
+from hybridsearch.genome.canonical import BETAS
+from hybridsearch.genome.primitives import Array
+from hybridsearch.genome.units import Tokens
+
+RANGE = 3.5  # of 10,000 values from N(0,1), 5 lie outside
+HALF = 33  # points from 0 to RANGE; as many mirrored
+LARGEST = 1e4  # |f| and |f'| are cut off here; above it preflight rejects
+SLOPE = 0.5  # weight of the slopes beside the values
+
+_X: Array = np.linspace(-RANGE, RANGE, 2 * HALF - 1)
+_NORMAL: Array = np.exp(-0.5 * _X**2)
+_NORMAL /= _NORMAL.sum()
+# The square root of a weight between N(0,1) and none: the tails are seldom visited, yet matter.
+_WEIGHT: Array = np.sqrt(np.exp(-0.25 * _X[HALF - 1 :] ** 2) / np.exp(-0.25 * _X**2).sum())
+
+# Mean and standard deviation of the five numbers over the one-unit functions that pass preflight,
+# so that each counts alike (tests/surrogate/test_features.py computes them again).
+SIZES = ("rms", "slope", "mean", "tail", "kink")
+_CENTRE: Array = np.array([0.036, -0.050, 0.521, 1.288, 0.945])
+_SPREAD: Array = np.array([0.819, 1.700, 0.344, 0.833, 0.934])
+
+
+@dataclass(frozen=True)
+class Features:
+    """Of G functions, float32: what is beyond it in a shape is of no use, and takes twice as long.
+
+    even, odd: [G, 2 HALF], weighted values and slopes of the two parts of the shape. size: [G, 5],
+    each about N(0,1) over the one-unit space: log root mean square of f, of f', share of the mean
+    in the root mean square of f, log of the largest |f| and the largest |f'| over theirs.
+    """
+
+    even: NDArray[np.float32]
+    odd: NDArray[np.float32]
+    size: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.size)
+
+    def take(self, rows: Sequence[int] | NDArray[np.intp]) -> Features:
+        return Features(self.even[rows], self.odd[rows], self.size[rows])
+
+    @staticmethod
+    def none() -> Features:
+        """Of no function."""
+        return describe([])
+
+    @staticmethod
+    def join(parts: Sequence[Features]) -> Features:
+        """Those of one part after those of the other."""
+        return Features(
+            np.concatenate([p.even for p in parts]),
+            np.concatenate([p.odd for p in parts]),
+            np.concatenate([p.size for p in parts]),
+        )
+
+
+def describe(genomes: Sequence[Tokens]) -> Features:
+    """The features of genomes, at the start value of every beta."""
+    starts = range(0, len(genomes), BLOCK) if genomes else (0,)
+    return Features.join([_block(genomes[start : start + BLOCK]) for start in starts])
+
+
+def _block(genomes: Sequence[Tokens]) -> Features:
+    seen = behaviour(genomes, _X, BETAS[:1])
+    value, slope = _finite(seen.values[:, 0]), _finite(seen.slopes[:, 0])
+    size = raw_size(value, slope)
+    mean = _mean(value)[:, None]
+    deviation = np.sqrt(_mean((value - mean) ** 2))[:, None] + 1e-6
+    even, odd = _parts(np.arcsinh((value - mean) / deviation))  # of what is large, only how large
+    slope_even, slope_odd = _parts(SLOPE * np.arcsinh(slope / deviation))
+    return Features(
+        # An even function has an odd slope.
+        np.concatenate([even, slope_odd], axis=1).astype(np.float32),
+        np.concatenate([odd, slope_even], axis=1).astype(np.float32),
+        ((size - _CENTRE) / _SPREAD).astype(np.float32),
+    )
+
+
+def raw_size(value: Array, slope: Array) -> Array:
+    """The five numbers before they are centred: [G, 5] from values and slopes [G, P]."""
+    square, slope_square = _mean(value**2) + 1e-9, _mean(slope**2) + 1e-9
+    return np.stack(
+        [
+            0.5 * np.log(square),
+            0.5 * np.log(slope_square),
+            np.abs(_mean(value)) / np.sqrt(square),
+            np.log(np.maximum(np.abs(value).max(axis=1), 1e-6)) - 0.5 * np.log(square),
+            np.log(np.maximum(np.abs(slope).max(axis=1), 1e-6)) - 0.5 * np.log(slope_square),
+        ],
+        axis=1,
+    )
+
+
+def _mean(values: Array) -> Array:
+    """Under N(0,1), [G]. A sum row by row: BLAS rounds a row by where it stands among others."""
+    result: Array = (values * _NORMAL).sum(axis=1)
+    return result
+
+
+def _finite(values: Array) -> Array:
+    return np.nan_to_num(np.clip(values, -LARGEST, LARGEST), nan=0.0)
+
+
+def _parts(values: Array) -> tuple[Array, Array]:
+    """The weighted even and odd part [G, HALF], of values [G, P] on the symmetric points."""
+    right, left = values[:, HALF - 1 :], values[:, HALF - 1 :: -1]
+    return 0.5 * (right + left) * _WEIGHT, 0.5 * (right - left) * _WEIGHT

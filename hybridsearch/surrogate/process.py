@@ -1,0 +1,191 @@
+"""A Gaussian process over what functions do: how good one is likely to be, and how sure that is.
+
+Source: Rasmussen and Williams 2006, "Gaussian Processes for Machine Learning", algorithm 2.1 and
+eq. 5.8 for the marginal likelihood. The covariance of two functions is that of their even parts
+times that of their odd parts times that of their sizes. Each part counts up to its sign, as
+`features` explains: the covariance of a part is the mean over both signs (the same book, 4.2.3),
+so the process knows what mirror images have in common without having seen them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import LinAlgError, cholesky, solve_triangular
+from scipy.optimize import minimize
+
+from hybridsearch.surrogate.features import Features
+
+Floats = NDArray[np.float64]
+Single = NDArray[np.float32]
+JITTER = 1e-6
+FIT_ROWS = 160  # more do not change four numbers, and cost a second
+
+
+class Hyper(NamedTuple):
+    """Logarithms of the covariance's amplitude, its length scales over shapes and over sizes, and
+    of the noise variance, where targets have variance 1.
+    """
+
+    amplitude: float
+    shape: float
+    size: float
+    noise: float
+
+
+# Maximum a posteriori rather than likelihood: eight functions say little about four numbers. The
+# centres are in units of features (half of the functions of one unit are 0.96 apart in shape and
+# 2.5 in size), the spreads in natural logarithms.
+PRIOR = Hyper(0.0, math.log(0.38), math.log(1.76), math.log(0.1))
+SPREAD = Hyper(1.0, 0.5, 0.5, 0.7)
+
+
+@dataclass(frozen=True)
+class _Distances:
+    """Between N and M functions, squared, [N, M]: of even and odd parts as they are and with the
+    sign of one turned, and of sizes; and of a function to itself turned, [N] and [M].
+    """
+
+    even: tuple[Single, Single]
+    odd: tuple[Single, Single]
+    size: Single
+    own: tuple[tuple[Single, Single], tuple[Single, Single]]  # (even, odd) of either side
+
+    @classmethod
+    def between(cls, a: Features, b: Features) -> _Distances:
+        own = [(4 * _squares(f.even), 4 * _squares(f.odd)) for f in (a, b)]
+        size = _squares(a.size)[:, None] + _squares(b.size)[None] - 2 * a.size @ b.size.T
+        even, odd = _both_signs(a.even, b.even), _both_signs(a.odd, b.odd)
+        return cls(even, odd, np.maximum(size, 0.0), (own[0], own[1]))
+
+    def covariance(self, hyper: Hyper) -> Floats:
+        """[N, M]."""
+        shape, size = 0.5 * math.exp(-2 * hyper.shape), 0.5 * math.exp(-2 * hyper.size)
+        scale = [
+            1 / np.sqrt((1 + _decay(even, shape)) * (1 + _decay(odd, shape)))
+            for even, odd in self.own
+        ]
+        result = _decay(self.size, size)
+        for same, turned in (self.even, self.odd):
+            result *= _decay(same, shape) + _decay(turned, shape)
+        result *= scale[0][:, None]
+        result *= math.exp(hyper.amplitude) * scale[1][None]
+        return result.astype(np.float64)
+
+
+def _squares(values: Single) -> Single:
+    result: Single = (values * values).sum(axis=1)
+    return result
+
+
+def _both_signs(a: Single, b: Single) -> tuple[Single, Single]:
+    """|a - b|^2 and |a + b|^2, [N, M]."""
+    total = _squares(a)[:, None] + _squares(b)[None]
+    cross = 2 * a @ b.T
+    return np.maximum(total - cross, 0.0), np.maximum(total + cross, 0.0)
+
+
+def _decay(distance: Single, rate: float) -> Single:
+    result: Single = np.exp(distance * np.float32(-rate))
+    return result
+
+
+def fit(features: Features, targets: Floats, start: Hyper | None = None) -> Hyper:
+    """The hyperparameters that are likeliest for these functions, under the prior.
+
+    targets: [N], variance about 1. start: where to begin, default the prior's centre. Of many rows
+    the best and as many of the others, evenly spaced, stand for all.
+    """
+    if len(targets) > FIT_ROWS:
+        order = np.argsort(-targets, kind="stable")
+        half = FIT_ROWS // 2
+        others = np.linspace(half, len(order) - 1, FIT_ROWS - half).astype(np.intp)
+        rows = np.sort(np.concatenate([order[:half], order[others]]))
+        features, targets = features.take(rows), targets[rows]
+    distances = _Distances.between(features, features)
+
+    def loss(theta: Floats) -> float:
+        hyper = Hyper(*theta)
+        away = (theta - np.array(PRIOR)) / np.array(SPREAD)
+        try:
+            solved = _Solved(distances.covariance(hyper), targets, hyper)
+        except LinAlgError:
+            return math.inf
+        return solved.surprise + 0.5 * float(away @ away)
+
+    bounds = [(c - 4 * s, c + 4 * s) for c, s in zip(PRIOR, SPREAD, strict=True)]
+    found = minimize(
+        loss, np.array(start or PRIOR), method="L-BFGS-B", bounds=bounds, options={"maxiter": 25}
+    )
+    return Hyper(*map(float, found.x)) if math.isfinite(found.fun) else start or PRIOR
+
+
+class _Solved:
+    """The factor of a covariance with noise, and the targets through it.
+
+    The mean of the process is its generalised least squares estimate.
+    """
+
+    def __init__(self, covariance: Floats, targets: Floats, hyper: Hyper) -> None:
+        noisy = covariance + (math.exp(hyper.noise) + JITTER) * np.eye(len(targets))
+        self.factor: Floats = cholesky(noisy, lower=True, check_finite=False)
+        both = self.through(np.stack([targets, np.ones(len(targets))], axis=1))
+        self.mean = float(both[:, 0] @ both[:, 1] / (both[:, 1] @ both[:, 1]))
+        self.residual: Floats = both[:, 0] - self.mean * both[:, 1]
+
+    def through(self, right: Floats) -> Floats:
+        solved: Floats = solve_triangular(self.factor, right, lower=True, check_finite=False)
+        return solved
+
+    @property
+    def surprise(self) -> float:
+        """Minus the log marginal likelihood, without its constant."""
+        logs = np.log(np.diag(self.factor))
+        return float(0.5 * self.residual @ self.residual + logs.sum())
+
+
+class Posterior:
+    """The process after it has seen `targets` [N], one noisy value of each function."""
+
+    def __init__(self, features: Features, targets: Floats, hyper: Hyper) -> None:
+        self.features, self.hyper = features, hyper
+        own = _Distances.between(features, features).covariance(hyper)
+        self._solved = _Solved(own, targets, hyper)
+
+    def predict(self, others: Features) -> tuple[Floats, Floats]:
+        """Mean and variance of the noiseless value of M others, [M] each."""
+        mean, variance, _ = self._predict(others)
+        return mean, variance
+
+    def _predict(self, others: Features) -> tuple[Floats, Floats, Floats]:
+        cross = _Distances.between(self.features, others).covariance(self.hyper)
+        white = self._solved.through(cross)
+        mean = self._solved.mean + white.T @ self._solved.residual
+        variance = math.exp(self.hyper.amplitude) - (white * white).sum(axis=0)
+        return mean, np.maximum(variance, 1e-9), white
+
+    def choose(self, others: Features, n: int, optimism: float) -> list[int]:
+        """The rows of n others that promise most: mean plus `optimism` standard deviations.
+
+        The first is the best by that; for the next the variance is that after the first will have
+        been seen, while the mean waits, so that a batch does not ask one question twice
+        (Desautels, Krause and Burdick 2014, GP-BUCB).
+        """
+        mean, variance, white = self._predict(others)
+        left = np.ones(len(others), dtype=bool)
+        rows: list[int] = []
+        for _ in range(min(n, len(others))):
+            promise = np.where(left, mean + optimism * np.sqrt(variance), -np.inf)
+            row = int(np.argmax(promise))
+            rows.append(row)
+            left[row] = False
+            to_row = _Distances.between(others, others.take([row])).covariance(self.hyper)[:, 0]
+            shared = to_row - white.T @ white[:, row]
+            update = shared / math.sqrt(variance[row] + math.exp(self.hyper.noise))
+            variance = np.maximum(variance - update**2, 1e-9)
+            white = np.vstack([white, update[None]])
+        return rows
