@@ -303,6 +303,11 @@ class ControllerConfig(Section):
         lt=1,
         description="Decay per batch of the moving average of rewards: a memory of 5 batches.",
     )
+    least: int = Field(
+        8,
+        ge=1,
+        description="Proposals that it learns from at once, at least; smaller batches add up.",
+    )
     examples: int = Field(
         5,
         ge=1,
@@ -395,7 +400,7 @@ class ScreenConfig(Section):
         "auto", description="auto: on for hybrid, off for the others."
     )
     first: int = Field(
-        8, ge=2, description="Functions that are trained unscreened before the model is asked."
+        4, ge=2, description="Functions that are trained unscreened before the model is asked."
     )
     pool: int = Field(512, ge=1, description="Candidates that are kept for the next choice.")
     draws: int = Field(
@@ -456,6 +461,13 @@ class HybridConfig(Section):
         description="Let the parts learn of each other's functions; without it the mean over the "
         "first 300 functions was 0.62, with it 0.66.",
     )
+    random: float = Field(
+        0.33,
+        ge=0,
+        le=1,
+        description="Share of a screen's candidates that is random: what the two parts make does "
+        "not cover a space.",
+    )
 
 
 class RetestConfig(Section):
@@ -469,6 +481,7 @@ class RetestConfig(Section):
     )
 
 
+BATCH, SCREENED_BATCH = 32, 4  # proposals per batch, unless the config says
 # The sections that only proposers read.
 PROPOSERS = ("controller", "evolution", "regularized", "local", "hybrid", "screen")
 
@@ -491,8 +504,11 @@ class Config(Section):
         None, gt=0, description="End the search after about this many seconds (the retest follows)."
     )
     seed: int = Field(0, ge=0, description="Root seed; every other seed is derived from it.")
-    batch: int = Field(
-        32, ge=1, description="Proposals per batch; the controller learns per batch."
+    batch: int | None = Field(
+        None,
+        ge=1,
+        description="Proposals per batch, after which the strategy learns; default 32, under a "
+        "screen 4, whose model learns from every function (raise it to keep more workers busy).",
     )
     patience: int = Field(
         50, ge=1, description="Batches in a row with nothing new after which the search ends."
@@ -548,6 +564,11 @@ class Config(Section):
     def screened(self) -> bool:
         """Whether a model screens what the strategy proposes."""
         return self.screen.use == "on" or (self.screen.use == "auto" and self.strategy == "hybrid")
+
+    @property
+    def asked(self) -> int:
+        """Proposals per batch."""
+        return self.batch or (SCREENED_BATCH if self.screened else BATCH)
 
     @property
     def label(self) -> str:

@@ -1,7 +1,8 @@
 """Rungs and early stopping; pure: no clock, no files, no training.
 
-Successive halving inside a batch (Jamieson and Talwalkar 2016): all children of a batch are
-trained up to the first rung, the best share of them goes on to the next, and so on. Scores of
+Successive halving over the run (ASHA, Li et al. 2020): a child is trained up to the first rung and
+goes on while it is among the best share of all that have come to its rung so far, those of its
+batch included. So a batch may be small, and a rung means the same in every batch. Scores of
 different rungs are not one scale, so a child that is stopped gets the score that its rung predicts
 for the top: a monotone fit on the children that were promoted all the way.
 """
@@ -59,14 +60,21 @@ def rung_steps(config: FidelityConfig | RecordConfig, steps: int) -> tuple[int, 
     return tuple(sorted({max(1, round(share * steps)) for share in config.rungs}))
 
 
-def promote(scores: Mapping[str, float], keep: float, chance: float) -> list[str]:
-    """The names that go on: the best `keep` of them, at least one, none that is at chance.
+def promote(
+    scores: Mapping[str, float], keep: float, chance: float, earlier: Sequence[float] = ()
+) -> list[str]:
+    """The names that go on: those among the best `keep` of all scores at this rung, none that is
+    at chance.
 
-    Ties go to the one that was proposed first, so that equal runs promote equally.
+    earlier: the scores of children of earlier batches. At least one child of all may go on. Ties go
+    to the later batch, and in a batch to the one that was proposed first, so that equal runs
+    promote equally.
     """
-    able = [name for name, score in scores.items() if score > chance]
-    count = min(len(able), max(1, round(keep * len(scores))))
-    chosen = set(sorted(able, key=lambda name: -scores[name])[:count])
+    ranked: list[tuple[float, str]] = [(-score, name) for name, score in scores.items()]
+    ranked += [(-score, "") for score in earlier]
+    count = max(1, round(keep * len(ranked)))
+    best = sorted(ranked, key=lambda item: item[0])[:count]  # stable: in the order above
+    chosen = {name for minus, name in best if -minus > chance}
     return [name for name in scores if name in chosen]
 
 

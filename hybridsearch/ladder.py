@@ -1,4 +1,4 @@
-"""One batch of functions, trained up the rungs: who stops where, and with which score."""
+"""Functions, batch by batch, trained up the rungs: who stops where, and with which score."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from hybridsearch.fidelity import Extrapolation, Scale, probe, promote, rung_ste
 from hybridsearch.observe import Observer
 from hybridsearch.recorder import Records
 from hybridsearch.types import Evaluation, Status, seed_for
+
+PROBE = 32  # children of a rung, one of which goes on though it is not among the best
 
 
 @dataclass
@@ -43,7 +45,10 @@ class Climb:
 
 
 class Ladder:
-    """Successive halving with one training seed that all candidates share (a paired comparison)."""
+    """Successive halving with one training seed that all candidates share (a paired comparison).
+
+    seen: per rung below the top, the scores of all children that came to it in earlier batches.
+    """
 
     def __init__(self, config: Config, recorder: Records, observer: Observer) -> None:
         self.config, self.recorder, self.observer = config, recorder, observer
@@ -52,6 +57,7 @@ class Ladder:
         self.top = len(self.rungs) - 1
         self.seed = int(seed_for(config.seed, "search", 0).generate_state(1)[0])
         self.extrapolation = Extrapolation(self.scale.chance)
+        self.seen: list[list[float]] = [[] for _ in self.rungs[:-1]]
         self.steps_taken = 0
 
     def climb(self, functions: Mapping[str, str], batch: int) -> list[Climb]:
@@ -86,15 +92,25 @@ class Ladder:
     def _promoted(self, alive: list[Climb], rung: int, batch: int) -> list[Climb]:
         """The children that go on: the best, and one probe for the fit."""
         scores = {child.key: child.scores[-1] for child in alive}
-        going = promote(scores, self.config.fidelity.keep, self.scale.chance)
+        keep, chance = self.config.fidelity.keep, self.scale.chance
+        going = promote(scores, keep, chance, self.seen[rung])
         stopped = [key for key in scores if key not in going]
         draw = int(seed_for(self.config.seed, "probe", batch, rung).generate_state(1)[0])
-        extra = probe(stopped, scores, self.scale.chance, draw)
+        extra = probe(stopped, scores, chance, draw) if self._probes(rung, len(scores)) else ""
         return [child for child in alive if child.key in going or child.key == extra]
 
+    def _probes(self, rung: int, count: int) -> bool:
+        """Whether one of these children is a probe: the first of a rung, then one in PROBE."""
+        before = len(self.seen[rung])
+        return before == 0 or before // PROBE != (before + count) // PROBE
+
     def learn(self, children: Iterable[Climb]) -> None:
-        """Add the pairs (score at a rung, score at the top) that children have shown."""
+        """Add what children have shown: scores at rungs, and pairs of one with that at the top."""
         for child in children:
+            if child.status not in (Status.OK, Status.DIVERGED):
+                continue
+            for rung, score in enumerate(child.scores[: self.top]):
+                self.seen[rung].append(score)
             if child.rung == self.top:
                 end = child.scores[-1]
             elif child.status is Status.DIVERGED:

@@ -63,7 +63,7 @@ def report(summary: Summary, config: Config, where: str, tables: Iterator[str]) 
         f"# {names} on {where}",
         "",
         f"{n} seed(s) each, {summary.budget:,} distinct functions a run, batches of "
-        f"{config.batch}. Regret is the best truth less the truth of the incumbent, in {unit}; the "
+        f"{config.asked}. Regret is the best truth less the truth of the incumbent, in {unit}; the "
         "incumbent is the best fully trained function so far by the score that the search saw, "
         "before there is one the best of those that were stopped, by the score predicted for them. "
         f"Truth is {field.source}.",

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from hybridsearch.config import ControllerConfig, EvolutionConfig, HybridConfig
 from hybridsearch.genome.units import Space, Tokens
 from hybridsearch.propose.bandit import Bandit
 from hybridsearch.propose.base import Candidate, Judge
 from hybridsearch.propose.evolution import EvolutionProposer
-from hybridsearch.propose.novelty import has_verdict
+from hybridsearch.propose.novelty import has_verdict, random_draw
 from hybridsearch.propose.ppo import ControllerProposer
-from hybridsearch.types import Outcome, Proposal, State
+from hybridsearch.types import Outcome, Proposal, State, seed_for
 
 Part = ControllerProposer | EvolutionProposer
+RANDOM = "random"  # the origin of candidates that neither part made
 
 
 class HybridProposer:
@@ -43,6 +46,8 @@ class HybridProposer:
         self._controller = ControllerProposer(space, controller, seed)
         self._population = EvolutionProposer(space, evolution, seed)
         self._bandit = Bandit(config)
+        self._rng = np.random.default_rng(seed_for(seed, "propose/hybrid"))
+        self._anywhere = random_draw(space, self._rng)
         self.next_id = 0
 
     def ask(self, n: int) -> list[Proposal]:
@@ -81,26 +86,28 @@ class HybridProposer:
     # As the source of a screen ---------------------------------------------------------------
 
     def draw(self, n: int) -> list[Candidate]:
-        """Candidates of both parts, each its share."""
-        bred = self._population.draw(n - round(self._bandit.share * n))
-        drawn = self._controller.draw(n - len(bred))
-        return [
-            candidate._replace(origin=part.name)
-            for part, made in ((self._population, bred), (self._controller, drawn))
-            for candidate in made
-        ]
+        """Candidates of both parts, each its share, and some of neither."""
+        anywhere = self._anywhere(round(self._config.random * n))
+        rest = n - len(anywhere)
+        bred = self._population.draw(rest - round(self._bandit.share * rest))
+        drawn = self._controller.draw(rest - len(bred))
+        made = {RANDOM: anywhere, self._population.name: bred, self._controller.name: drawn}
+        return [c._replace(origin=name) for name, part in made.items() for c in part]
 
     def skip(self, genomes: Sequence[Tokens]) -> None:
         """Somebody else proposes these functions: the population does not."""
         self._population.skip(genomes)
 
     def adopt(self, outcomes: Sequence[Outcome]) -> None:
-        """What was chosen is its maker's; where they exchange, the other part learns of it too."""
+        """What was chosen is its maker's; where they exchange, the other part learns of it too.
+        Random ones are the population's, which begins with such.
+        """
         drawn = [o for o in outcomes if o.proposal.proposer == self._controller.name]
-        bred = [o for o in outcomes if o.proposal.proposer == self._population.name]
+        others = [o for o in outcomes if o.proposal.proposer != self._controller.name]
+        bred = [o for o in others if o.proposal.proposer == self._population.name]
         self._bandit.learn(drawn, bred)
         self._controller.adopt(drawn)
-        self._population.adopt(outcomes if self._config.exchange else bred)
+        self._population.adopt(outcomes if self._config.exchange else others)
         if self._config.exchange:
             self._teach()
 
@@ -125,6 +132,7 @@ class HybridProposer:
             {
                 "next_id": self.next_id,
                 "bandit": self._bandit.state(),
+                "rng": self._rng.bit_generator.state,
                 **{name: part.values for name, part in parts.items()},
             },
             {f"{name}/{k}": a for name, part in parts.items() for k, a in part.arrays.items()},
@@ -134,6 +142,7 @@ class HybridProposer:
         values = state.values
         self.next_id = values["next_id"]
         self._bandit.restore(values["bandit"])
+        self._rng.bit_generator.state = values["rng"]
         for name, part in (("controller", self._controller), ("population", self._population)):
             arrays = {k.partition("/")[::2]: a for k, a in state.arrays.items()}
             own = {key: array for (whose, key), array in arrays.items() if whose == name}

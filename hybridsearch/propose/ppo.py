@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,13 +27,26 @@ ENTROPY_FLOOR = 1e-3  # a weight of 0 could not be raised by a factor
 ENTROPY_STEP = 1.5  # factor of the entropy weight per batch, up while it repeats and down after
 
 
-def _repeats(batch: Sequence[Outcome]) -> list[bool]:
-    """Per outcome: was its function known before, or is it in the batch already?"""
+class Sample(NamedTuple):
+    """A genome that the policy drew, and what became of it.
+
+    drawn: log-probabilities [S] under which it was drawn. known: it had been evaluated before.
+    """
+
+    genome: Tokens
+    key: str
+    reward: float
+    known: bool
+    drawn: Sequence[float]
+
+
+def _repeats(batch: Sequence[Sample]) -> list[bool]:
+    """Per sample: was its function known before, or is it in the batch already?"""
     keys: set[str] = set()
     repeats = []
-    for outcome in batch:
-        repeats.append(outcome.known or outcome.key in keys)
-        keys.add(outcome.key)
+    for sample in batch:
+        repeats.append(sample.known or sample.key in keys)
+        keys.add(sample.key)
     return repeats
 
 
@@ -60,6 +74,7 @@ class ControllerProposer:
         self.next_id = 0  # settable, so that several proposers can share a run's ids
         self._examples: list[Tokens] = []  # of `imitate`
         self._adopted: list[Member] = []  # the best that somebody chose of what it drew
+        self._heard: list[Sample] = []  # too few yet to learn from
         # id -> log-probabilities [S] under which it was drawn
         self._asked: dict[int, list[float]] = {}
 
@@ -75,25 +90,29 @@ class ControllerProposer:
         return proposals
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """One batch of PPO; outcomes with no reward (ERROR) and of other proposers teach nothing.
+        """One batch of PPO, of `least` samples or more; outcomes with no reward (ERROR) and those
+        of other proposers teach nothing.
 
         Proposals asked for and not told here are forgotten: the policy that drew them is gone.
         """
         known = {o.proposal.id: o for o in outcomes if o.proposal.id in self._asked}
-        batch = [o for _, o in sorted(known.items()) if has_verdict(o)]
-        drawn = torch.tensor([self._asked[o.proposal.id] for o in batch])
+        for k, o in sorted(known.items()):
+            if has_verdict(o):
+                genome, reward = o.proposal.genome.tokens, float(o.reward or 0.0)
+                self._heard.append(Sample(genome, o.key, reward, o.known, self._asked[k]))
         if outcomes:
             self._asked.clear()
-        if not batch:
-            return
         c = self._config
+        if len(self._heard) < c.least:
+            return
+        batch, self._heard = self._heard, []
+        drawn = torch.tensor([sample.drawn for sample in batch])
         repeats = _repeats(batch)
         self._adapt_entropy(sum(repeats) / len(batch))
-        rewards = [o.reward for o in batch if o.reward is not None]
         worth = [c.repeat_reward if repeat else 1.0 for repeat in repeats]
-        advantages = self._advantages([r * w for r, w in zip(rewards, worth, strict=True)])
+        advantages = self._advantages([s.reward * w for s, w in zip(batch, worth, strict=True)])
         with one_thread():
-            choices = self._controller.encode([o.proposal.genome.tokens for o in batch])
+            choices = self._controller.encode([sample.genome for sample in batch])
             self._update(choices, drawn, torch.tensor(advantages))
         self._examples = []
 
@@ -224,6 +243,7 @@ class ControllerProposer:
                 "scale": self._scale,
                 "entropy": self._entropy,
                 "examples": [list(genome) for genome in self._examples],
+                "heard": [list(sample) for sample in self._heard],
                 "adopted": [member.to_json() for member in self._adopted],
                 "rng": self._rng.bit_generator.state,
                 "asked": [[k, row] for k, row in self._asked.items()],
@@ -241,6 +261,8 @@ class ControllerProposer:
         self._baseline, self._scale = values["baseline"], values["scale"]
         self._entropy = values["entropy"]
         self._examples = [tuple(genome) for genome in values["examples"]]
+        heard = values["heard"]
+        self._heard = [Sample(tuple(g), key, r, k, list(row)) for g, key, r, k, row in heard]
         self._adopted = [Member.from_json(row) for row in values["adopted"]]
         self._rng.bit_generator.state = values["rng"]
         self._asked = {k: list(row) for k, row in values["asked"]}

@@ -25,6 +25,8 @@ from hybridsearch.surrogate.features import Features, describe
 from hybridsearch.surrogate.process import Hyper, Posterior, fit
 from hybridsearch.types import Outcome, Proposal, State, Status
 
+REHEARSE = 16  # functions trained between two rehearsals, each of which costs some 10 ms
+MET = 100_000  # genomes whose keys are kept
 GROWTH = 1.5  # the hyperparameters are fitted anew when there are so many times more functions
 
 
@@ -50,8 +52,10 @@ class Screen:
         self._seen = Features.none()  # of `_trained`, row by row
         self._pool: dict[str, Candidate] = {}  # by key, in the order of drawing
         self._shown = Features.none()  # of `_pool`, row by row
+        self._met: dict[Tokens, str] = {}  # what `_keys` found, which is always the same
         self._hyper: Hyper | None = None
         self._fitted = 0  # how many functions the hyperparameters were fitted to
+        self._rehearsed = 0  # how many were trained at the last rehearsal
         self._owed = 0.0  # the part of a proposal that rounding has kept from the policy
 
     def ask(self, n: int) -> list[Proposal]:
@@ -86,8 +90,9 @@ class Screen:
         self._source.tell(others)
         if chosen:
             self._source.adopt(chosen)
-        if judged and len(self._trained) >= self._config.first:
+        if len(self._trained) >= max(self._config.first, self._rehearsed + REHEARSE):
             self._source.rehearse(self._judge)
+            self._rehearsed = len(self._trained)
 
     # The model -----------------------------------------------------------------------------
 
@@ -126,7 +131,7 @@ class Screen:
         """
         mean, variance = self._model().predict(describe(genomes))
         promise = mean + self._config.optimism * np.sqrt(variance)
-        poor = np.array([row.rejected is not None for row in inspect(genomes)])
+        poor = np.array([not key for key in self._keys(genomes)])
         promise[poor] = promise.min()
         return [float(p) for p in promise]
 
@@ -136,7 +141,7 @@ class Screen:
         """Up to n candidates of the pool that promise most."""
         if n <= 0:
             return []
-        self._refill(max(n * self._config.draws, self._config.pool - len(self._pool)))
+        self._refill(n * self._config.draws if self._pool else self._config.pool)
         if not self._pool:
             return []
         model = self._model()
@@ -161,14 +166,22 @@ class Screen:
             self._keep(np.array(still, dtype=np.intp))
         drawn = self._source.draw(n)
         fresh: dict[str, Candidate] = {}
-        found = inspect([candidate.genome for candidate in drawn])
-        for candidate, row in zip(drawn, found, strict=True):
-            if row.rejected is None and self._novelty.open(row.key) and row.key not in self._pool:
-                fresh.setdefault(row.key, candidate)
+        for candidate, key in zip(drawn, self._keys([c.genome for c in drawn]), strict=True):
+            if key and key not in self._pool and self._novelty.open(key):
+                fresh.setdefault(key, candidate)
         if fresh:
             self._pool |= fresh
             features = describe([c.genome for c in fresh.values()])
             self._shown = Features.join([self._shown, features])
+
+    def _keys(self, genomes: Sequence[Tokens]) -> list[str]:
+        """The key of every genome, "" of one that preflight rejects."""
+        if len(self._met) > MET:
+            self._met.clear()
+        new = list(dict.fromkeys(genome for genome in genomes if genome not in self._met))
+        for genome, found in zip(new, inspect(new), strict=True):
+            self._met[genome] = "" if found.rejected else found.key
+        return [self._met[genome] for genome in genomes]
 
     def _keep(self, rows: NDArray[np.intp]) -> None:
         items = list(self._pool.items())
@@ -189,6 +202,7 @@ class Screen:
                 ],
                 "hyper": self._hyper and list(self._hyper),
                 "fitted": self._fitted,
+                "rehearsed": self._rehearsed,
                 "owed": self._owed,
                 "source": inner.values,
             },
@@ -207,6 +221,7 @@ class Screen:
         self._shown = describe([c.genome for c in self._pool.values()])
         self._hyper = Hyper(*values["hyper"]) if values["hyper"] else None
         self._fitted, self._owed = values["fitted"], values["owed"]
+        self._rehearsed = values["rehearsed"]
         arrays = {
             k.removeprefix("source/"): a for k, a in state.arrays.items() if k.startswith("source/")
         }

@@ -22,21 +22,22 @@ from hybridsearch.genome.primitives import Array
 from hybridsearch.genome.units import Tokens
 
 RANGE = 3.5  # of 10,000 values from N(0,1), 5 lie outside
-HALF = 33  # points from 0 to RANGE; as many mirrored
+HALF = 33  # points between 0 and RANGE; as many mirrored; none at 0, where kinks have no slope
 LARGEST = 1e4  # |f| and |f'| are cut off here; above it preflight rejects
 SLOPE = 0.5  # weight of the slopes beside the values
 
-_X: Array = np.linspace(-RANGE, RANGE, 2 * HALF - 1)
+_RIGHT: Array = (np.arange(HALF, dtype=np.float64) + 0.5) * (RANGE / HALF)
+_X: Array = np.concatenate([-_RIGHT[::-1], _RIGHT]).astype(np.float64)
 _NORMAL: Array = np.exp(-0.5 * _X**2)
 _NORMAL /= _NORMAL.sum()
 # The square root of a weight between N(0,1) and none: the tails are seldom visited, yet matter.
-_WEIGHT: Array = np.sqrt(np.exp(-0.25 * _X[HALF - 1 :] ** 2) / np.exp(-0.25 * _X**2).sum())
+_WEIGHT: Array = np.sqrt(np.exp(-0.25 * _RIGHT**2) / np.exp(-0.25 * _X**2).sum())
 
 # Mean and standard deviation of the five numbers over the one-unit functions that pass preflight,
 # so that each counts alike (tests/surrogate/test_features.py computes them again).
 SIZES = ("rms", "slope", "mean", "tail", "kink")
-_CENTRE: Array = np.array([0.036, -0.050, 0.521, 1.288, 0.945])
-_SPREAD: Array = np.array([0.819, 1.700, 0.344, 0.833, 0.934])
+_CENTRE: Array = np.array([0.007, -0.004, 0.529, 1.254, 0.934])
+_SPREAD: Array = np.array([0.829, 1.777, 0.344, 0.826, 0.920])
 
 
 @dataclass(frozen=True)
@@ -48,15 +49,19 @@ class Features:
     in the root mean square of f, log of the largest |f| and the largest |f'| over theirs.
     """
 
-    even: NDArray[np.float32]
-    odd: NDArray[np.float32]
-    size: NDArray[np.float32]
+    even: NDArray[np.floating]
+    odd: NDArray[np.floating]
+    size: NDArray[np.floating]
 
     def __len__(self) -> int:
         return len(self.size)
 
     def take(self, rows: Sequence[int] | NDArray[np.intp]) -> Features:
         return Features(self.even[rows], self.odd[rows], self.size[rows])
+
+    def wide(self) -> Features:
+        """The same in float64."""
+        return Features(*(a.astype(np.float64) for a in (self.even, self.odd, self.size)))
 
     @staticmethod
     def none() -> Features:
@@ -122,5 +127,5 @@ def _finite(values: Array) -> Array:
 
 def _parts(values: Array) -> tuple[Array, Array]:
     """The weighted even and odd part [G, HALF], of values [G, P] on the symmetric points."""
-    right, left = values[:, HALF - 1 :], values[:, HALF - 1 :: -1]
+    right, left = values[:, HALF:], values[:, HALF - 1 :: -1]
     return 0.5 * (right + left) * _WEIGHT, 0.5 * (right - left) * _WEIGHT

@@ -21,8 +21,9 @@ from scipy.optimize import minimize
 from hybridsearch.surrogate.features import Features
 
 Floats = NDArray[np.float64]
-Single = NDArray[np.float32]
+Single = NDArray[np.floating]  # float32 for choosing, float64 for fitting
 JITTER = 1e-6
+ENOUGH = {"maxiter": 25, "ftol": 1e-4, "gtol": 1e-2}  # a posterior does not feel less
 FIT_ROWS = 160  # more do not change four numbers, and cost a second
 
 
@@ -90,7 +91,7 @@ def _both_signs(a: Single, b: Single) -> tuple[Single, Single]:
 
 
 def _decay(distance: Single, rate: float) -> Single:
-    result: Single = np.exp(distance * np.float32(-rate))
+    result: Single = np.exp(distance * -rate)
     return result
 
 
@@ -106,7 +107,8 @@ def fit(features: Features, targets: Floats, start: Hyper | None = None) -> Hype
         others = np.linspace(half, len(order) - 1, FIT_ROWS - half).astype(np.intp)
         rows = np.sort(np.concatenate([order[:half], order[others]]))
         features, targets = features.take(rows), targets[rows]
-    distances = _Distances.between(features, features)
+    wide = features.wide()  # differences of a loss in single precision are noise
+    distances = _Distances.between(wide, wide)
 
     def loss(theta: Floats) -> float:
         hyper = Hyper(*theta)
@@ -119,7 +121,7 @@ def fit(features: Features, targets: Floats, start: Hyper | None = None) -> Hype
 
     bounds = [(c - 4 * s, c + 4 * s) for c, s in zip(PRIOR, SPREAD, strict=True)]
     found = minimize(
-        loss, np.array(start or PRIOR), method="L-BFGS-B", bounds=bounds, options={"maxiter": 25}
+        loss, np.array(start or PRIOR), method="L-BFGS-B", bounds=bounds, options=ENOUGH
     )
     return Hyper(*map(float, found.x)) if math.isfinite(found.fun) else start or PRIOR
 
