@@ -397,7 +397,9 @@ class ScreenConfig(Section):
     """A surrogate that chooses, of many candidates that a strategy makes, the few to be trained."""
 
     use: Literal["auto", "on", "off"] = Field(
-        "auto", description="auto: on for hybrid, off for the others."
+        "auto",
+        description="auto: on for hybrid, unless it looks at times as well, which the model does "
+        "not know; off for the others.",
     )
     first: int = Field(
         4, ge=2, description="Functions that are trained unscreened before the model is asked."
@@ -563,7 +565,9 @@ class Config(Section):
     @property
     def screened(self) -> bool:
         """Whether a model screens what the strategy proposes."""
-        return self.screen.use == "on" or (self.screen.use == "auto" and self.strategy == "hybrid")
+        if self.screen.use == "auto":  # the model knows scores, not times
+            return self.strategy == "hybrid" and not self.measures_times
+        return self.screen.use == "on"
 
     @property
     def asked(self) -> int:

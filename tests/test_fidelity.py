@@ -37,6 +37,15 @@ def test_promote_takes_the_best_share_and_never_chance():
     assert promote({}, 0.5, 0.1) == []
 
 
+def test_promote_compares_with_all_that_came_to_the_rung():
+    earlier = [0.2, 0.3, 0.6, 0.7, 0.8, 0.1]
+    assert promote({"a": 0.75, "b": 0.5}, 0.5, 0.1, earlier) == ["a"]  # 4 of 8: 0.8 to 0.6
+    assert promote({"a": 0.2, "b": 0.3}, 0.25, 0.1, earlier) == []  # a bad batch sends nobody
+    assert promote({"a": 0.9, "b": 0.85}, 0.25, 0.1, earlier) == ["a", "b"]  # a good one all
+    assert promote({"a": 0.8}, 0.1, 0.1, earlier) == ["a"]  # a tie goes to the later one
+    assert promote({"a": 0.1}, 1.0, 0.1, [0.1, 0.1]) == []
+
+
 def test_probe_is_one_of_the_stopped_that_learned_something():
     scores = {"a": 0.1, "b": 0.2, "c": 0.3}
     assert {probe(list(scores), scores, 0.1, draw) for draw in range(10)} == {"b", "c"}

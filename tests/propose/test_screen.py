@@ -213,6 +213,8 @@ def test_which_strategies_are_screened():
 
     assert screened("hybrid") == (True, 4, "hybrid")
     assert screened("hybrid", "off") == (False, 32, "hybrid-screen")
+    two = {"strategy": "hybrid", "evolution": {"objectives": "score_time"}}
+    assert not make_config(two).screened
     assert screened("rl") == (False, 32, "rl")
     assert screened("rl", "on") == (True, 4, "rl+screen")
 

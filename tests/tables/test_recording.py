@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -161,6 +164,50 @@ def test_a_search_is_replayed_without_training(recorded, tmp_path):
             ),
             tmp_path / "other",
         )
+
+
+def test_a_table_replays_where_the_processor_makes_other_keys(recorded, tmp_path):
+    """A few keys hang on the last bits of a cancellation; a table knows both."""
+    table, spec = pack(recorded), resolve("x*sigmoid(x)").spec
+    row = table.index[resolve(spec).key]
+    there = replace(table, keys=(*table.keys[:row], "f" * 32, *table.keys[row + 1 :]))
+    assert there.index["f" * 32] == there.index[resolve(spec).key] == row
+    config = table_config(table, settings(fidelity={"rungs": [1.0]}))
+    told = [
+        [next(iter(e.evaluate([e.task(spec, key, 16, seed)]))).loss for seed in range(20)]
+        for e, key in (
+            (TableEvaluator(there, config), "f" * 32),
+            (TableEvaluator(there, config), resolve(spec).key),
+        )
+    ]
+    assert told[0] == told[1] and len(set(told[0])) == 2  # one draw of the noise for both
+
+
+def test_a_recording_goes_on_under_the_keys_that_it_began_with(recorded, tmp_path):
+    folder = tmp_path / "elsewhere"
+    shutil.copytree(recorded.folder, folder)
+    key = resolve("x*sigmoid(x)").key
+    for path in (folder / "functions.jsonl", *folder.glob("cells-*.jsonl")):
+        path.write_text(path.read_text().replace(key, "e" * 32))
+    moved = Recording(folder)
+    assert moved.cells.keys() != recorded.cells.keys() and len(moved.cells) == len(recorded.cells)
+    before, after = pack(recorded), pack(moved)
+    assert after.keys[before.index[key]] == "e" * 32
+    assert np.array_equal(before.status, after.status)
+
+
+def test_a_table_outlives_the_settings_of_proposers(recorded, tmp_path):
+    """Its config may hold sections of strategies as an older version had them."""
+    table = pack(recorded)
+    old = {**table.about["config"], "hybrid": {"settings": "of long ago"}}
+    path = tmp_path / "t.safetensors"
+    replace(table, about={**table.about, "config": old}).save(path)
+    assert load_table(path).config == table.config
+    folder = tmp_path / "old"
+    shutil.copytree(recorded.folder, folder)
+    text = (folder / "config.yaml").read_text() + "\nlocal: {gone: 1}\n"
+    (folder / "config.yaml").write_text(re.sub(r"\nlocal:\n(  .*\n)+", "\n", text))
+    assert Recording(folder).config == recorded.config
 
 
 def test_noise_depends_on_seed_and_function_alone(recorded):
