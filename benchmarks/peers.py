@@ -158,7 +158,7 @@ def compare(config: Config, names: Sequence[str], seeds: int, folder: Path) -> S
                 run = rival_digest(name, one, table)
                 wanted[run] = Play(run, name, one, config.table, table.digest)
             else:
-                one = one.model_copy(update={"strategy": name})
+                one = one.labelled(name)
                 run = run_digest(one, table.digest)
                 wanted[run] = Replay(run, one, config.table, table.digest)
     folder.mkdir(parents=True, exist_ok=True)

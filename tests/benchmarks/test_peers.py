@@ -11,39 +11,7 @@ import pytest
 import yaml
 from rivals import PACKAGES, RIVALS, Choices, Spent
 
-from hybridsearch.config import make_config
-from hybridsearch.genome.preflight import inspect
 from hybridsearch.genome.units import Space
-from hybridsearch.tables.table import Table
-
-SMALL = {"unary": ["id", "tanh", "sin", "abs", "exp"], "binary": ["add", "mul", "max", "sub"]}
-
-
-def small_table(path):
-    """Truth read off the key, no noise, all functions of a space of one unit."""
-    config = make_config({"space": SMALL, "training": {"steps": 16}, "fitness": "accuracy"})
-    found = {}
-    for genome in config.space.space().enumerate():
-        (one,) = inspect([genome])
-        if not one.rejected:
-            found.setdefault(one.key, " ".join(genome))
-    worth = np.array([int(key[:4], 16) / 2**16 for key in found], np.float32)
-    shape = (len(found), 3, 2)
-    accuracy = np.broadcast_to(worth[:, None, None], shape).copy()
-    table = Table(
-        tuple(found.values()),
-        tuple(found),
-        (4, 16),
-        np.ones(shape[:2], np.uint8),
-        -accuracy,
-        accuracy,
-        -accuracy,
-        accuracy,
-        np.ones(shape[:2], np.float32),
-        {"config": config.model_dump(mode="json"), "classes": 10},
-    )
-    table.save(path)
-    return table
 
 
 def installed(rival):
@@ -64,7 +32,7 @@ def test_the_choices_of_several_sizes_are_the_space():
 @pytest.mark.filterwarnings("ignore")  # theirs, about their own future
 def test_a_rival_asks_for_functions_of_the_space_and_hears_their_worth(rival):
     installed(rival)
-    space = Space(1, 1, **{k: tuple(v) for k, v in SMALL.items()})
+    space = Space(1, 1, ("id", "tanh", "sin", "abs", "exp"), ("add", "mul", "max", "sub"))
     asked = []
 
     def answer(genomes):
@@ -95,8 +63,8 @@ def test_what_learns_asks_more_often_for_what_is_good():
     assert share > 5 / len(space.unary)
 
 
-def test_every_new_function_is_trained_once_and_in_full(tmp_path):
-    table = small_table(tmp_path / "t.safetensors")
+def test_every_new_function_is_trained_once_and_in_full(small_table):
+    table = small_table
     config = table.config.model_copy(update={"budget": 5})
     asked = peers.Asked(table, config)
     genome = ("mul", "tanh", "x", "abs", "x")
@@ -110,9 +78,10 @@ def test_every_new_function_is_trained_once_and_in_full(tmp_path):
     assert len(asked.trained) == 5
 
 
-def test_the_program_runs_resumes_and_has_the_keys_of_a_comparison(tmp_path, monkeypatch, capsys):
+def test_the_program_runs_resumes_and_has_the_keys_of_a_comparison(
+    tmp_path, small_table, monkeypatch, capsys
+):
     installed("optuna_random")
-    small_table(tmp_path / "t.safetensors")
     settings = {"table": str(tmp_path / "t.safetensors"), "fidelity": {"rungs": [0.25, 1.0]}}
     text = yaml.safe_dump({**settings, "workers": 1, "pool": "inline"})
     (tmp_path / "c.yaml").write_text(text, encoding="utf-8")

@@ -1,0 +1,176 @@
+"""How few trainings a search needs: every strategy, plain and screened, on recorded tables.
+
+    python benchmarks/efficiency.py [--tables digits,cifar10] [--seeds N] [--seed K] [--budget N]
+                                    [--out FOLDER] [--json FILE] [--quick]
+
+Per table the comparison of `python -m hybridsearch compare`, and two things more: the training
+steps until a function of the target set was trained, and `portfolio`, in which the screened
+controller and the screened population share a budget half and half and learn nothing of each other.
+Without exchange the two are independent, so it is put together from their own runs, in turns of a
+batch. With `--out` every run is kept, a line each, and the same command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from reporting import add_arguments, print_table, write_json
+from rich.console import Console
+
+from hybridsearch.comparison.field import field_of_table
+from hybridsearch.comparison.measures import Measures, measure
+from hybridsearch.comparison.play import steps_of
+from hybridsearch.comparison.run import TRACES, compare
+from hybridsearch.comparison.summary import Summary, estimate, rng_for, summarise
+from hybridsearch.comparison.trace import Ledger, Trace, run_digest
+from hybridsearch.comparison.words import spell
+from hybridsearch.config import Config, make_config, read_settings
+from hybridsearch.errors import UserError
+from hybridsearch.evidence.strategies import censored_median
+from hybridsearch.progress import Display
+from hybridsearch.tables.replay import table_config
+from hybridsearch.tables.table import load_table
+from hybridsearch.types import Json
+
+PLAIN = ("random", "regularized", "rl", "evolution", "hybrid-screen")
+PARTS = ("rl+screen", "evolution+screen")
+SCREENED = ("random+screen", *PARTS, "hybrid")
+PORTFOLIO = "portfolio"
+
+
+def interleave(one: Trace, other: Trace, batch: int) -> Trace:
+    """Two runs as one, a batch of each in turn; what both found counts once, where it came first.
+
+    Each goes on for as long as the budget of both together lasts.
+    """
+    rows = [list(zip(t.functions, t.fitness, t.rungs, strict=True)) for t in (one, other)]
+    merged: dict[Any, tuple[float, int]] = {}
+    for start in range(0, max(map(len, rows)), batch):
+        for part in rows:
+            for function, fitness, rung in part[start : start + batch]:
+                merged.setdefault(function, (fitness, rung))
+    budget = max(len(one.functions), len(other.functions))
+    kept = list(merged.items())[:budget]
+    return Trace(
+        f"{one.run}+{other.run}",
+        PORTFOLIO,
+        one.seed,
+        tuple(function for function, _ in kept),
+        tuple(fitness for _, (fitness, _) in kept),
+        tuple(rung for _, (_, rung) in kept),
+        one.ended,
+    )
+
+
+def steps_to_target(run: Measures) -> float:
+    """Training steps of all functions up to the first of the target set; inf without one."""
+    met = run.to_target
+    return float(run.steps[int(met) - 1]) if met != float("inf") else met
+
+
+def on_table(config: Config, seeds: int, folder: Path) -> tuple[Summary, dict[str, Json]]:
+    """All runs on the table of a config: their summary, and what goes into the JSON."""
+    assert config.table is not None
+    names = (*PLAIN, *SCREENED)
+    with Display(Console()) as display:
+        compare(config, names, seeds, folder, display)
+    table = load_table(config.table)
+    config, field = table_config(table, config), field_of_table(table)
+    traces: dict[str, list[Trace]] = {}
+    with Ledger(folder / TRACES) as ledger:
+        for name in names:
+            ones = [
+                config.labelled(name).model_copy(update={"seed": config.seed + k})
+                for k in range(seeds)
+            ]
+            traces[name] = [ledger[run_digest(one, table.digest)] for one in ones]
+    batch = config.labelled("hybrid").asked
+    pairs = zip(*(traces[part] for part in PARTS), strict=True)
+    traces[PORTFOLIO] = [interleave(one, other, batch) for one, other in pairs]
+    steps = steps_of(config)
+    runs = {n: [measure(t, field, steps, config.budget) for t in ts] for n, ts in traces.items()}
+    summary = summarise(runs, field, config.budget)
+    result = summary.to_json()
+    for name, rows in runs.items():
+        median = censored_median([steps_to_target(m) for m in rows], rng=rng_for(f"steps/{name}"))
+        result["strategies"][name]["training_steps_to_target"] = estimate(median)
+        result["strategies"][name]["area"] = estimate(summary.strategies[name].area)
+        incumbent = summary.strategies[name].times["to_incumbent"]
+        result["strategies"][name]["evaluations_to_target_as_incumbent"] = estimate(incumbent)
+    result["batch"] = {name: config.labelled(name).asked for name in names}
+    result["rungs"] = list(config.fidelity.rungs)
+    return summary, result
+
+
+def show(name: str, summary: Summary, result: dict[str, Json]) -> None:
+    """A row per strategy, and how the default of the hybrid stands to each other."""
+    rows = []
+    better = {}
+    for p in summary.pairs:
+        if "hybrid" in (p.a, p.b):
+            other, turned = (p.b, False) if p.a == "hybrid" else (p.a, True)
+            ends = (p.better.mean, p.better.low, p.better.high)
+            mean, low, high = (1 - ends[0], 1 - ends[2], 1 - ends[1]) if turned else ends
+            better[other] = f"{mean:.2f} ({low:.2f} to {high:.2f}), p {p.p:.2g}"
+    for strategy, s in summary.strategies.items():
+        steps = result["strategies"][strategy]["training_steps_to_target"]["value"]
+        rows.append(
+            (
+                strategy,
+                spell(s.early),
+                spell(s.area),
+                spell(s.times["to_target"]),
+                "-" if steps is None else f"{steps:,.0f}",
+                better.get(strategy, ""),
+            )
+        )
+    print_table(
+        f"{name}: {summary.seeds} seeds, {summary.budget:,} distinct functions; target set "
+        f"{summary.field.target_size} of {summary.field.size:,}",
+        ("strategy", "regret 1-300", "area", "until target", "steps", "P(hybrid better)"),
+        rows,
+        "interquartile means and medians with 95% intervals; p by Wilcoxon after Holm",
+    )
+
+
+def tables(text: str) -> list[str]:
+    """Names with commas between them."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    add_arguments(parser)
+    parser.add_argument("--tables", default="digits", help="recorded tables, with commas between")
+    parser.add_argument("--seeds", type=int, default=100, help="runs of each")
+    parser.add_argument("--seed", type=int, default=0, help="the first seed")
+    parser.add_argument("--budget", type=int, default=1000, help="distinct functions of a run")
+    parser.add_argument("--out", type=Path, help="folder in which every run is kept")
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.seeds, options.budget = 2, 40
+    found: dict[str, Json] = {"seeds": [options.seed, options.seed + options.seeds]}
+    try:
+        with tempfile.TemporaryDirectory() as passing:
+            for name in tables(options.tables):
+                source = f"table_{name}"
+                settings = {**read_settings(source), "budget": options.budget}
+                config = make_config({**settings, "seed": options.seed}, source)
+                folder = (options.out or Path(passing)) / name
+                summary, found[name] = on_table(config, options.seeds, folder)
+                show(name, summary, found[name])
+    except UserError as error:
+        parser.exit(2, f"{error}\n")
+    except KeyboardInterrupt:
+        kept = f"; runs in {options.out} are kept, the same command goes on" if options.out else ""
+        parser.exit(130, f"\nstopped{kept}\n")
+    write_json(options.json, found)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
