@@ -404,9 +404,9 @@ class ScreenConfig(Section):
     first: int = Field(
         4, ge=2, description="Functions that are trained unscreened before the model is asked."
     )
-    pool: int = Field(512, ge=1, description="Candidates that are kept for the next choice.")
+    pool: int = Field(384, ge=1, description="Candidates that are kept for the next choice.")
     draws: int = Field(
-        32, ge=1, description="Candidates that are drawn anew for every function to be trained."
+        16, ge=1, description="Candidates that are drawn anew for every function to be trained."
     )
     optimism: float = Field(
         2.0,
@@ -422,7 +422,7 @@ class ScreenConfig(Section):
         "gradient.",
     )
     rows: int = Field(
-        512, ge=16, description="Most functions that the model learns from: the best and the last."
+        256, ge=16, description="Most functions that the model learns from: the best and the last."
     )
 
 

@@ -25,7 +25,7 @@ from hybridsearch.surrogate.features import Features, describe
 from hybridsearch.surrogate.process import Hyper, Posterior, fit
 from hybridsearch.types import Outcome, Proposal, State, Status
 
-REHEARSE = 16  # functions trained between two rehearsals, each of which costs some 10 ms
+REHEARSE = 32  # functions trained between two rehearsals, each of which costs some 10 ms
 MET = 100_000  # genomes whose keys are kept
 GROWTH = 1.5  # the hyperparameters are fitted anew when there are so many times more functions
 
@@ -144,16 +144,14 @@ class Screen:
         self._refill(n * self._config.draws if self._pool else self._config.pool)
         if not self._pool:
             return []
-        model = self._model()
-        rows = model.choose(self._shown, n, self._config.optimism)
+        rows, promise = self._model().choose(self._shown, n, self._config.optimism)
         candidates = list(self._pool.values())
         asked = self._novelty.propose_from([candidates[row] for row in rows], self.name)
         self._source.skip([p.genome.tokens for p in asked])
         left = np.setdiff1d(np.arange(len(candidates)), rows)
         if len(left) > self._config.pool:
-            mean, variance = model.predict(self._shown.take(left))
-            promise = mean + self._config.optimism * np.sqrt(variance)
-            left = np.sort(left[np.argsort(-promise, kind="stable")[: self._config.pool]])
+            best = np.argsort(-promise[left], kind="stable")[: self._config.pool]
+            left = np.sort(left[best])
         self._keep(left)
         return asked
 

@@ -170,8 +170,9 @@ class Posterior:
         variance = math.exp(self.hyper.amplitude) - (white * white).sum(axis=0)
         return mean, np.maximum(variance, 1e-9), white
 
-    def choose(self, others: Features, n: int, optimism: float) -> list[int]:
-        """The rows of n others that promise most: mean plus `optimism` standard deviations.
+    def choose(self, others: Features, n: int, optimism: float) -> tuple[list[int], Floats]:
+        """The rows of n others that promise most, mean plus `optimism` standard deviations, and
+        what each of the others promised before the first was chosen.
 
         The first is the best by that; for the next the variance is that after the first will have
         been seen, while the mean waits, so that a batch does not ask one question twice
@@ -180,6 +181,7 @@ class Posterior:
         mean, variance, white = self._predict(others)
         left = np.ones(len(others), dtype=bool)
         rows: list[int] = []
+        first = mean + optimism * np.sqrt(variance)
         for _ in range(min(n, len(others))):
             promise = np.where(left, mean + optimism * np.sqrt(variance), -np.inf)
             row = int(np.argmax(promise))
@@ -190,4 +192,4 @@ class Posterior:
             update = shared / math.sqrt(variance[row] + math.exp(self.hyper.noise))
             variance = np.maximum(variance - update**2, 1e-9)
             white = np.vstack([white, update[None]])
-        return rows
+        return rows, first

@@ -88,8 +88,9 @@ def test_a_batch_is_chosen_as_if_each_had_been_seen():
     """
     seen, others = functions(15), functions(60, 3)
     y = np.random.default_rng(4).normal(size=15)
-    rows = Posterior(seen, y, HYPER).choose(others, 5, optimism=2.0)
-    mean, _ = Posterior(seen, y, HYPER).predict(others)
+    rows, first = Posterior(seen, y, HYPER).choose(others, 5, optimism=2.0)
+    mean, variance = Posterior(seen, y, HYPER).predict(others)
+    np.testing.assert_allclose(first, mean + 2.0 * np.sqrt(variance))
     chosen: list[int] = []
     for row in rows:
         told = type(seen).join([seen, others.take(chosen)])
@@ -100,7 +101,7 @@ def test_a_batch_is_chosen_as_if_each_had_been_seen():
         assert promise[row] == pytest.approx(promise.max(), abs=1e-5)
         chosen.append(row)
     assert len(set(rows)) == 5
-    assert len(Posterior(seen, y, HYPER).choose(others.take([0, 1]), 5, 2.0)) == 2
+    assert len(Posterior(seen, y, HYPER).choose(others.take([0, 1]), 5, 2.0)[0]) == 2
 
 
 def drawn(seen, hyper, seed):
