@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from hybridsearch.comparison.measures import EARLY
 from hybridsearch.comparison.summary import Pair, Summary
@@ -54,6 +54,14 @@ def spell(interval: Interval | None) -> str:
     return f"{number(interval.mean)} {ends}"
 
 
+def batches(config: Config, names: Sequence[str]) -> str:
+    """How many proposals a batch has: of most strategies, then of those that differ."""
+    sizes = {name: config.labelled(name).asked for name in names}
+    usual = max(sizes.values())
+    others = [f"{size} for {name}" for name, size in sizes.items() if size != usual]
+    return ", ".join([str(usual), *others])
+
+
 def report(summary: Summary, config: Config, where: str, tables: Iterator[str]) -> str:
     """The README of a comparison's folder. where: what answered; tables: parts in Markdown."""
     field, n = summary.field, summary.seeds
@@ -63,9 +71,10 @@ def report(summary: Summary, config: Config, where: str, tables: Iterator[str]) 
         f"# {names} on {where}",
         "",
         f"{n} seed(s) each, {summary.budget:,} distinct functions a run, batches of "
-        f"{config.asked}. Regret is the best truth less the truth of the incumbent, in {unit}; the "
-        "incumbent is the best fully trained function so far by the score that the search saw, "
-        "before there is one the best of those that were stopped, by the score predicted for them. "
+        f"{batches(config, list(summary.strategies))}. Regret is the best truth less the truth of "
+        f"the incumbent, in {unit}; the incumbent is the best fully trained function so far by the "
+        "score that the search saw, before there is one the best of those that were stopped, by "
+        "the score predicted for them. "
         f"Truth is {field.source}.",
         "",
         "## What is shown",

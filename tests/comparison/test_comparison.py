@@ -16,7 +16,7 @@ from hybridsearch.comparison.play import Replay, replay
 from hybridsearch.comparison.run import compare
 from hybridsearch.comparison.summary import summarise
 from hybridsearch.comparison.trace import Ledger, Trace, run_digest
-from hybridsearch.comparison.words import verdict
+from hybridsearch.comparison.words import batches, verdict
 from hybridsearch.config import make_config
 from hybridsearch.engine import Search
 from hybridsearch.errors import UserError
@@ -270,3 +270,10 @@ def test_a_trace_survives_its_file(tmp_path):
 
 def test_compare_is_public():
     assert hybridsearch.compare is compare
+
+
+def test_the_report_tells_the_batches_of_those_that_differ():
+    config = make_config({})
+    assert batches(config, ["rl", "random"]) == "32"
+    assert batches(config, ["rl", "hybrid", "rl+screen"]) == "32, 4 for hybrid, 4 for rl+screen"
+    assert batches(make_config({"batch": 8}), ["rl", "hybrid"]) == "8"
