@@ -36,6 +36,13 @@ def describe(now: Snapshot) -> list[tuple[str, str]]:
     ]
 
 
+def duration(seconds: float) -> str:
+    """In the unit that people would say: 90 s, 17 min, 3.2 h."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
 class Display:
     """An observer that shows a run. Use it as a context manager."""
 
@@ -44,7 +51,8 @@ class Display:
         self._now = Snapshot(budget=1)
         self._name, self._total, self._done = "search", 1, 0
         self._rung = ""
-        self._begun = self._said = time.monotonic()
+        self._begun: tuple[float, int] | None = None  # time and work done at a stage's first sign
+        self._said = time.monotonic()
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -74,7 +82,7 @@ class Display:
 
     def stage(self, name: str, total: int) -> None:
         self._name, self._total, self._done, self._rung = name, total, 0, ""
-        self._begun = time.monotonic()
+        self._begun = None
         words = WORDS.get(name, name)
         self._bar.reset(self._task, total=total, description=words, rung="")
         if not self._live:
@@ -82,6 +90,7 @@ class Display:
 
     def advance(self, done: int) -> None:
         self._done = done
+        self._begun = self._begun or (time.monotonic(), done)  # what was there took no time
         self._bar.update(self._task, completed=done)
         self._line()
 
@@ -114,15 +123,14 @@ class Display:
         if self._live or time.monotonic() - self._said < PLAIN_EVERY:
             return
         self._said = time.monotonic()
-        spent = self._said - self._begun
-        left = spent * (self._total - self._done) / self._done if self._done else None
         parts = [f"{self._done:,}/{self._total:,} {self._unit()}"]
         if self._name == "search":
             parts += [
                 f"{what} {value}" for what, value in describe(self._now) if what != "distinct"
             ]
             parts.append(self._rung)
-        if left is not None:
-            parts.append(f"about {left:.0f} s left")
+        if self._begun and self._done > self._begun[1]:
+            pace = (self._said - self._begun[0]) / (self._done - self._begun[1])
+            parts.append(f"about {duration(pace * (self._total - self._done))} left")
         line = "  ".join(part for part in parts if part)
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)

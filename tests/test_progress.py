@@ -1,0 +1,48 @@
+"""What a log file says of a long run: how far it is, and an honest guess of what is left."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from hybridsearch import progress
+from hybridsearch.progress import Display, duration
+
+
+@pytest.mark.parametrize(
+    "seconds, words",
+    [(0.4, "0 s"), (90, "90 s"), (119.4, "119 s"), (1020, "17 min"), (11327, "3.1 h")],
+)
+def test_durations_are_in_the_unit_that_people_would_say(seconds, words):
+    assert duration(seconds) == words
+
+
+def test_what_was_there_at_the_start_does_not_count_as_work(monkeypatch):
+    """Else a recording that is half done would promise to end in seconds."""
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    text = io.StringIO()
+    with Display(Console(file=text, width=200)) as display:
+        display.stage("record", 2000)
+        display.advance(1000)
+        now[0] += 60.0
+        display.advance(1030)  # 2 s each, 970 to come
+    last = text.getvalue().splitlines()[-1]
+    assert last == "1,030/2,000 trainings  about 32 min left"
+
+
+def test_a_new_stage_begins_anew(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    text = io.StringIO()
+    with Display(Console(file=text, width=200)) as display:
+        display.stage("search", 10)
+        display.advance(0)
+        now[0] += 50.0
+        display.advance(10)
+        display.stage("record", 100)
+        now[0] += 50.0
+        display.advance(0)
+        now[0] += 50.0
+        display.advance(50)
+    assert text.getvalue().splitlines()[-1] == "50/100 trainings  about 50 s left"
