@@ -18,13 +18,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from reporting import add_arguments, print_table, write_json
+from reporting import add_arguments, add_runs, print_table, write_json
 from rich.console import Console
 
 from hybridsearch.comparison.field import field_of_table
 from hybridsearch.comparison.measures import Measures, measure
 from hybridsearch.comparison.play import steps_of
-from hybridsearch.comparison.run import TRACES, compare
+from hybridsearch.comparison.run import TRACES, compare, run_config
 from hybridsearch.comparison.summary import Summary, estimate, rng_for, summarise
 from hybridsearch.comparison.trace import Ledger, Trace, run_digest
 from hybridsearch.comparison.words import spell
@@ -83,10 +83,7 @@ def on_table(config: Config, seeds: int, folder: Path) -> tuple[Summary, dict[st
     traces: dict[str, list[Trace]] = {}
     with Ledger(folder / TRACES) as ledger:
         for name in names:
-            ones = [
-                config.labelled(name).model_copy(update={"seed": config.seed + k})
-                for k in range(seeds)
-            ]
+            ones = [run_config(config, name, config.seed + k) for k in range(seeds)]
             traces[name] = [ledger[run_digest(one, table.digest)] for one in ones]
     batch = config.labelled("hybrid").asked
     pairs = zip(*(traces[part] for part in PARTS), strict=True)
@@ -146,10 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add_arguments(parser)
     parser.add_argument("--tables", default="digits", help="recorded tables, with commas between")
-    parser.add_argument("--seeds", type=int, default=100, help="runs of each")
-    parser.add_argument("--seed", type=int, default=0, help="the first seed")
-    parser.add_argument("--budget", type=int, default=1000, help="distinct functions of a run")
-    parser.add_argument("--out", type=Path, help="folder in which every run is kept")
+    add_runs(parser)
     options = parser.parse_args(arguments)
     if options.quick:
         options.seeds, options.budget = 2, 40

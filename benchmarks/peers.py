@@ -21,14 +21,14 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from reporting import add_arguments, print_table, write_json
+from reporting import add_arguments, add_runs, print_table, write_json
 from rich.console import Console
 from rich.progress import track
 from rivals import PACKAGES, RIVALS, Spent
 
 from hybridsearch.comparison.field import field_of_table
 from hybridsearch.comparison.play import Replay, replay, steps_of, table_of
-from hybridsearch.comparison.run import TRACES, check, conclude, played
+from hybridsearch.comparison.run import TRACES, check, conclude, played, run_config
 from hybridsearch.comparison.summary import Summary
 from hybridsearch.comparison.trace import Ledger, Trace, run_digest
 from hybridsearch.comparison.words import spell, verdict
@@ -153,12 +153,12 @@ def compare(config: Config, names: Sequence[str], seeds: int, folder: Path) -> S
     wanted: dict[str, Replay | Play] = {}
     for seed in range(config.seed, config.seed + seeds):
         for name in names:
-            one = config.model_copy(update={"seed": seed})
             if name in RIVALS:
+                one = config.model_copy(update={"seed": seed})
                 run = rival_digest(name, one, table)
                 wanted[run] = Play(run, name, one, config.table, table.digest)
             else:
-                one = one.labelled(name)
+                one = run_config(config, name, seed)
                 run = run_digest(one, table.digest)
                 wanted[run] = Replay(run, one, config.table, table.digest)
     folder.mkdir(parents=True, exist_ok=True)
@@ -180,12 +180,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add_arguments(parser)
     parser.add_argument("--config", default="table_digits", help="of a search on a table")
-    parser.add_argument("--seeds", type=int, default=100, help="runs of each")
-    parser.add_argument("--seed", type=int, default=0, help="the first seed")
-    parser.add_argument("--budget", type=int, default=1000, help="distinct functions of a run")
+    add_runs(parser)
     parser.add_argument("--strategies", default=OURS, help="ours, with commas between them")
     parser.add_argument("--peers", default=",".join(RIVALS), help="others, with commas between")
-    parser.add_argument("--out", type=Path, help="folder in which every run is kept")
     options = parser.parse_args()
     names = [n for n in f"{options.strategies},{options.peers}".split(",") if n]
     if options.quick:

@@ -27,6 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_runs(parser: argparse.ArgumentParser) -> None:
+    """Add --seeds, --seed, --budget, --out: which searches on a table, and where they are kept."""
+    parser.add_argument("--seeds", type=int, default=100, help="runs of each")
+    parser.add_argument("--seed", type=int, default=0, help="the first seed")
+    parser.add_argument("--budget", type=int, default=1000, help="distinct functions of a run")
+    parser.add_argument("--out", type=Path, help="folder in which every run is kept")
+
+
 def machine() -> dict[str, Any]:
     """Where the numbers were measured: system, processor, usable cores, versions."""
     versions = {"python": platform.python_version()}

@@ -164,6 +164,18 @@ class State:
     values: dict[str, Json] = field(default_factory=dict)
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
 
+    def holding(self, **parts: State) -> State:
+        """This state with those of parts in it, each under its name."""
+        arrays = {f"{name}/{k}": a for name, part in parts.items() for k, a in part.arrays.items()}
+        values = {name: part.values for name, part in parts.items()}
+        return State(self.values | values, self.arrays | arrays)
+
+    def part(self, name: str) -> State:
+        """The state that it holds under a name."""
+        start = f"{name}/"
+        arrays = {k.removeprefix(start): a for k, a in self.arrays.items() if k.startswith(start)}
+        return State(self.values[name], arrays)
+
 
 class Proposer(Protocol):
     """Suggests functions and learns from what became of them; it cannot train anything."""

@@ -17,32 +17,34 @@ def test_durations_are_in_the_unit_that_people_would_say(seconds, words):
     assert duration(seconds) == words
 
 
-def test_what_was_there_at_the_start_does_not_count_as_work(monkeypatch):
+@pytest.fixture
+def watched(monkeypatch):
+    """A display into a log file, the clock in its hands, and the lines of the file."""
+    now, text = [100.0], io.StringIO()
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with Display(Console(file=text, width=200)) as display:
+        yield display, now, lambda: text.getvalue().splitlines()
+
+
+def test_what_was_there_at_the_start_does_not_count_as_work(watched):
     """Else a recording that is half done would promise to end in seconds."""
-    now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    text = io.StringIO()
-    with Display(Console(file=text, width=200)) as display:
-        display.stage("record", 2000)
-        display.advance(1000)
-        now[0] += 60.0
-        display.advance(1030)  # 2 s each, 970 to come
-    last = text.getvalue().splitlines()[-1]
-    assert last == "1,030/2,000 trainings  about 32 min left"
+    display, now, lines = watched
+    display.stage("record", 2000)
+    display.advance(1000)
+    now[0] += 60.0
+    display.advance(1030)  # 2 s each, 970 to come
+    assert lines()[-1] == "1,030/2,000 trainings  about 32 min left"
 
 
-def test_a_new_stage_begins_anew(monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    text = io.StringIO()
-    with Display(Console(file=text, width=200)) as display:
-        display.stage("search", 10)
-        display.advance(0)
-        now[0] += 50.0
-        display.advance(10)
-        display.stage("record", 100)
-        now[0] += 50.0
-        display.advance(0)
-        now[0] += 50.0
-        display.advance(50)
-    assert text.getvalue().splitlines()[-1] == "50/100 trainings  about 50 s left"
+def test_a_new_stage_begins_anew(watched):
+    display, now, lines = watched
+    display.stage("search", 10)
+    display.advance(0)
+    now[0] += 50.0
+    display.advance(10)
+    display.stage("record", 100)
+    now[0] += 50.0
+    display.advance(0)
+    now[0] += 50.0
+    display.advance(50)
+    assert lines()[-1] == "50/100 trainings  about 50 s left"

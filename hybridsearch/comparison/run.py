@@ -62,7 +62,9 @@ def compare(
         config = table_config(table, config)
     wanted = {
         run_digest(one, table.digest if table else ""): one
-        for one in (_with(config, s, config.seed + k) for s in strategies for k in range(seeds))
+        for one in (
+            run_config(config, s, config.seed + k) for s in strategies for k in range(seeds)
+        )
     }
     for one in wanted.values():
         if one.seed == config.seed:  # fails before anything is written
@@ -120,7 +122,8 @@ def check(strategies: Sequence[str], seeds: int, config: Config) -> None:
         raise UserError("compare: --seconds gives every run another budget; leave it out")
 
 
-def _with(config: Config, strategy: str, seed: int) -> Config:
+def run_config(config: Config, strategy: str, seed: int) -> Config:
+    """The config of one run of a comparison. strategy: a label (`Config.labelled`)."""
     return config.labelled(strategy).model_copy(update={"seed": seed})
 
 

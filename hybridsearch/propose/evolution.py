@@ -7,7 +7,7 @@ Sources: Fortin et al. 2012 (DEAP); Baeck, Fogel and Michalewicz 1997 for (mu + 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,8 +18,8 @@ from hybridsearch.config import EvolutionConfig
 from hybridsearch.genome.canonical import keys
 from hybridsearch.genome.units import Space, Tokens
 from hybridsearch.genome.variation import crossover, mutate
-from hybridsearch.propose.base import Candidate, NoPolicy
-from hybridsearch.propose.novelty import Novel, Novelty, has_verdict, random_draw
+from hybridsearch.propose.base import Candidate
+from hybridsearch.propose.novelty import Novelty, Population, random_draw
 from hybridsearch.types import Json, Outcome, Proposal, State, Status, seed_for
 
 
@@ -59,7 +59,7 @@ class Individual:
         return cls(id_, tuple(genome), key, reward, cost, origin)
 
 
-class EvolutionProposer(NoPolicy, Novel):
+class EvolutionProposer(Population):
     """Random functions until the population is full, then children of tournament winners.
 
     The population is the best `population` of all that trained, each function once: children
@@ -96,20 +96,6 @@ class EvolutionProposer(NoPolicy, Novel):
         """n proposals with new ids; fewer, at last none, where the space has no more."""
         missing = self._config.population - len(self._population)
         return self._novelty.breed(n, self.name, missing, self._random, self._children)
-
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """The best of parents and children live on; those that did not train never join."""
-        self._join(self._novelty.settle(outcomes))
-
-    def draw(self, n: int) -> list[Candidate]:
-        """Children of the population; none before there is one."""
-        return self._children(n)
-
-    def adopt(self, outcomes: Sequence[Outcome]) -> None:
-        """Take in what others proposed: it is not proposed here again, and competes to live."""
-        found = sorted((o for o in outcomes if has_verdict(o)), key=lambda o: o.proposal.id)
-        self.skip([o.proposal.genome.tokens for o in found])
-        self._join(found)
 
     def best(self) -> list[Individual]:
         """The members by reward, best first, earlier ones first among equals."""
@@ -150,7 +136,8 @@ class EvolutionProposer(NoPolicy, Novel):
 
     # Survival ------------------------------------------------------------------------------
 
-    def _join(self, outcomes: Iterable[Outcome]) -> None:
+    def _join(self, outcomes: Sequence[Outcome]) -> None:
+        """The best of parents and children live on; those that did not train never join."""
         trained = [o for o in outcomes if o.status is Status.OK]
         there = {member.key for member in self._population}
         genomes = [o.proposal.genome.tokens for o in trained]

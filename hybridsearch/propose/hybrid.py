@@ -127,23 +127,20 @@ class HybridProposer:
         self._controller.imitate(bred[: self._examples])
 
     def state(self) -> State:
-        parts = {"controller": self._controller.state(), "population": self._population.state()}
-        return State(
+        own = State(
             {
                 "next_id": self.next_id,
                 "bandit": self._bandit.state(),
                 "rng": self._rng.bit_generator.state,
-                **{name: part.values for name, part in parts.items()},
-            },
-            {f"{name}/{k}": a for name, part in parts.items() for k, a in part.arrays.items()},
+            }
         )
+        parts = {"controller": self._controller.state(), "population": self._population.state()}
+        return own.holding(**parts)
 
     def restore(self, state: State) -> None:
         values = state.values
         self.next_id = values["next_id"]
         self._bandit.restore(values["bandit"])
         self._rng.bit_generator.state = values["rng"]
-        for name, part in (("controller", self._controller), ("population", self._population)):
-            arrays = {k.partition("/")[::2]: a for k, a in state.arrays.items()}
-            own = {key: array for (whose, key), array in arrays.items() if whose == name}
-            part.restore(State(values[name], own))
+        self._controller.restore(state.part("controller"))
+        self._population.restore(state.part("population"))

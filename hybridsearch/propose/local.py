@@ -14,7 +14,7 @@ from hybridsearch.config import LocalConfig
 from hybridsearch.genome.units import Space, Tokens
 from hybridsearch.genome.variation import neighbours
 from hybridsearch.propose.base import Candidate, Member, NoPolicy
-from hybridsearch.propose.novelty import Novel, Novelty, has_verdict, random_draw
+from hybridsearch.propose.novelty import Novel, Novelty, random_draw
 from hybridsearch.types import Outcome, Proposal, State, Status, seed_for
 
 
@@ -67,19 +67,16 @@ class LocalProposer(NoPolicy, Novel):
         """Untried neighbours of the point, or else random functions; none before the first."""
         if not self._point and not self._starts:
             return []
-        near = (
-            [Candidate(genome, (self._point.id,)) for genome in self._untried[-n:]]
-            if (self._point)
-            else []
-        )
+        near = []
+        if self._point:
+            near = [Candidate(genome, (self._point.id,)) for genome in self._untried[-n:]]
         return near + list(self._random(n - len(near)))
 
     def adopt(self, outcomes: Sequence[Outcome]) -> None:
         """Neighbours and starts that others proposed count as its own."""
-        found = sorted((o for o in outcomes if has_verdict(o)), key=lambda o: o.proposal.id)
+        found = self._taken(outcomes)
         if not found:
             return
-        self.skip([o.proposal.genome.tokens for o in found])
         tried = {o.proposal.genome.tokens for o in found}
         near = {genome for genome in self._untried if genome in tried}
         self._untried = [genome for genome in self._untried if genome not in tried]

@@ -6,6 +6,7 @@ It can know its own proposals only; what others found comes back as `Outcome.kno
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from hybridsearch.genome.canonical import keys
 from hybridsearch.genome.genome import Genome
 from hybridsearch.genome.units import Space, Tokens
-from hybridsearch.propose.base import Candidate
+from hybridsearch.propose.base import Candidate, NoPolicy
 from hybridsearch.types import Json, Outcome, Proposal
 
 ROUNDS = 10  # of drawing, before the next source: only near a space's end do so many bring nothing
@@ -167,6 +168,35 @@ class Novel:
     def skip(self, genomes: Sequence[Tokens]) -> None:
         """Somebody else proposes these functions."""
         self._novelty.note(genomes)
+
+    def _taken(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """What others proposed and has a verdict, by id; it is not proposed here again."""
+        found = sorted(filter(has_verdict, outcomes), key=lambda o: o.proposal.id)
+        self.skip([o.proposal.genome.tokens for o in found])
+        return found
+
+
+class Population(NoPolicy, Novel, ABC):
+    """A proposer whose candidates are the children of those that were evaluated."""
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """Children that trained join in the order of their ids; others never do."""
+        self._join(self._novelty.settle(outcomes))
+
+    def draw(self, n: int) -> list[Candidate]:
+        """Children of the population; none before there is one."""
+        return self._children(n)
+
+    def adopt(self, outcomes: Sequence[Outcome]) -> None:
+        """Take in what others proposed, like children of its own."""
+        self._join(self._taken(outcomes))
+
+    @abstractmethod
+    def _children(self, n: int) -> list[Candidate]: ...
+
+    @abstractmethod
+    def _join(self, outcomes: Sequence[Outcome]) -> None:
+        """Let those in that trained, and others go for them."""
 
 
 def random_draw(space: Space, rng: np.random.Generator) -> Draw:

@@ -17,7 +17,7 @@ from torch import Tensor
 from hybridsearch.config import ControllerConfig
 from hybridsearch.genome.units import Space, Tokens
 from hybridsearch.propose.base import Candidate, Judge, Member, number
-from hybridsearch.propose.controller import Controller, Weights
+from hybridsearch.propose.controller import Controller, Rollout, Weights
 from hybridsearch.propose.novelty import has_verdict
 from hybridsearch.threads import one_thread
 from hybridsearch.types import Outcome, Proposal, State, Status, seed_for
@@ -80,14 +80,18 @@ class ControllerProposer:
 
     def ask(self, n: int) -> list[Proposal]:
         """n genomes drawn from the policy, with new ids."""
-        with one_thread():
-            rollout = self._controller.sample(self._weights, n, self._rng)
-        genomes = self._controller.decode(rollout.choices.numpy())
+        rollout, genomes = self._sample(n)
         proposals = number(self.next_id, genomes, self.name)
         self.next_id += len(proposals)
         for proposal, row in zip(proposals, rollout.log_prob.tolist(), strict=True):
             self._asked[proposal.id] = row
         return proposals
+
+    def _sample(self, n: int) -> tuple[Rollout, list[Tokens]]:
+        """n draws from the policy, as decisions and as genomes."""
+        with one_thread():
+            rollout = self._controller.sample(self._weights, n, self._rng)
+        return rollout, self._controller.decode(rollout.choices.numpy())
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """One batch of PPO, of `least` samples or more; outcomes with no reward (ERROR) and those
@@ -129,9 +133,7 @@ class ControllerProposer:
 
     def draw(self, n: int) -> list[Candidate]:
         """n genomes drawn from the policy, which does not wait for what becomes of them."""
-        with one_thread():
-            rollout = self._controller.sample(self._weights, n, self._rng)
-        return [Candidate(genome) for genome in self._controller.decode(rollout.choices.numpy())]
+        return [Candidate(genome) for genome in self._sample(n)[1]]
 
     def skip(self, genomes: Sequence[Tokens]) -> None:
         """It may propose them all the same."""
@@ -157,9 +159,7 @@ class ControllerProposer:
         """
         if not self._config.rehearsal:
             return
-        with one_thread():
-            rollout = self._controller.sample(self._weights, self._config.rehearsal, self._rng)
-        genomes = self._controller.decode(rollout.choices.numpy())
+        rollout, genomes = self._sample(self._config.rehearsal)
         rewards = np.asarray(judge(genomes), dtype=np.float64)
         advantages = (rewards - rewards.mean()) / max(float(rewards.std()), 1e-3)
         with one_thread():

@@ -8,6 +8,7 @@ import numpy as np
 
 from hybridsearch.genome.units import Space, Tokens
 from hybridsearch.propose.base import Candidate, NoPolicy, number
+from hybridsearch.propose.novelty import random_draw
 from hybridsearch.types import Outcome, Proposal, State, seed_for
 
 
@@ -17,13 +18,13 @@ class RandomProposer(NoPolicy):
     name = "random"
 
     def __init__(self, space: Space, seed: int) -> None:
-        self._space = space
         self._rng = np.random.default_rng(seed_for(seed, "propose/random"))
+        self._random = random_draw(space, self._rng)
         self.next_id = 0
 
     def ask(self, n: int) -> list[Proposal]:
         """n proposals with new ids."""
-        genomes = [self._space.sample(self._rng) for _ in range(n)]
+        genomes = [candidate.genome for candidate in self.draw(n)]
         proposals = number(self.next_id, genomes, self.name)
         self.next_id += len(proposals)
         return proposals
@@ -32,7 +33,7 @@ class RandomProposer(NoPolicy):
         """Nothing is learnt."""
 
     def draw(self, n: int) -> list[Candidate]:
-        return [Candidate(self._space.sample(self._rng)) for _ in range(n)]
+        return list(self._random(n))
 
     def skip(self, genomes: Sequence[Tokens]) -> None:
         """It may propose them all the same."""

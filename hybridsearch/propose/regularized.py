@@ -14,12 +14,12 @@ import numpy as np
 from hybridsearch.config import RegularizedConfig
 from hybridsearch.genome.units import Space
 from hybridsearch.genome.variation import mutate
-from hybridsearch.propose.base import Candidate, Member, NoPolicy
-from hybridsearch.propose.novelty import Novel, Novelty, has_verdict, random_draw
+from hybridsearch.propose.base import Candidate, Member
+from hybridsearch.propose.novelty import Novelty, Population, random_draw
 from hybridsearch.types import Outcome, Proposal, State, Status, seed_for
 
 
-class RegularizedProposer(NoPolicy, Novel):
+class RegularizedProposer(Population):
     """A child is the mutated best of a random sample of the population; it replaces the oldest.
 
     A batch of children comes from one population. Functions that did not train never join.
@@ -38,21 +38,8 @@ class RegularizedProposer(NoPolicy, Novel):
         missing = self._config.population - len(self._population)
         return self._novelty.breed(n, self.name, missing, self._random, self._children)
 
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Children join in the order of their ids; as many of the oldest go."""
-        self._join(self._novelty.settle(outcomes))
-
-    def draw(self, n: int) -> list[Candidate]:
-        """Children of the population; none before there is one."""
-        return self._children(n)
-
-    def adopt(self, outcomes: Sequence[Outcome]) -> None:
-        """Children that others proposed are the population's as well."""
-        found = sorted((o for o in outcomes if has_verdict(o)), key=lambda o: o.proposal.id)
-        self.skip([o.proposal.genome.tokens for o in found])
-        self._join(found)
-
     def _join(self, outcomes: Sequence[Outcome]) -> None:
+        """Children join in the order of their ids; as many of the oldest go."""
         self._population.extend(Member.of(o) for o in outcomes if o.status is Status.OK)
 
     def _children(self, n: int) -> list[Candidate]:

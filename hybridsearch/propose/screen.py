@@ -86,6 +86,7 @@ class Screen:
         judged = [o for o in ordered if has_verdict(o)]
         others = [o for o in judged if not self._novelty.waits_for(o)]
         chosen = self._novelty.settle(ordered)
+        self._novelty.note([o.proposal.genome.tokens for o in others])
         self._learn(judged)
         self._source.tell(others)
         if chosen:
@@ -97,7 +98,7 @@ class Screen:
     # The model -----------------------------------------------------------------------------
 
     def _learn(self, outcomes: Sequence[Outcome]) -> None:
-        """Take in the functions that were trained, each once; no function is proposed again."""
+        """Take in the functions that were trained, each once."""
         known = {t.key for t in self._trained}
         fresh = []
         for o in outcomes:
@@ -105,7 +106,6 @@ class Screen:
                 continue
             known.add(o.key)
             fresh.append(Trained(o.key, o.proposal.genome.tokens, float(o.reward or 0.0)))
-        self._novelty.note([o.proposal.genome.tokens for o in outcomes])
         if fresh:
             self._trained += fresh
             self._seen = Features.join([self._seen, describe([t.genome for t in fresh])])
@@ -190,8 +190,7 @@ class Screen:
 
     def state(self) -> State:
         values, done = self._novelty.state()
-        inner = self._source.state()
-        return State(
+        own = State(
             {
                 "novelty": values,
                 "trained": [[t.key, list(t.genome), t.reward] for t in self._trained],
@@ -202,10 +201,10 @@ class Screen:
                 "fitted": self._fitted,
                 "rehearsed": self._rehearsed,
                 "owed": self._owed,
-                "source": inner.values,
             },
-            {"done": done, **{f"source/{k}": a for k, a in inner.arrays.items()}},
+            {"done": done},
         )
+        return own.holding(source=self._source.state())
 
     def restore(self, state: State) -> None:
         values = state.values
@@ -220,10 +219,7 @@ class Screen:
         self._hyper = Hyper(*values["hyper"]) if values["hyper"] else None
         self._fitted, self._owed = values["fitted"], values["owed"]
         self._rehearsed = values["rehearsed"]
-        arrays = {
-            k.removeprefix("source/"): a for k, a in state.arrays.items() if k.startswith("source/")
-        }
-        self._source.restore(State(values["source"], arrays))
+        self._source.restore(state.part("source"))
 
 
 def scores(rewards: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -35,7 +35,6 @@ _WEIGHT: Array = np.sqrt(np.exp(-0.25 * _RIGHT**2) / np.exp(-0.25 * _X**2).sum()
 
 # Mean and standard deviation of the five numbers over the one-unit functions that pass preflight,
 # so that each counts alike (tests/surrogate/test_features.py computes them again).
-SIZES = ("rms", "slope", "mean", "tail", "kink")
 _CENTRE: Array = np.array([0.007, -0.004, 0.529, 1.254, 0.934])
 _SPREAD: Array = np.array([0.829, 1.777, 0.344, 0.826, 0.920])
 

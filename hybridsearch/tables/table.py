@@ -78,9 +78,8 @@ class Table:
     def index(self) -> dict[str, int]:
         """Key -> row; the key of the recording, and that of this processor where it is another."""
         genomes = {row: tuple(spec.split()) for row, spec in enumerate(self.specs) if " " in spec}
-        here = dict(zip(genomes, keys(list(genomes.values())), strict=True))
         index = {key: row for row, key in enumerate(self.keys)}
-        return index | {key: row for row, key in here.items()}
+        return index | dict(zip(keys(list(genomes.values())), genomes, strict=True))
 
     @cached_property
     def digest(self) -> str:
