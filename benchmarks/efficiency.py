@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +42,21 @@ SCREENED = ("random+screen", *PARTS, "hybrid")
 PORTFOLIO = "portfolio"
 
 
-def interleave(one: Trace, other: Trace, batch: int) -> Trace:
+def interleave(one: Trace, other: Trace, asks: Callable[[int], int]) -> Trace:
     """Two runs as one, a batch of each in turn; what both found counts once, where it came first.
 
-    Each goes on for as long as the budget of both together lasts.
+    Each goes on for as long as the budget of both together lasts. asks: how many functions a batch
+    of either has that knows so many.
     """
     rows = [list(zip(t.functions, t.fitness, t.rungs, strict=True)) for t in (one, other)]
     merged: dict[Any, tuple[float, int]] = {}
-    for start in range(0, max(map(len, rows)), batch):
+    start = 0
+    while start < max(map(len, rows)):
+        end = start + asks(start)
         for part in rows:
-            for function, fitness, rung in part[start : start + batch]:
+            for function, fitness, rung in part[start:end]:
                 merged.setdefault(function, (fitness, rung))
+        start = end
     budget = max(len(one.functions), len(other.functions))
     kept = list(merged.items())[:budget]
     return Trace(
@@ -85,9 +89,9 @@ def on_table(config: Config, seeds: int, folder: Path) -> tuple[Summary, dict[st
         for name in names:
             ones = [run_config(config, name, config.seed + k) for k in range(seeds)]
             traces[name] = [ledger[run_digest(one, table.digest)] for one in ones]
-    batch = config.labelled("hybrid").asked
+    asks = config.labelled("hybrid").asks
     pairs = zip(*(traces[part] for part in PARTS), strict=True)
-    traces[PORTFOLIO] = [interleave(one, other, batch) for one, other in pairs]
+    traces[PORTFOLIO] = [interleave(one, other, asks) for one, other in pairs]
     steps = steps_of(config)
     runs = {n: [measure(t, field, steps, config.budget) for t in ts] for n, ts in traces.items()}
     summary = summarise(runs, field, config.budget)
@@ -98,7 +102,9 @@ def on_table(config: Config, seeds: int, folder: Path) -> tuple[Summary, dict[st
         result["strategies"][name]["area"] = estimate(summary.strategies[name].area)
         incumbent = summary.strategies[name].times["to_incumbent"]
         result["strategies"][name]["evaluations_to_target_as_incumbent"] = estimate(incumbent)
-    result["batch"] = {name: config.labelled(name).asked for name in names}
+    result["batch"] = {
+        name: [config.labelled(name).asks(n) for n in (0, config.budget)] for name in names
+    }
     result["rungs"] = list(config.fidelity.rungs)
     return summary, result
 

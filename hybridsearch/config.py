@@ -470,6 +470,12 @@ class HybridConfig(Section):
         description="Share of a screen's candidates that is random: what the two parts make does "
         "not cover a space.",
     )
+    settle: int = Field(
+        64,
+        ge=0,
+        description="Functions until that share has come down from all; two parts that know little "
+        "make more of the same.",
+    )
 
 
 class RetestConfig(Section):
@@ -483,7 +489,9 @@ class RetestConfig(Section):
     )
 
 
-BATCH, SCREENED_BATCH = 32, 4  # proposals per batch, unless the config says
+BATCH = 32  # proposals per batch, unless the config says
+SCREENED_BATCH = range(2, 9)  # under a screen, the first and the last
+PER_BATCH = 16  # functions known per proposal of a screened batch
 # The sections that only proposers read.
 PROPOSERS = ("controller", "evolution", "regularized", "local", "hybrid", "screen")
 
@@ -510,7 +518,8 @@ class Config(Section):
         None,
         ge=1,
         description="Proposals per batch, after which the strategy learns; default 32, under a "
-        "screen 4, whose model learns from every function (raise it to keep more workers busy).",
+        "screen 2 at first and up to 8 when more is known, for its model learns from every "
+        "function (set it to keep more workers busy).",
     )
     patience: int = Field(
         50, ge=1, description="Batches in a row with nothing new after which the search ends."
@@ -569,10 +578,11 @@ class Config(Section):
             return self.strategy == "hybrid" and not self.measures_times
         return self.screen.use == "on"
 
-    @property
-    def asked(self) -> int:
-        """Proposals per batch."""
-        return self.batch or (SCREENED_BATCH if self.screened else BATCH)
+    def asks(self, known: int) -> int:
+        """Proposals of the next batch, when so many functions have been evaluated."""
+        if self.batch or not self.screened:
+            return self.batch or BATCH
+        return min(max(known // PER_BATCH, SCREENED_BATCH[0]), SCREENED_BATCH[-1])
 
     @property
     def label(self) -> str:

@@ -83,7 +83,7 @@ class Search:
                 return f"the {limit:g} s of --seconds are over"
             if self.barren >= self.config.patience:
                 return f"{self.barren} batches in a row brought no new function"
-            proposals = self.proposer.ask(self.config.asked)
+            proposals = self.proposer.ask(self.config.asks(self.distinct))
             if not proposals:
                 return "the proposer has nothing left to propose"
             self._batch(proposals)

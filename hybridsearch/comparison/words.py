@@ -56,10 +56,14 @@ def spell(interval: Interval | None) -> str:
 
 def batches(config: Config, names: Sequence[str]) -> str:
     """How many proposals a batch has: of most strategies, then of those that differ."""
-    sizes = {name: config.labelled(name).asked for name in names}
-    usual = max(sizes.values())
+    sizes = {}
+    for name in names:
+        one = config.labelled(name)
+        first, last = one.asks(0), one.asks(config.budget)
+        sizes[name] = str(last) if first == last else f"{first} to {last}"
+    usual = max(sizes.values(), key=lambda size: int(size.split()[-1]))
     others = [f"{size} for {name}" for name, size in sizes.items() if size != usual]
-    return ", ".join([str(usual), *others])
+    return ", ".join([usual, *others])
 
 
 def report(summary: Summary, config: Config, where: str, tables: Iterator[str]) -> str:

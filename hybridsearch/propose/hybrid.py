@@ -48,6 +48,7 @@ class HybridProposer:
         self._bandit = Bandit(config)
         self._rng = np.random.default_rng(seed_for(seed, "propose/hybrid"))
         self._anywhere = random_draw(space, self._rng)
+        self._heard = 0  # outcomes that it was told of
         self.next_id = 0
 
     def ask(self, n: int) -> list[Proposal]:
@@ -73,6 +74,7 @@ class HybridProposer:
         if not outcomes:
             return
         ordered = sorted(outcomes, key=lambda o: o.proposal.id)
+        self._heard += len(ordered)
         drawn = [o for o in ordered if o.proposal.proposer == self._controller.name]
         bred = [o for o in ordered if o.proposal.proposer == self._population.name]
         self._bandit.learn(drawn, bred)
@@ -86,13 +88,20 @@ class HybridProposer:
     # As the source of a screen ---------------------------------------------------------------
 
     def draw(self, n: int) -> list[Candidate]:
-        """Candidates of both parts, each its share, and some of neither."""
-        anywhere = self._anywhere(round(self._config.random * n))
+        """Candidates of both parts, each its share, and some of neither: at first all."""
+        anywhere = self._anywhere(round(self._random_share * n))
         rest = n - len(anywhere)
         bred = self._population.draw(rest - round(self._bandit.share * rest))
         drawn = self._controller.draw(rest - len(bred))
         made = {RANDOM: anywhere, self._population.name: bred, self._controller.name: drawn}
         return [c._replace(origin=name) for name, part in made.items() for c in part]
+
+    @property
+    def _random_share(self) -> float:
+        """The share of candidates that neither part makes."""
+        last, settle = self._config.random, self._config.settle
+        known = min(1.0, self._heard / settle) if settle else 1.0
+        return 1 - known * (1 - last)
 
     def skip(self, genomes: Sequence[Tokens]) -> None:
         """Somebody else proposes these functions: the population does not."""
@@ -102,6 +111,7 @@ class HybridProposer:
         """What was chosen is its maker's; where they exchange, the other part learns of it too.
         Random ones are the population's, which begins with such.
         """
+        self._heard += len(outcomes)
         drawn = [o for o in outcomes if o.proposal.proposer == self._controller.name]
         others = [o for o in outcomes if o.proposal.proposer != self._controller.name]
         bred = [o for o in others if o.proposal.proposer == self._population.name]
@@ -130,6 +140,7 @@ class HybridProposer:
         own = State(
             {
                 "next_id": self.next_id,
+                "heard": self._heard,
                 "bandit": self._bandit.state(),
                 "rng": self._rng.bit_generator.state,
             }
@@ -139,7 +150,7 @@ class HybridProposer:
 
     def restore(self, state: State) -> None:
         values = state.values
-        self.next_id = values["next_id"]
+        self.next_id, self._heard = values["next_id"], values["heard"]
         self._bandit.restore(values["bandit"])
         self._rng.bit_generator.state = values["rng"]
         self._controller.restore(state.part("controller"))

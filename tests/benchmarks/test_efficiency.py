@@ -20,7 +20,7 @@ def trace(name, functions, seed=3):
 
 def test_a_portfolio_takes_turns_and_counts_what_both_found_once():
     one, other = trace("a", [1, 2, 3, 4, 5, 6]), trace("b", [7, 2, 8, 1, 9, 3])
-    both = efficiency.interleave(one, other, 2)
+    both = efficiency.interleave(one, other, lambda known: 2)
     assert both.functions == (1, 2, 7, 3, 4, 8)  # a: 1 2, b: 7 (2), a: 3 4, b: 8 (1); six in all
     assert both.fitness == (0.1, 0.2, 0.7, 0.3, 0.4, 0.8)
     assert both.strategy == "portfolio" and both.seed == 3 and len(both.rungs) == 6
@@ -44,7 +44,7 @@ def test_a_table_from_end_to_end(tmp_path, small_table):
     summary, found = efficiency.on_table(config, 2, tmp_path / "out")
     names = [*efficiency.PLAIN, *efficiency.SCREENED, efficiency.PORTFOLIO]
     assert list(summary.strategies) == names == list(found["strategies"])
-    assert found["batch"]["hybrid"] == 4 and found["batch"]["rl"] == 32
+    assert found["batch"]["hybrid"] == [2, 2] and found["batch"]["rl"] == [32, 32]
     for values in found["strategies"].values():
         for key in ("mean_regret_1_300", "area", "training_steps_to_target"):
             assert set(values[key]) == {"value", "low", "high"}

@@ -275,5 +275,6 @@ def test_compare_is_public():
 def test_the_report_tells_the_batches_of_those_that_differ():
     config = make_config({})
     assert batches(config, ["rl", "random"]) == "32"
-    assert batches(config, ["rl", "hybrid", "rl+screen"]) == "32, 4 for hybrid, 4 for rl+screen"
+    mixed = batches(config, ["rl", "hybrid", "rl+screen"])
+    assert mixed == "32, 2 to 8 for hybrid, 2 to 8 for rl+screen"
     assert batches(make_config({"batch": 8}), ["rl", "hybrid"]) == "8"

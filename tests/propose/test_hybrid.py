@@ -207,3 +207,20 @@ def test_asks_of_any_size_add_up_to_the_share(share, size):
     parts = [bandit.split(size) for _ in range(50)]
     assert all(0 <= part <= size for part in parts)
     assert abs(sum(parts) - share * 50 * size) <= 1
+
+
+def test_candidates_are_random_until_the_parts_know_something():
+    hybrid = make(HybridConfig(random=0.25, settle=40))
+
+    def share():
+        drawn = hybrid.draw(64)
+        assert len(drawn) == 64
+        return sum(c.origin == "random" for c in drawn) / 64
+
+    shares = [share()]
+    for _ in range(3):
+        hybrid.tell([outcome(p) for p in hybrid.ask(20)])
+        shares.append(share())
+    assert shares == pytest.approx([1.0, 0.625, 0.25, 0.25], abs=0.02)
+    never = make(HybridConfig(random=0.25, settle=0)).draw(64)
+    assert sum(c.origin == "random" for c in never) == 16

@@ -209,14 +209,20 @@ def test_nothing_to_choose_from_everything():
 def test_which_strategies_are_screened():
     def screened(strategy, use="auto"):
         config = make_config({"strategy": strategy, "screen": {"use": use}})
-        return isinstance(make_proposer(config), Screen), config.asked, config.label
+        return isinstance(make_proposer(config), Screen), config.asks(0), config.label
 
-    assert screened("hybrid") == (True, 4, "hybrid")
+    assert screened("hybrid") == (True, 2, "hybrid")
     assert screened("hybrid", "off") == (False, 32, "hybrid-screen")
     two = {"strategy": "hybrid", "evolution": {"objectives": "score_time"}}
     assert not make_config(two).screened
     assert screened("rl") == (False, 32, "rl")
-    assert screened("rl", "on") == (True, 4, "rl+screen")
+    assert screened("rl", "on") == (True, 2, "rl+screen")
+
+
+def test_batches_grow_with_what_the_model_knows():
+    config = make_config({"strategy": "hybrid"})
+    assert [config.asks(n) for n in (0, 32, 48, 64, 128, 1000)] == [2, 2, 3, 4, 8, 8]
+    assert {make_config({"strategy": "hybrid", "batch": 5}).asks(n) for n in (0, 500)} == {5}
 
 
 def test_labels_and_configs():
