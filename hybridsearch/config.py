@@ -401,8 +401,18 @@ class ScreenConfig(Section):
         description="auto: on for hybrid, unless it looks at times as well, which the model does "
         "not know; off for the others.",
     )
+    experience: str = Field(
+        "auto",
+        min_length=1,
+        description="Recorded tables, with commas between, whose good functions the model expects "
+        "to be good here too, as far as that proves true: names or files; auto: those that ship, "
+        "but none of this search's data; none: begin without.",
+    )
     first: int = Field(
-        4, ge=2, description="Functions that are trained unscreened before the model is asked."
+        4,
+        ge=2,
+        description="Functions that are trained unscreened before a model without experience is "
+        "asked.",
     )
     pool: int = Field(384, ge=1, description="Candidates that are kept for the next choice.")
     draws: int = Field(
@@ -586,19 +596,27 @@ class Config(Section):
 
     @property
     def label(self) -> str:
-        """The strategy, with "+screen" or "-screen" where `screen.use` is not left to it."""
-        return self.strategy + {"on": "+screen", "off": "-screen"}.get(self.screen.use, "")
+        """The strategy, with "+screen" or "-screen" where `screen.use` is not left to it, and
+        "-experience" where a screen has none.
+        """
+        bare = self.screened and self.screen.experience == "none"
+        use = {"on": "+screen", "off": "-screen"}.get(self.screen.use, "")
+        return self.strategy + use + ("-experience" if bare else "")
 
     def labelled(self, label: str) -> Config:
-        """This config with the strategy, and the use of the screen, that a label states; a bare
-        strategy leaves the screen as it is here. Unchecked: `strategy` may be any text.
+        """This config with the strategy, and the use of the screen and of experience, that a label
+        states; a bare strategy leaves them as they are here. Unchecked: `strategy` may be any text.
         """
-        for sign, use in (("+screen", "on"), ("-screen", "off")):
+        changed: dict[str, str] = {}
+        for sign, name, value in (
+            ("-experience", "experience", "none"),
+            ("+screen", "use", "on"),
+            ("-screen", "use", "off"),
+        ):
             if label.endswith(sign):
-                screen = self.screen.model_copy(update={"use": use})
-                strategy = label.removesuffix(sign)
-                return self.model_copy(update={"strategy": strategy, "screen": screen})
-        return self.model_copy(update={"strategy": label})
+                label, changed[name] = label.removesuffix(sign), value
+        screen = self.screen.model_copy(update=changed)
+        return self.model_copy(update={"strategy": label, "screen": screen})
 
     @property
     def measures_times(self) -> bool:

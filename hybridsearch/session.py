@@ -27,6 +27,7 @@ from hybridsearch.genome.function import resolve
 from hybridsearch.genome.units import Space
 from hybridsearch.kernels.build import processor_name
 from hybridsearch.observe import Observer, Silent, Snapshot
+from hybridsearch.past import experience_of, settled
 from hybridsearch.propose.base import Source
 from hybridsearch.propose.evolution import EvolutionProposer
 from hybridsearch.propose.exhaustive import ExhaustiveProposer
@@ -95,6 +96,7 @@ def search(
     cache = Path(config.cache) if config.cache else folder.parent / "cache.sqlite"
     config = config.model_copy(update={"cache": str(cache.resolve())})
     config, evaluator = make_evaluator(config, folder)  # fails before anything is written
+    config = settled(config)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / ENVIRONMENT, environment())
     write_text(folder / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
@@ -185,7 +187,8 @@ def make_proposer(config: Config) -> Proposer:
             f"screen.use: {config.strategy} proposes every function in turn, so there is nothing "
             "to choose; expected off or auto"
         )
-    return Screen(SOURCES[config.strategy](space, config), space, config.screen)
+    source = SOURCES[config.strategy](space, config)
+    return Screen(source, space, config.screen, experience_of(config))
 
 
 def _run(config: Config, folder: Path, evaluator: Evaluator, observer: Observer) -> dict[str, Json]:

@@ -29,6 +29,7 @@ LEVEL = {
     "recorder": 4,
     "tables": 4,
     "ladder": 5,
+    "past": 5,
     "engine": 6,
     "retest": 6,
     "times": 7,
@@ -56,7 +57,7 @@ INNER = {
         ["function"],
         ["activation"],
     ],
-    "surrogate": [["features"], ["process"]],
+    "surrogate": [["features", "targets"], ["process"], ["experience"]],
     "kernels": [
         ["program", "build", "memory"],
         ["source"],

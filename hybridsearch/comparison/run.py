@@ -21,6 +21,7 @@ from hybridsearch.evaluate.evaluator import pick_workers
 from hybridsearch.evaluate.pool import Failure, make_pool
 from hybridsearch.fidelity import Scale
 from hybridsearch.observe import Observer, Silent
+from hybridsearch.past import settled
 from hybridsearch.session import STRATEGIES, environment, make_proposer
 from hybridsearch.store import hold, write_json, write_text
 from hybridsearch.tables.replay import TableEvaluator, table_config
@@ -124,7 +125,7 @@ def check(strategies: Sequence[str], seeds: int, config: Config) -> None:
 
 def run_config(config: Config, strategy: str, seed: int) -> Config:
     """The config of one run of a comparison. strategy: a label (`Config.labelled`)."""
-    return config.labelled(strategy).model_copy(update={"seed": seed})
+    return settled(config.labelled(strategy).model_copy(update={"seed": seed}))
 
 
 def _replay(run: str, config: Config, table: Table) -> Replay:

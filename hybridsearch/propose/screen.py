@@ -14,15 +14,16 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from hybridsearch.config import ScreenConfig
 from hybridsearch.genome.preflight import inspect
 from hybridsearch.genome.units import Space, Tokens
 from hybridsearch.propose.base import Candidate, Source
 from hybridsearch.propose.novelty import Novelty, has_verdict
+from hybridsearch.surrogate.experience import Experience
 from hybridsearch.surrogate.features import Features, describe
 from hybridsearch.surrogate.process import Hyper, Posterior, fit
+from hybridsearch.surrogate.targets import exponential
 from hybridsearch.types import Outcome, Proposal, State, Status
 
 REHEARSE = 32  # functions trained between two rehearsals, each of which costs some 10 ms
@@ -41,17 +42,26 @@ class Trained(NamedTuple):
 class Screen:
     """Proposals of `source`, most of them chosen by upper confidence bound from a pool.
 
-    Before `first` functions are known, and when the pool runs dry, the source proposes by itself.
+    Before `first` functions are known, unless there is experience, and when the pool runs dry, the
+    source proposes by itself.
     """
 
-    def __init__(self, source: Source, space: Space, config: ScreenConfig) -> None:
+    def __init__(
+        self,
+        source: Source,
+        space: Space,
+        config: ScreenConfig,
+        experience: Experience | None = None,
+    ) -> None:
         self._source, self._config = source, config
+        self._experience = experience or Experience()
+        self._first = 0 if self._experience else config.first
         self.name = source.name
         self._novelty = Novelty(space)
         self._trained: list[Trained] = []
-        self._seen = Features.none()  # of `_trained`, row by row
+        self._seen = self._experience.describe([])  # of `_trained`, row by row
         self._pool: dict[str, Candidate] = {}  # by key, in the order of drawing
-        self._shown = Features.none()  # of `_pool`, row by row
+        self._shown = self._experience.describe([])  # of `_pool`, row by row
         self._met: dict[Tokens, str] = {}  # what `_keys` found, which is always the same
         self._hyper: Hyper | None = None
         self._fitted = 0  # how many functions the hyperparameters were fitted to
@@ -62,7 +72,7 @@ class Screen:
         """n proposals with new ids, unscreened ones first; what the pool cannot give, the source
         proposes by itself.
         """
-        if len(self._trained) < self._config.first:
+        if len(self._trained) < self._first:
             return self._with_ids(self._source.ask, n)
         exact = n * self._source.policy_share * self._config.unscreened + self._owed
         free = min(math.floor(exact), n)
@@ -91,7 +101,7 @@ class Screen:
         self._source.tell(others)
         if chosen:
             self._source.adopt(chosen)
-        if len(self._trained) >= max(self._config.first, self._rehearsed + REHEARSE):
+        if len(self._trained) >= max(self._first, self._rehearsed + REHEARSE):
             self._source.rehearse(self._judge)
             self._rehearsed = len(self._trained)
 
@@ -108,7 +118,8 @@ class Screen:
             fresh.append(Trained(o.key, o.proposal.genome.tokens, float(o.reward or 0.0)))
         if fresh:
             self._trained += fresh
-            self._seen = Features.join([self._seen, describe([t.genome for t in fresh])])
+            features = self._experience.describe([t.genome for t in fresh])
+            self._seen = Features.join([self._seen, features])
 
     def _model(self) -> Posterior:
         """The process after all that it should learn from: the best half and the last."""
@@ -119,7 +130,7 @@ class Screen:
             best = np.argsort(-rewards, kind="stable")[:half]
             late = np.setdiff1d(rows, best)[-(self._config.rows - half) :]
             rows = np.sort(np.concatenate([best, late]))
-        features, targets = self._seen.take(rows), scores(rewards[rows])
+        features, targets = self._seen.take(rows), exponential(rewards[rows])
         if self._hyper is None or len(self._trained) >= GROWTH * self._fitted:
             self._hyper = fit(features, targets, self._hyper)
             self._fitted = len(self._trained)
@@ -129,7 +140,7 @@ class Screen:
         """What the model promises of genomes, in standard deviations of what was trained; of those
         that preflight rejects as little as the worst.
         """
-        mean, variance = self._model().predict(describe(genomes))
+        mean, variance = self._model().predict(self._experience.describe(genomes))
         promise = mean + self._config.optimism * np.sqrt(variance)
         poor = np.array([not key for key in self._keys(genomes)])
         promise[poor] = promise.min()
@@ -169,7 +180,7 @@ class Screen:
                 fresh.setdefault(key, candidate)
         if fresh:
             self._pool |= fresh
-            features = describe([c.genome for c in fresh.values()])
+            features = self._experience.describe([c.genome for c in fresh.values()])
             self._shown = Features.join([self._shown, features])
 
     def _keys(self, genomes: Sequence[Tokens]) -> list[str]:
@@ -202,7 +213,7 @@ class Screen:
                 "rehearsed": self._rehearsed,
                 "owed": self._owed,
             },
-            {"done": done},
+            {"done": done, "seen": self._seen.expected, "shown": self._shown.expected},
         )
         return own.holding(source=self._source.state())
 
@@ -210,27 +221,16 @@ class Screen:
         values = state.values
         self._novelty.restore(values["novelty"], state.arrays["done"])
         self._trained = [Trained(key, tuple(g), reward) for key, g, reward in values["trained"]]
+        # Not expected again: a product of matrices rounds a row by where it stands among others.
         self._seen = describe([t.genome for t in self._trained])
+        self._seen = self._seen.expecting(state.arrays["seen"])
         self._pool = {
             key: Candidate(tuple(genome), tuple(parents), origin)
             for key, genome, parents, origin in values["pool"]
         }
         self._shown = describe([c.genome for c in self._pool.values()])
+        self._shown = self._shown.expecting(state.arrays["shown"])
         self._hyper = Hyper(*values["hyper"]) if values["hyper"] else None
         self._fitted, self._owed = values["fitted"], values["owed"]
         self._rehearsed = values["rehearsed"]
         self._source.restore(state.part("source"))
-
-
-def scores(rewards: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What the model learns instead of rewards [N]: their exponential order statistics, mean 0 and
-    variance 1.
-
-    Ranks make the scale of a loss or an accuracy indifferent; -log(1 - rank) spreads the best out
-    and lays the worst, whose order is of no use, together. Equal rewards have equal scores.
-    """
-    share = (rankdata(rewards) - 0.5) / len(rewards)
-    spread = -np.log1p(-share)
-    deviation = float(spread.std())
-    result: NDArray[np.float64] = (spread - spread.mean()) / (deviation if deviation > 0 else 1.0)
-    return result

@@ -11,7 +11,7 @@ the even and the odd part each alone only the sign.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,26 +46,28 @@ class Features:
     even, odd: [G, 2 HALF], weighted values and slopes of the two parts of the shape. size: [G, 5],
     each about N(0,1) over the one-unit space: log root mean square of f, of f', share of the mean
     in the root mean square of f, log of the largest |f| and the largest |f'| over theirs.
+    expected: [G, T], what `experience` of T earlier tables expects; of none, no column.
     """
 
     even: NDArray[np.floating]
     odd: NDArray[np.floating]
     size: NDArray[np.floating]
+    expected: NDArray[np.floating]
 
     def __len__(self) -> int:
         return len(self.size)
 
     def take(self, rows: Sequence[int] | NDArray[np.intp]) -> Features:
-        return Features(self.even[rows], self.odd[rows], self.size[rows])
+        return Features(self.even[rows], self.odd[rows], self.size[rows], self.expected[rows])
+
+    def expecting(self, expected: NDArray[np.floating]) -> Features:
+        """The same with what is expected of them, [G, T]."""
+        return replace(self, expected=expected)
 
     def wide(self) -> Features:
         """The same in float64."""
-        return Features(*(a.astype(np.float64) for a in (self.even, self.odd, self.size)))
-
-    @staticmethod
-    def none() -> Features:
-        """Of no function."""
-        return describe([])
+        parts = (self.even, self.odd, self.size, self.expected)
+        return Features(*(part.astype(np.float64) for part in parts))
 
     @staticmethod
     def join(parts: Sequence[Features]) -> Features:
@@ -74,6 +76,7 @@ class Features:
             np.concatenate([p.even for p in parts]),
             np.concatenate([p.odd for p in parts]),
             np.concatenate([p.size for p in parts]),
+            np.concatenate([p.expected for p in parts]),
         )
 
 
@@ -96,6 +99,7 @@ def _block(genomes: Sequence[Tokens]) -> Features:
         np.concatenate([even, slope_odd], axis=1).astype(np.float32),
         np.concatenate([odd, slope_even], axis=1).astype(np.float32),
         ((size - _CENTRE) / _SPREAD).astype(np.float32),
+        np.empty((len(genomes), 0), np.float32),
     )
 
 

@@ -22,7 +22,7 @@ SMALL = {
     "evolution": {"population": 8},
     "regularized": {"population": 8, "sample": 3},
     "local": {"starts": 6},
-    "screen": {"use": "off", "first": 4, "pool": 40, "draws": 4},
+    "screen": {"use": "off", "experience": "none", "first": 4, "pool": 40, "draws": 4},
 }
 TWO = {"evolution": {"population": 8, "objectives": "score_time"}}
 APART = {"hybrid": {"bandit": False, "exchange": False}}
@@ -41,6 +41,7 @@ def maker(name: str, **changes) -> Callable[[Space, int], Proposer]:
 ON = {"screen": {**SMALL["screen"], "use": "on"}}
 PROPOSERS = {name: maker(name) for name in STRATEGIES} | {
     **{f"{name}+screen": maker(name, **ON) for name in SOURCES},
+    "hybrid, experienced": maker("hybrid", screen={**ON["screen"], "experience": "digits"}),
     "evolution, two objectives": maker("evolution", **TWO),
     "hybrid, apart": maker("hybrid", **APART),
 }
@@ -50,7 +51,7 @@ ENDLESS = {
     "random+screen",
     "rl+screen",
 }  # they draw independently of what was proposed
-REPEATING = ENDLESS | {"hybrid", "hybrid, apart", "hybrid+screen"}
+REPEATING = ENDLESS | {"hybrid", "hybrid, apart", "hybrid+screen", "hybrid, experienced"}
 SPACES = {
     "one": Space(1, 1),
     "three": Space(1, 3),

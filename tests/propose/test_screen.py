@@ -11,7 +11,7 @@ from hybridsearch.genome.canonical import keys
 from hybridsearch.genome.preflight import inspect
 from hybridsearch.genome.units import Space
 from hybridsearch.propose.random import RandomProposer
-from hybridsearch.propose.screen import Screen, scores
+from hybridsearch.propose.screen import Screen
 from hybridsearch.session import make_proposer
 from hybridsearch.surrogate.features import describe
 from hybridsearch.types import Outcome, State, Status
@@ -167,16 +167,6 @@ def test_chosen_children_join_the_population_and_name_their_parents():
 def test_a_hybrids_choices_come_from_all_its_sources_by_name():
     _, origins = search(make("hybrid"), 120)
     assert set(origins) == {"rl", "evolution", "random"}
-
-
-def test_exponential_scores():
-    found = scores(np.array([3.0, 1.0, 2.0, 2.0]))
-    assert found[0] > found[2] == found[3] > found[1]
-    assert found.mean() == pytest.approx(0) and found.std() == pytest.approx(1)
-    assert np.array_equal(found, scores(np.array([300.0, -1.0, 0.0, 0.0])))  # ranks alone
-    assert np.array_equal(scores(np.full(3, 0.5)), np.zeros(3))
-    steps = np.diff(np.sort(scores(np.arange(50.0))))
-    assert (np.diff(steps) > 0).all()  # the best are furthest apart
 
 
 def test_the_model_forgets_neither_the_best_nor_the_last():

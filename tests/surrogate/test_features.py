@@ -76,8 +76,8 @@ def test_all_is_finite_even_where_a_function_is_not():
 
 def test_none_and_join():
     seen = describe(tokens("max(x,0)", "sin(x)"))
-    assert len(Features.none()) == 0
-    both = Features.join([Features.none(), seen.take([1]), seen.take([0])])
+    assert len(describe([])) == 0
+    both = Features.join([describe([]), seen.take([1]), seen.take([0])])
     assert np.array_equal(both.even, seen.even[::-1]) and len(both) == 2
 
 
