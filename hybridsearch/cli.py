@@ -23,8 +23,8 @@ from hybridsearch.errors import UserError, nearest
 EPILOGUE = """\
 Every setting can stand in the config file (a key, nested by sections) or on the command line
 (dotted, e.g. --controller.lr 0.01); the command line wins. Lists are given as --space.unary id
---space.unary tanh. Configs that ship: digits, fashion_mnist, cifar10_small, table_digits (a search
-on the recorded table, without training).
+--space.unary tanh. Configs that ship: digits, fashion_mnist, cifar10_small, table_digits and
+table_cifar10 (a search on a recorded table, without training).
 """
 
 DEFAULTS = Config()
@@ -142,7 +142,7 @@ def table(name: str, /) -> int:
     Parameters
     ----------
     name
-        one that ships (digits), a table file, or the folder of a recording (as far as it is).
+        one that ships (digits, cifar10), a table file, or the folder of a recording (as far as it is).
     """
     from rich.markdown import Markdown
 
