@@ -142,7 +142,7 @@ def table(name: str, /) -> int:
     Parameters
     ----------
     name
-        one that ships (digits, cifar10), a table file, or the folder of a recording (as far as it is).
+        one that ships (digits, cifar10), a table file, or a recording's folder (as far as it is).
     """
     from rich.markdown import Markdown
 

@@ -203,7 +203,18 @@ class FidelityConfig(Section):
         "just 1 trains every child fully.",
     )
     keep: float = Field(
-        0.4, gt=0, le=1, description="Share of a batch that is promoted from a rung to the next."
+        0.4,
+        gt=0,
+        le=1,
+        description="Share of the children of a rung that is promoted to the next.",
+    )
+    forecast: bool = Field(
+        True,
+        description="Compare children by what a model of function and score promises of them at "
+        "the top; false: by their scores alone.",
+    )
+    optimism: float = Field(
+        2.0, ge=0, description="Standard deviations that such a promise adds to the mean."
     )
 
     _rises = field_validator("rungs")(_rising)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from hybridsearch.config import Config
 from hybridsearch.fidelity import Extrapolation, Scale, probe, promote, rung_steps
+from hybridsearch.forecast import Forecast
+from hybridsearch.genome.units import Tokens
 from hybridsearch.observe import Observer
 from hybridsearch.recorder import Records
 from hybridsearch.types import Evaluation, Status, seed_for
@@ -24,6 +27,10 @@ class Climb:
     tasks: list[str] = field(default_factory=list)
     failure: Evaluation | None = None
     trained: bool = False
+
+    @property
+    def genome(self) -> Tokens:
+        return tuple(self.spec.split())
 
     @property
     def rung(self) -> int:
@@ -48,6 +55,7 @@ class Ladder:
     """Successive halving with one training seed that all candidates share (a paired comparison).
 
     seen: per rung below the top, the scores of all children that came to it in earlier batches.
+    forecasts: per rung, what they promise at the top; None where scores alone decide.
     """
 
     def __init__(self, config: Config, recorder: Records, observer: Observer) -> None:
@@ -58,6 +66,7 @@ class Ladder:
         self.seed = int(seed_for(config.seed, "search", 0).generate_state(1)[0])
         self.extrapolation = Extrapolation(self.scale.chance)
         self.seen: list[list[float]] = [[] for _ in self.rungs[:-1]]
+        self.forecasts = [Forecast() for _ in self.seen] if config.fidelity.forecast else None
         self.steps_taken = 0
 
     def climb(self, functions: Mapping[str, str], batch: int) -> list[Climb]:
@@ -92,12 +101,25 @@ class Ladder:
     def _promoted(self, alive: list[Climb], rung: int, batch: int) -> list[Climb]:
         """The children that go on: the best, and one probe for the fit."""
         scores = {child.key: child.scores[-1] for child in alive}
-        keep, chance = self.config.fidelity.keep, self.scale.chance
-        going = promote(scores, keep, chance, self.seen[rung])
+        going = self._best(alive, rung)
+        chance = self.scale.chance
         stopped = [key for key in scores if key not in going]
         draw = int(seed_for(self.config.seed, "probe", batch, rung).generate_state(1)[0])
         extra = probe(stopped, scores, chance, draw) if self._probes(rung, len(scores)) else ""
         return [child for child in alive if child.key in going or child.key == extra]
+
+    def _best(self, alive: list[Climb], rung: int) -> list[str]:
+        """The keys of the children that are among the best share of the rung."""
+        keep, chance = self.config.fidelity.keep, self.scale.chance
+        scores = {child.key: child.scores[-1] for child in alive}
+        forecast = self.forecasts[rung] if self.forecasts else None
+        if forecast is None or not forecast.ready or not alive:
+            return promote(scores, keep, chance, self.seen[rung])
+        promises, earlier = forecast.promises(
+            [child.genome for child in alive], list(scores.values()), self.config.fidelity.optimism
+        )
+        best = promote(dict(zip(scores, promises, strict=True)), keep, -math.inf, earlier)
+        return [key for key in best if scores[key] > chance]
 
     def _probes(self, rung: int, count: int) -> bool:
         """Whether one of these children is a probe: the first of a rung, then one in PROBE."""
@@ -109,16 +131,15 @@ class Ladder:
         for child in children:
             if child.status not in (Status.OK, Status.DIVERGED):
                 continue
+            end = child.scores[-1] if child.rung == self.top else None
+            if child.status is Status.DIVERGED:
+                end = self.scale.chance
             for rung, score in enumerate(child.scores[: self.top]):
                 self.seen[rung].append(score)
-            if child.rung == self.top:
-                end = child.scores[-1]
-            elif child.status is Status.DIVERGED:
-                end = self.scale.chance
-            else:
-                continue
-            for rung, score in enumerate(child.scores[: self.top]):
-                self.extrapolation.add(rung, score, end)
+                if self.forecasts:
+                    self.forecasts[rung].see(child.genome, score, end)
+                if end is not None:
+                    self.extrapolation.add(rung, score, end)
 
     def fitness(self, child: Climb) -> float | None:
         """The score on the top's scale: measured there, predicted below, chance for a diverged
@@ -130,4 +151,7 @@ class Ladder:
             return None
         if child.rung == self.top:
             return child.scores[-1]
+        if self.forecasts and self.forecasts[child.rung].ready:
+            expected = self.forecasts[child.rung].score(child.genome, child.scores[-1])
+            return max(self.scale.chance, expected)
         return self.extrapolation.fit(child.rung).predict(child.scores[-1])

@@ -30,6 +30,7 @@ LEVEL = {
     "tables": 4,
     "ladder": 5,
     "past": 5,
+    "forecast": 4,
     "engine": 6,
     "retest": 6,
     "times": 7,

@@ -1,0 +1,101 @@
+"""Forecasts: good functions that learn late go on, and a resumed run forecasts the same."""
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from hybridsearch.forecast import GROWTH, LEAST, ROWS, Forecast
+from hybridsearch.genome.units import Space
+from hybridsearch.surrogate.features import describe
+
+
+def children(n, seed):
+    """Genomes, and scores of 0 to 1 at a rung and at the top: at the top what the function does
+    decides, at the rung what it does (a little) and chance.
+    """
+    rng = np.random.default_rng(seed)
+    genomes = [Space().sample(rng) for _ in range(n)]
+    size = describe(genomes).size.astype(float)
+    top = np.exp(-0.3 * np.square(size[:, :2]).sum(axis=1))
+    return genomes, 0.2 * top + 0.3 * rng.random(n), top
+
+
+def taught(n, seed=0, known=1.0):
+    forecast = Forecast()
+    rng = np.random.default_rng(seed)
+    for genome, low, top in zip(*children(n, seed), strict=True):
+        forecast.see(genome, low, top if rng.random() < known else None)
+    return forecast
+
+
+def test_it_is_ready_with_enough_children_at_the_top():
+    forecast = taught(LEAST - 1)
+    assert not forecast.ready
+    forecast.see(("add", "relu", "x", "relu", "x"), 0.3, None)
+    assert not forecast.ready
+    forecast.see(("max", "id", "x", "tanh", "x"), 0.3, 0.5)
+    assert forecast.ready
+
+
+def test_functions_tell_more_than_the_score_at_a_rung():
+    forecast = taught(80)
+    genomes, low, top = children(100, 1)
+    promises, earlier = forecast.promises(genomes, list(low), 0.0)
+    assert len(earlier) == 80
+    assert spearmanr(promises, top)[0] > spearmanr(low, top)[0] + 0.1
+
+
+def test_the_score_at_a_rung_counts_as_far_as_it_tells():
+    """The same functions, the one time with scores that say all and the other with noise."""
+    genomes, _, top = children(60, 2)
+    moved = []
+    for low in (0.5 * top, np.random.default_rng(0).random(60)):
+        forecast = Forecast()
+        for one in zip(genomes, low, top, strict=True):
+            forecast.see(*one)
+        (better, worse), _ = forecast.promises(genomes[:1] * 2, [low.max(), low.min()], 0.0)
+        moved.append(better - worse)
+    assert moved[0] > 1 and abs(moved[1]) < 0.4 * moved[0]
+
+
+def test_a_score_is_one_at_the_top():
+    forecast = taught(60)
+    genomes, low, top = children(60, 3)
+    found = np.array([forecast.score(g, s) for g, s in zip(genomes, low, strict=True)])
+    assert found.min() >= 0 and found.max() <= 1
+    assert np.abs(found - top).mean() < 0.6 * np.abs(np.median(top) - top).mean()
+
+
+def test_optimism_adds_for_what_is_unknown():
+    forecast = taught(40)
+    genomes, low, _ = children(20, 5)
+    plain, _ = forecast.promises(genomes, list(low), 0.0)
+    hopeful, _ = forecast.promises(genomes, list(low), 2.0)
+    assert (np.array(hopeful) > np.array(plain)).all()
+
+
+@pytest.mark.parametrize("n", [LEAST, round(LEAST * GROWTH) + 1, 60])
+def test_seen_at_once_or_asked_in_between_it_forecasts_the_same(n):
+    often, once = Forecast(), Forecast()
+    genomes, low, _ = children(10, 6)
+    for k, child in enumerate(zip(*children(n, 4), strict=True)):
+        top = child[2] if k % 5 or n <= 2 * LEAST else None
+        for forecast in (often, once):
+            forecast.see(child[0], child[1], top)
+        if often.ready:
+            often.promises(genomes, list(low), 2.0)
+    assert often.promises(genomes, list(low), 2.0) == once.promises(genomes, list(low), 2.0)
+    assert often.score(genomes[0], 0.3) == once.score(genomes[0], 0.3)
+
+
+def test_of_very_many_it_learns_from_the_best():
+    forecast = taught(ROWS + 40)
+    model = forecast._model()
+    assert len(model.tops) == ROWS and model.tops[-1] == max(forecast._top)
+
+
+def test_equal_scores_are_no_error():
+    forecast = Forecast()
+    for genome in children(8, 7)[0]:
+        forecast.see(genome, 0.1, 0.2)
+    assert forecast.score(("add", "relu", "x", "relu", "x"), 0.1) == pytest.approx(0.2)
