@@ -195,15 +195,15 @@ def _rising(value: tuple[float, ...]) -> tuple[float, ...]:
 
 
 class FidelityConfig(Section):
-    """Low-fidelity early stopping: successive halving inside every batch of proposals."""
+    """Low-fidelity early stopping: a child goes on while it is among the best of its rung."""
 
     rungs: tuple[float, ...] = Field(
-        (0.2, 0.5, 1.0),
+        (0.0625, 0.25, 1.0),
         description="Shares of training.steps at which children are compared, rising to 1; "
         "just 1 trains every child fully.",
     )
     keep: float = Field(
-        0.4,
+        0.3,
         gt=0,
         le=1,
         description="Share of the children of a rung that is promoted to the next.",

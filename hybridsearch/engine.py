@@ -128,8 +128,9 @@ class Search:
             self.best = entry
 
     def _full(self, entry: Known) -> bool:
-        """Whether a function was trained up to the top."""
-        return entry.rung == self.ladder.top and entry.status is Status.OK
+        """Whether a function was trained up to the top, and learned something."""
+        whole = entry.rung == self.ladder.top and entry.status is Status.OK
+        return whole and _fitness(entry) > self.ladder.scale.chance
 
     def _times(self, children: Sequence[Climb]) -> dict[str, float | None]:
         """Seconds per element by key, of those that trained; None where measuring failed."""

@@ -60,22 +60,22 @@ def rung_steps(config: FidelityConfig | RecordConfig, steps: int) -> tuple[int, 
     return tuple(sorted({max(1, round(share * steps)) for share in config.rungs}))
 
 
-def promote(
-    scores: Mapping[str, float], keep: float, chance: float, earlier: Sequence[float] = ()
-) -> list[str]:
-    """The names that go on: those among the best `keep` of all scores at this rung, none that is
-    at chance.
+def promote(scores: Mapping[str, float], keep: float, earlier: Sequence[float] = ()) -> list[str]:
+    """The names that go on: those among the best `keep` of all scores at this rung.
 
-    earlier: the scores of children of earlier batches. At least one child of all may go on. Ties go
-    to the later batch, and in a batch to the one that was proposed first, so that equal runs
-    promote equally.
+    earlier: the scores of children of earlier batches. At least one child of all may go on. Of
+    those that tie at the edge, as children at chance do, as many go on as is their share of the
+    room, the first proposed first, so that equal runs promote equally.
     """
-    ranked: list[tuple[float, str]] = [(-score, name) for name, score in scores.items()]
-    ranked += [(-score, "") for score in earlier]
-    count = max(1, round(keep * len(ranked)))
-    best = sorted(ranked, key=lambda item: item[0])[:count]  # stable: in the order above
-    chosen = {name for minus, name in best if -minus > chance}
-    return [name for name in scores if name in chosen]
+    if not scores:
+        return []
+    every = np.array([*earlier, *scores.values()])
+    count = max(1, round(keep * len(every)))
+    edge = np.partition(every, len(every) - count)[len(every) - count]
+    tied = [name for name, score in scores.items() if score == edge]
+    room = count - int((every > edge).sum())
+    fitting = tied[: math.ceil(room * len(tied) / int((every == edge).sum()))]
+    return [name for name, score in scores.items() if score > edge or name in fitting]
 
 
 def probe(stopped: Sequence[str], chance_of: Mapping[str, float], chance: float, draw: int) -> str:

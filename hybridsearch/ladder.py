@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -110,16 +109,14 @@ class Ladder:
 
     def _best(self, alive: list[Climb], rung: int) -> list[str]:
         """The keys of the children that are among the best share of the rung."""
-        keep, chance = self.config.fidelity.keep, self.scale.chance
         scores = {child.key: child.scores[-1] for child in alive}
+        earlier = self.seen[rung]
         forecast = self.forecasts[rung] if self.forecasts else None
-        if forecast is None or not forecast.ready or not alive:
-            return promote(scores, keep, chance, self.seen[rung])
-        promises, earlier = forecast.promises(
-            [child.genome for child in alive], list(scores.values()), self.config.fidelity.optimism
-        )
-        best = promote(dict(zip(scores, promises, strict=True)), keep, -math.inf, earlier)
-        return [key for key in best if scores[key] > chance]
+        if forecast is not None and forecast.ready and alive:
+            optimism, genomes = self.config.fidelity.optimism, [child.genome for child in alive]
+            promises, earlier = forecast.promises(genomes, list(scores.values()), optimism)
+            scores = dict(zip(scores, promises, strict=True))
+        return promote(scores, self.config.fidelity.keep, earlier)
 
     def _probes(self, rung: int, count: int) -> bool:
         """Whether one of these children is a probe: the first of a rung, then one in PROBE."""

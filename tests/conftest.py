@@ -19,6 +19,8 @@ TINY = {
     "data": {"train": 200, "validation": 100},
     "network": {"name": "digits_mlp", "width": 4},
     "training": {"steps": 20, "batch_size": 32, "warmup": 3},
+    # A first rung of one step, as by default, would leave all at chance.
+    "fidelity": {"rungs": [0.2, 0.5, 1.0], "keep": 0.4},
     "retest": {"seeds": 2, "finalists": 2, "resamples": 200},
 }
 

@@ -28,22 +28,30 @@ def test_scale_maps_chance_to_0_and_perfect_to_1(fitness):
     assert scale.reward(scale.score(middle)) == pytest.approx(0.5)
 
 
-def test_promote_takes_the_best_share_and_never_chance():
+def test_promote_takes_the_best_share():
     scores = {"a": 0.1, "b": 0.5, "c": 0.5, "d": 0.9, "e": 0.3}
-    assert promote(scores, 0.4, 0.1) == ["b", "d"]  # the tie goes to b, proposed before c
-    assert promote(scores, 0.01, 0.1) == ["d"]
-    assert promote(scores, 1.0, 0.1) == ["b", "c", "d", "e"]
-    assert promote({"a": 0.1}, 1.0, 0.1) == []
-    assert promote({}, 0.5, 0.1) == []
+    assert promote(scores, 0.4) == ["b", "d"]  # the tie goes to b, proposed before c
+    assert promote(scores, 0.01) == ["d"]
+    assert promote(scores, 1.0) == ["a", "b", "c", "d", "e"]
+    assert promote({"a": 0.1}, 0.3) == ["a"]  # one of all may go on
+    assert promote({}, 0.5) == []
+
+
+def test_children_that_tie_go_on_by_their_share():
+    """Late learners are all at chance at a low rung: neither all nor none of them go on."""
+    batch = dict.fromkeys("abcdefghij", 0.1)
+    assert promote(batch, 0.3) == ["a", "b", "c"]
+    assert promote(batch, 0.3, [0.1] * 90) == ["a", "b", "c"]
+    assert promote(batch, 0.3, [0.2] * 15 + [0.1] * 75) == ["a", "b"]  # room for 15 of 85
+    assert promote(batch | {"k": 0.4}, 0.3, [0.2] * 40 + [0.1] * 50) == ["k"]  # none
 
 
 def test_promote_compares_with_all_that_came_to_the_rung():
     earlier = [0.2, 0.3, 0.6, 0.7, 0.8, 0.1]
-    assert promote({"a": 0.75, "b": 0.5}, 0.5, 0.1, earlier) == ["a"]  # 4 of 8: 0.8 to 0.6
-    assert promote({"a": 0.2, "b": 0.3}, 0.25, 0.1, earlier) == []  # a bad batch sends nobody
-    assert promote({"a": 0.9, "b": 0.85}, 0.25, 0.1, earlier) == ["a", "b"]  # a good one all
-    assert promote({"a": 0.8}, 0.1, 0.1, earlier) == ["a"]  # a tie goes to the later one
-    assert promote({"a": 0.1}, 1.0, 0.1, [0.1, 0.1]) == []
+    assert promote({"a": 0.75, "b": 0.5}, 0.5, earlier) == ["a"]  # 4 of 8: 0.8 to 0.6
+    assert promote({"a": 0.2, "b": 0.3}, 0.25, earlier) == []  # a bad batch sends nobody
+    assert promote({"a": 0.9, "b": 0.85}, 0.25, earlier) == ["a", "b"]  # a good one all
+    assert promote({"a": 0.8}, 0.1, earlier) == ["a"]  # a tie goes to the later one
 
 
 def test_probe_is_one_of_the_stopped_that_learned_something():
@@ -93,7 +101,7 @@ def test_equal_quality_has_equal_expected_reward_at_every_rung(noise):
                 last[name] = rung
             if rung < 2:
                 scores = {name: float(raw[rung][int(name)]) for name in alive}
-                going = promote(scores, 0.4, chance)
+                going = promote(scores, 0.4)
                 stopped = [n for n in alive if n not in going]
                 extra = probe(stopped, scores, chance, int(rng.integers(1 << 30)))
                 alive = [n for n in alive if n in going or n == extra]
