@@ -18,7 +18,7 @@ from children import Children
 from torch import Tensor, nn
 
 from hybridsearch.config import Config, DataConfig, NetworkConfig, TrainingConfig
-from hybridsearch.evaluate.networks import MakeActivation
+from hybridsearch.evaluate.layers import MakeActivation
 from hybridsearch.evaluate.training import Diverged
 from hybridsearch.genome.activation import Activation
 

@@ -128,10 +128,15 @@ class NetworkConfig(Named):
 
     name: str = Field(
         "digits_cnn",
-        description="digits_mlp, digits_cnn, cnn28, resnet8, resnet20, or package.module:callable "
+        description="digits_mlp, digits_cnn, cnn28, resnet20, preresnet164, wrn28-10, "
+        "densenet100-12 (of the last four any depth: resnet8, wrn16-2), or package.module:callable "
         "(called with make_activation, in_shape, classes; returns an nn.Module).",
     )
-    width: int = Field(16, ge=1, description="Channels (or hidden units / 8) of the first stage.")
+    width: int = Field(
+        16,
+        ge=1,
+        description="Channels (or hidden units / 8) of the first stage; of a wrn times its factor.",
+    )
 
 
 class TrainingConfig(Section):

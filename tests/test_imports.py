@@ -78,8 +78,9 @@ INNER = {
     ],
     "tables": [["recording"], ["table"], ["replay", "card"]],
     "evaluate": [
-        ["data", "accelerator", "devices", "checkpoint", "stacks"],
+        ["data", "accelerator", "devices", "checkpoint", "stacks", "layers"],
         ["initialise", "recompute", "input", "graph", "packing"],
+        ["deep"],
         ["networks"],
         ["numerics", "stacked"],
         ["training"],

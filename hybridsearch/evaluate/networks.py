@@ -1,8 +1,5 @@
-"""The child networks: each takes a factory of activations, so that every nonlinearity is the one
-under test.
-
-A factory is called as `make_activation(channels, axis)` and returns an nn.Module; the axis is
-stated, never guessed: 1 after a convolution, -1 after a dense layer.
+"""The child networks: each takes a factory of activations (see `layers`), so that every
+nonlinearity is the one under test.
 """
 
 from __future__ import annotations
@@ -10,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,16 +17,10 @@ from torch import Tensor, nn
 
 from hybridsearch.config import NetworkConfig
 from hybridsearch.errors import UserError, nearest
+from hybridsearch.evaluate.deep import Build, blocks_of, densenet, preresnet, wide_resnet
 from hybridsearch.evaluate.initialise import initialise
+from hybridsearch.evaluate.layers import GlobalPool, MakeActivation, Shape, conv
 from hybridsearch.evaluate.recompute import NormActivation
-
-MakeActivation = Callable[[int, int], nn.Module]
-Shape = tuple[int, int, int]
-
-
-def conv(inside: int, outside: int, stride: int = 1, kernel: int = 3) -> nn.Conv2d:
-    """A convolution without bias (a BatchNorm follows)."""
-    return nn.Conv2d(inside, outside, kernel, stride, padding=kernel // 2, bias=False)
 
 
 def digits_mlp(act: MakeActivation, shape: Shape, classes: int, width: int) -> nn.Module:
@@ -42,17 +34,6 @@ def digits_mlp(act: MakeActivation, shape: Shape, classes: int, width: int) -> n
         NormActivation(nn.BatchNorm1d(hidden), act(hidden, -1)),
         nn.Linear(hidden, classes),
     )
-
-
-class GlobalPool(nn.Module):
-    """[B, C, H, W] -> [B, C], the mean over positions. Its gradient lies in memory as x does: that
-    of AdaptiveAvgPool2d never is channels last, and every layer that meets it is slowed down.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.is_contiguous(memory_format=torch.channels_last):
-            return x.permute(0, 2, 3, 1).flatten(1, 2).mean(1)
-        return x.mean((2, 3))
 
 
 def _plain_cnn(
@@ -100,15 +81,19 @@ class BasicBlock(nn.Module):
         return self.act2(out, x)  # type: ignore[no-any-return]
 
 
-def resnet(depth: int) -> Callable[[MakeActivation, Shape, int, int], nn.Module]:
-    """The CIFAR ResNet of He et al. 2016 section 4.2, of depth 6n+2 (20: 0.27 M parameters)."""
+def resnet(depth: int) -> Build:
+    """The CIFAR ResNet of He et al. 2016 section 4.2, of depth 6n+2 (20: 0.27 M parameters).
+
+    Raises: UserError for another depth.
+    """
+    blocks = blocks_of("resnet", depth, 6, 2)
 
     def build(act: MakeActivation, shape: Shape, classes: int, width: int) -> nn.Module:
         first = NormActivation(nn.BatchNorm2d(width), act(width, 1))
         layers: list[nn.Module] = [conv(shape[0], width), first]
         inside = width
         for stage in range(3):
-            for block in range((depth - 2) // 6):
+            for block in range(blocks):
                 outside = width * 2**stage
                 stride = 2 if stage > 0 and block == 0 else 1
                 layers.append(BasicBlock(act, inside, outside, stride))
@@ -118,13 +103,36 @@ def resnet(depth: int) -> Callable[[MakeActivation, Shape, int, int], nn.Module]
     return build
 
 
-NETWORKS: dict[str, Callable[[MakeActivation, Shape, int, int], nn.Module]] = {
+NETWORKS: dict[str, Build] = {
     "digits_mlp": digits_mlp,
     "digits_cnn": digits_cnn,
     "cnn28": cnn28,
     "resnet8": resnet(8),
     "resnet20": resnet(20),
+    "preresnet164": preresnet(164),
+    "wrn28-10": wide_resnet(28, 10),
+    "densenet100-12": densenet(100, 12),
 }
+# Any depth, and any factor or growth rate: `wrn16-2`.
+FAMILIES: dict[str, Callable[..., Build]] = {
+    r"resnet(\d+)": resnet,
+    r"preresnet(\d+)": preresnet,
+    r"wrn(\d+)-(\d+)": wide_resnet,
+    r"densenet(\d+)-(\d+)": densenet,
+}
+
+
+def built_in(name: str) -> Build | None:
+    """What builds a network of ours; None for a user's own.
+
+    Raises: UserError for a depth that its family does not have.
+    """
+    if name in NETWORKS:
+        return NETWORKS[name]
+    for pattern, family in FAMILIES.items():
+        if found := re.fullmatch(pattern, name):
+            return family(*map(int, found.groups()))
+    return None
 
 
 def check_network(config: NetworkConfig) -> str:
@@ -132,7 +140,7 @@ def check_network(config: NetworkConfig) -> str:
 
     Raises: UserError when the network is unknown or cannot be imported.
     """
-    if config.name in NETWORKS:
+    if built_in(config.name):
         return config.name
     source = inspect.getsourcefile(_custom(config.name)) or ""
     code = Path(source).read_bytes() if Path(source).is_file() else b""
@@ -171,8 +179,9 @@ def build_network(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if config.name not in NETWORKS:
+        build = built_in(config.name)
+        if build is None:
             return _custom(config.name)(make_activation=act, in_shape=shape, classes=classes)
-        network = NETWORKS[config.name](act, shape, classes, config.width)
+        network = build(act, shape, classes, config.width)
         initialise(network, second_moment)
         return network

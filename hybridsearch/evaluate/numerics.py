@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from hybridsearch.config import Config
-from hybridsearch.evaluate.networks import Shape, build_network
+from hybridsearch.evaluate.layers import Shape
+from hybridsearch.evaluate.networks import build_network
 from hybridsearch.kernels.build import processor_features
 
 # Elements of an activation's input from which bf16 pays on a CPU: below, converting takes longer

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from hybridsearch.evaluate.networks import GlobalPool
+from hybridsearch.evaluate.layers import GlobalPool
 from hybridsearch.evaluate.recompute import NormActivation
 from hybridsearch.genome.activation import Activation
 

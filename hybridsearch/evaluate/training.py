@@ -30,7 +30,7 @@ from hybridsearch.evaluate.data import SearchData
 from hybridsearch.evaluate.graph import WARM_UP, WORTH, GraphedStep, set_rate, steer
 from hybridsearch.evaluate.initialise import second_moment
 from hybridsearch.evaluate.input import Resident, TrainingInput
-from hybridsearch.evaluate.networks import NETWORKS, build_network
+from hybridsearch.evaluate.networks import build_network, built_in
 from hybridsearch.evaluate.recompute import NormActivation
 from hybridsearch.genome.activation import Activation
 from hybridsearch.genome.function import Function
@@ -191,7 +191,7 @@ class Trainer:
     @property
     def graphed(self) -> bool:
         """Whether steps are captured as graphs, where that pays."""
-        own = self.config.network.name not in NETWORKS
+        own = built_in(self.config.network.name) is None
         allowed = self.training.graph == "on" or (self.training.graph == "auto" and not own)
         return allowed and self.accelerator.captures
 

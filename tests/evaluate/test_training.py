@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from hybridsearch.config import Config
+from hybridsearch.config import Config, NetworkConfig
+from hybridsearch.errors import UserError
 from hybridsearch.evaluate.data import load_search_data
 from hybridsearch.evaluate.initialise import second_moment
-from hybridsearch.evaluate.networks import NETWORKS, build_network
+from hybridsearch.evaluate.networks import NETWORKS, build_network, built_in, check_network
 from hybridsearch.evaluate.training import (
     Diverged,
     Trainer,
@@ -186,18 +187,53 @@ def test_batches_cover_an_epoch_and_crops_keep_their_content(tiny):
         assert torch.equal(images[k], window.flip(2) if mirror else window)
 
 
-def test_parameter_counts_are_the_published_ones():
-    """ResNet-20 for CIFAR-10 has 0.27 M parameters (He et al. 2016, table 6)."""
+@pytest.mark.parametrize(
+    ("name", "published", "exact"),
+    [
+        ("resnet20", 0.27e6, 269_722),  # He et al. 2016, table 6
+        ("preresnet164", 1.7e6, 1_703_258),  # Zagoruyko and Komodakis 2016, table 5
+        ("wrn28-10", 36.5e6, 36_479_194),  # the same
+        ("densenet100-12", 7.0e6, 6_979_642),  # Huang et al. 2017, table 2
+    ],
+)
+def test_parameter_counts_are_the_published_ones(name, published, exact):
     act = lambda channels, axis: Activation("ReLU", channels, axis)  # noqa: E731
-    network = NETWORKS["resnet20"](act, (3, 32, 32), 10, 16)
-    assert sum(p.numel() for p in network.parameters()) == 269_722
+    with torch.device("meta"):
+        network = NETWORKS[name](act, (3, 32, 32), 10, 16)
+    count = sum(p.numel() for p in network.parameters())
+    assert count == exact and count == pytest.approx(published, rel=0.005)
 
 
-@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_every_convolution_of_a_deep_network_reads_an_activation():
+    """ResNet-164 and DenseNet-100 count the dense layer as well, WRN-28 its three shortcuts."""
+    for name, layers in (("preresnet164", 163), ("wrn28-10", 25), ("densenet100-12", 99)):
+        made = []
+
+        def act(channels, axis, made=made):
+            made.append(channels)
+            return torch.nn.ReLU()
+
+        with torch.device("meta"):
+            network = built_in(name)(act, (3, 32, 32), 10, 16)
+        convolutions = sum(isinstance(m, torch.nn.Conv2d) for m in network.modules())
+        shortcuts = sum("shortcut" in key for key in network.state_dict())
+        assert convolutions - shortcuts == layers
+        assert len(made) == layers  # the first reads images, and the dense layer an activation
+
+
+@pytest.mark.parametrize("name", ["resnet21", "preresnet164x", "wrn27-10", "densenet12-12"])
+def test_a_depth_that_a_family_lacks_is_one_line(name):
+    with pytest.raises(UserError, match=r"expected a depth of \dn\+\d, got|unknown network"):
+        check_network(NetworkConfig(name=name))
+
+
+SHALLOW = ("preresnet11", "wrn10-2", "densenet10-4")
+DEEP = {"preresnet164", "wrn28-10", "densenet100-12"}
+
+
+@pytest.mark.parametrize("name", sorted({*NETWORKS, *SHALLOW} - DEEP))
 def test_every_network_takes_any_function_and_states_its_axes(name, tiny):
-    shape = {"cnn28": (1, 28, 28), "resnet8": (3, 32, 32), "resnet20": (3, 32, 32)}.get(
-        name, (1, 8, 8)
-    )
+    shape = {"cnn28": (1, 28, 28)}.get(name, (1, 8, 8) if "digits" in name else (3, 32, 32))
     config = tiny(network={"name": name, "width": 3}).network
     made = []
 
