@@ -137,6 +137,12 @@ class NetworkConfig(Named):
         ge=1,
         description="Channels (or hidden units / 8) of the first stage; of a wrn times its factor.",
     )
+    init: Literal["scaled", "he"] = Field(
+        "scaled",
+        description="Scale of the first weights: scaled to what the function under test makes of "
+        "N(0,1) (one scale for all is unfair to some, Bingham and Miikkulainen 2021), or he, that "
+        "of He et al. 2015 for every function, as in published tables.",
+    )
 
 
 class TrainingConfig(Section):
@@ -156,6 +162,12 @@ class TrainingConfig(Section):
         description="Step after which the learning rate falls as 1/sqrt(step); it does not depend "
         "on `steps`, so that a short training is a prefix of a long one.",
     )
+    drops: tuple[float, ...] = Field(
+        (),
+        description="Shares of `steps` at which the learning rate is multiplied by `drop`, instead "
+        "of falling after `hold`; published settings of deep networks are such.",
+    )
+    drop: float = Field(0.1, gt=0, lt=1, description="Factor of the learning rate at each drop.")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "fp32",
         description="Number format of the forward pass; bf16 keeps fp32 weights; auto is bf16 on a "
@@ -188,6 +200,13 @@ class TrainingConfig(Section):
     diverged_above: float = Field(
         10.0, gt=1, description="A training loss above this many times ln(classes) is divergence."
     )
+
+    @field_validator("drops")
+    @classmethod
+    def _within(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(a >= b for a, b in itertools.pairwise((0.0, *value, 1.0))):
+            raise ValueError(f"drops must rise between 0 and 1, got {list(value)}")
+        return value
 
 
 def _rising(value: tuple[float, ...]) -> tuple[float, ...]:

@@ -123,6 +123,7 @@ class TrainingEvaluator:
             "augment": self.config.data.augment,
             "network": check_network(self.config.network),
             "width": self.config.network.width,
+            "init": self.config.network.init,
             # What a task names itself, or changes no number, is left out. On a GPU recomputation
             # does: a kernel is compiled for the backward pass only.
             "training": self.config.training.model_dump(

@@ -17,6 +17,8 @@ from torch import nn
 from hybridsearch.genome.activation import Activation
 from hybridsearch.genome.function import Function
 
+RELU_MOMENT = 0.5  # E f(z)^2 of ReLU: the scale of He et al. 2015
+
 
 @lru_cache(maxsize=256)
 def second_moment(function: Function) -> float:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from hybridsearch.config import NetworkConfig
 from hybridsearch.errors import UserError, nearest
 from hybridsearch.evaluate.deep import Build, blocks_of, densenet, preresnet, wide_resnet
-from hybridsearch.evaluate.initialise import initialise
+from hybridsearch.evaluate.initialise import RELU_MOMENT, initialise
 from hybridsearch.evaluate.layers import GlobalPool, MakeActivation, Shape, conv
 from hybridsearch.evaluate.recompute import NormActivation
 
@@ -174,8 +174,9 @@ def build_network(
 ) -> nn.Module:
     """A child network with weights drawn from `seed`, the same for every activation function.
 
-    Built-in networks scale their weights to the activation (`initialise`); a user's own network
-    keeps the initialisation it was written with. second_moment: E f(z)^2, z from N(0,1).
+    Built-in networks scale their weights to the activation (`initialise`), or as He et al. 2015 for
+    all; a user's own network keeps the initialisation it was written with. second_moment: E f(z)^2,
+    z from N(0,1).
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -183,5 +184,5 @@ def build_network(
         if build is None:
             return _custom(config.name)(make_activation=act, in_shape=shape, classes=classes)
         network = build(act, shape, classes, config.width)
-        initialise(network, second_moment)
+        initialise(network, second_moment if config.init == "scaled" else RELU_MOMENT)
         return network

@@ -138,9 +138,13 @@ class Trainer:
         )
 
     def learning_rate(self, step: int) -> float:
-        """Linear warm-up, then constant, then 1/sqrt(step) after `hold`: no horizon in it."""
+        """Linear warm-up, then constant, then 1/sqrt(step) after `hold`: no horizon in it. With
+        `drops`, constant between them.
+        """
         t = self.training
         rise = min(1.0, (step + 1) / t.warmup) if t.warmup else 1.0
+        if t.drops:
+            return t.lr * rise * t.drop ** sum(step >= round(at * t.steps) for at in t.drops)
         return t.lr * rise * min(1.0, math.sqrt(t.hold / (step + 1)))
 
     def train(self, child: Child, steps: int, alive: Iterator[None] | None = None) -> None:

@@ -131,6 +131,23 @@ def test_second_moment_of_relu_is_one_half():
     assert second_moment(resolve("sqrt(x)")) == 1.0  # undefined: left alone
 
 
+def test_a_published_schedule_drops_at_shares_of_the_steps(tiny):
+    """Huang et al. 2017: divided by 10 at half and three quarters of the training."""
+    config = tiny(training={"steps": 200, "lr": 0.1, "warmup": 4, "drops": [0.5, 0.75]})
+    rate = make_trainer(config).learning_rate
+    assert [rate(s) for s in (0, 3, 99)] == pytest.approx([0.025, 0.1, 0.1])
+    assert [rate(s) for s in (100, 149, 150, 199)] == pytest.approx([0.01, 0.01, 0.001, 0.001])
+
+
+def test_the_scale_of_he_is_the_same_for_every_function(tiny):
+    def spread(function, init):
+        network = make_trainer(tiny(network={"init": init})).network(resolve(function), 0)
+        return float(network[-1].weight.detach().std())
+
+    assert spread("tanh(x)", "he") == spread("ReLU", "he") == spread("ReLU", "scaled")
+    assert spread("tanh(x)", "scaled") > 1.05 * spread("tanh(x)", "he")
+
+
 def test_learning_rate_has_no_horizon(tiny):
     short, long = (
         make_trainer(tiny(training={"steps": 5})),
