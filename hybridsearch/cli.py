@@ -23,12 +23,13 @@ from hybridsearch.errors import UserError, nearest
 EPILOGUE = """\
 Every setting can stand in the config file (a key, nested by sections) or on the command line
 (dotted, e.g. --controller.lr 0.01); the command line wins. Lists are given as --space.unary id
---space.unary tanh. Configs that ship: digits, fashion_mnist, cifar10_small, table_digits and
-table_cifar10 (a search on a recorded table, without training).
+--space.unary tanh. Configs that ship: digits, fashion_mnist, cifar10_small, cifar10
+and cifar10_paper (ResNet-20, for a GPU), table_digits and table_cifar10 (a search on a recorded
+table, without training).
 """
 
 DEFAULTS = Config()
-COMMANDS = ("resume", "data", "record", "table", "compare")
+COMMANDS = ("resume", "data", "record", "table", "compare", "benchmark")
 STRATEGIES = "rl,evolution,regularized,local,random,hybrid"
 
 ConfigFile = Annotated[
@@ -48,7 +49,8 @@ app = App(
 searcher = App(name="hybridsearch", result_action="return_value")
 recorder = App(name="hybridsearch record", result_action="return_value")
 comparer = App(name="hybridsearch compare", result_action="return_value")
-WITH_SETTINGS = {"record": recorder, "compare": comparer}
+retrainer = App(name="hybridsearch benchmark", result_action="return_value")
+WITH_SETTINGS = {"record": recorder, "compare": comparer, "benchmark": retrainer}
 
 
 @searcher.default
@@ -160,7 +162,7 @@ def compare(
         str,
         Parameter(
             help="Strategies to compare, with commas between them; NAME+screen and NAME-screen "
-            "are NAME with and without the surrogate."
+            "are NAME with and without the surrogate, NAME-experience has it begin from nothing."
         ),
     ] = STRATEGIES,
     seeds: Annotated[
@@ -181,7 +183,7 @@ def compare(
     from hybridsearch.comparison.show import show_comparison
     from hybridsearch.progress import Display
 
-    names = [name.strip() for name in strategies.split(",") if name.strip()]
+    names = _listed(strategies)
     folder, console = out or default_folder(settings), Console()
     console.print(f"Folder of the comparison: {folder}", highlight=False)
     try:
@@ -192,6 +194,93 @@ def compare(
         return 130
     show_comparison(summary, folder, console)
     return 0
+
+
+@retrainer.default
+@app.command
+def benchmark(
+    *,
+    table: Annotated[
+        str, Parameter(help="cifar10 (the paper's table 4), cifar100 (table 5), or both.")
+    ] = "cifar10",
+    scale: Annotated[
+        str,
+        Parameter(
+            help="full (the paper's networks and settings), small (ResNet-8, 1,500 steps) or tiny "
+            "(ResNet-8 of width 8, 200 steps)."
+        ),
+    ] = "full",
+    functions: Annotated[
+        list[str] | None,
+        Parameter(
+            help="A function beside the nine baselines: a formula, a name, paper-found (the eight "
+            "that the paper found), or the folder of a run, whose finalists are meant. Repeatable."
+        ),
+    ] = None,
+    only: Annotated[
+        list[str] | None, Parameter(help="The same, but without the baselines. Repeatable.")
+    ] = None,
+    networks: Annotated[
+        str,
+        Parameter(help="Networks instead of the scale's, with commas between them: wrn16-2,..."),
+    ] = "",
+    seeds: Annotated[
+        int | None, Parameter(help="Trainings of every function; default 5, as in the paper.")
+    ] = None,
+    steps: Annotated[int | None, Parameter(help="Steps of a training, instead.")] = None,
+    width: Annotated[int | None, Parameter(help="Width of the networks, instead.")] = None,
+    lr_grid: Annotated[
+        str,
+        Parameter(
+            help="Learning rates to try for every function, with commas between them; validation "
+            "accuracy chooses, from the first seed."
+        ),
+    ] = "",
+    estimate: Annotated[
+        bool,
+        Parameter(
+            negative="", help="Only say what is left to train and what it takes; trains nothing."
+        ),
+    ] = False,
+    config: ConfigFile = None,
+    out: Annotated[
+        Path | None, Parameter(help="Folder of the benchmark; default benchmark/SCALE.")
+    ] = None,
+    settings: Annotated[Config, Parameter(name="*")] = DEFAULTS,
+) -> int:
+    """Retrain functions on the paper's networks, and print its tables 4 and 5, published beside
+    measured. The same command again goes on where it stopped, another one adds what it lacks.
+    """
+    from hybridsearch.paper.published import NUMBERS
+    from hybridsearch.paper.run import Asked
+    from hybridsearch.paper.show import run_and_show
+
+    asked = Asked(
+        tuple(NUMBERS) if table == "both" else (table,),
+        scale,
+        tuple(_listed(networks)),
+        tuple(functions or ()),
+        tuple(only or ()),
+        seeds,
+        steps,
+        width,
+        tuple(_number(word, "--lr-grid") for word in _listed(lr_grid)),
+    )
+    return run_and_show(asked, settings, out or Path("benchmark", scale), estimate, Console())
+
+
+def _listed(text: str) -> list[str]:
+    """Words with commas between them."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _number(word: str, name: str) -> float:
+    try:
+        return float(word)
+    except ValueError:
+        raise UserError(
+            f"{name}: expected numbers with commas between them, got {word!r}"
+        ) from None
 
 
 def _watched(folder: Path, run: Any) -> int:
@@ -223,7 +312,8 @@ def main(arguments: list[str] | None = None) -> int:
         name = _config_file(words)
         chosen, rest = _app(words)
         given = (Dict(read_settings(name), source=name),) if name else ()
-        searcher.config = recorder.config = comparer.config = given
+        for one in (searcher, *WITH_SETTINGS.values()):
+            one.config = given
         result = chosen(rest, exit_on_error=False, print_error=False)
         return result if isinstance(result, int) else 0
     except cyclopts.ValidationError as error:

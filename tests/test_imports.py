@@ -38,6 +38,7 @@ LEVEL = {
     "session": 8,
     "progress": 8,
     "comparison": 9,
+    "paper": 9,
     "cli": 10,
     "__main__": 11,
 }
@@ -76,6 +77,7 @@ INNER = {
         ["folder"],
         ["run"],
     ],
+    "paper": [["published", "cost"], ["grid"], ["layout"], ["run"], ["show"]],
     "tables": [["recording"], ["table"], ["replay", "card"]],
     "evaluate": [
         ["data", "accelerator", "devices", "checkpoint", "stacks", "layers"],

@@ -11,13 +11,11 @@ Every measurement has a fresh process.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
 from children import Children, kernel_name
@@ -28,6 +26,7 @@ from plain_loop import COMPOSITE, RELU
 from torch import Tensor, nn
 
 from hybridsearch.config import Config
+from hybridsearch.paper.cost import peak_memory, start_peak
 from hybridsearch.threads import one_thread
 from parts.resnet20 import config
 
@@ -85,9 +84,9 @@ def network_memory(job: tuple[Config, str, str]) -> Kept:
     with one_thread():
         children = Children(config, device)
         trainer, child = children.trainer, children.new(formula)
-        before = _start_peak(device)
+        before = start_peak(device)
         trainer.train(child, 2)
-        peak = _peak(device) - before if before >= 0 else -1
+        peak = peak_memory(device) - before if before >= 0 else -1
         child.optimizer.zero_grad(set_to_none=True)
 
         def forward() -> Tensor:
@@ -117,32 +116,8 @@ def activation_memory(job: tuple[str, tuple[int, ...], str]) -> tuple[float, str
     return max(saved, size + beyond) / size, kernel_name(found.activation)
 
 
-def _peak(device: str) -> int:
-    """The highest memory since `_start_peak`, bytes: of the GPU, or of this process."""
-    if device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated(device)
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(x for x in lines if x.startswith("VmHWM")).split()[1]) * 1024
-
-
 def _ratio(mine: int, relu: int) -> str:
     return f"{mine / relu:.2f}x" if min(mine, relu) > 0 else "unknown"
-
-
-def _start_peak(device: str) -> int:
-    """Forget the peak so far; returns the memory in use now, bytes, or -1 where the system (other
-    than Linux with glibc) cannot.
-    """
-    gc.collect()
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats(device)
-        return torch.cuda.memory_allocated(device)
-    try:
-        ctypes.CDLL(None).malloc_trim(0)  # what loading the data left behind
-        Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets the peak
-        return _peak(device)
-    except (OSError, AttributeError):
-        return -1
 
 
 def fresh(function: Callable[[object], object], job: object) -> object:

@@ -36,6 +36,8 @@ from hybridsearch.genome.function import resolve
 from hybridsearch.threads import one_thread
 from hybridsearch.types import TIME, Evaluation, Status, Task
 
+LONG = 20.0  # seconds of measuring after which two steps are enough
+
 
 @dataclass(frozen=True)
 class Job:
@@ -189,8 +191,8 @@ def _clock(child: Child | Stack, started: float, limit: float) -> Iterator[None]
 
 
 def measure(job: tuple[Config, str]) -> float | str:
-    """Seconds per training step of ReLU, the median of a few, to calibrate the time limit; or in
-    one line why it cannot be trained.
+    """Seconds per training step of ReLU, the median of a few (of two where a step is long), to
+    calibrate the time limit; or in one line why it cannot be trained.
     """
     times = []
     try:
@@ -202,6 +204,8 @@ def measure(job: tuple[Config, str]) -> float | str:
                 with contextlib.suppress(Diverged):  # a step takes as long, whatever comes of it
                     trainer.train(child, step)
                 times.append(time.perf_counter() - begin)
+                if step > 1 and sum(times) > LONG:
+                    break
     except Exception as error:
         return one_line(error)
     return sorted(times)[len(times) // 2]

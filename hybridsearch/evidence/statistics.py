@@ -27,6 +27,7 @@ from hybridsearch.evidence.resampling import (
 __all__ = [
     "Interval",
     "bootstrap_mean",
+    "bootstrap_median",
     "paired_difference",
     "probability_better",
     "split_half_reliability",
@@ -53,6 +54,25 @@ def bootstrap_mean(
     """
     found = two_way(finite(correct, 2), confidence, resamples, rng)
     return Interval(found.mean, max(found.low, 0.0), min(found.high, 1.0))
+
+
+def bootstrap_median(
+    scores: ArrayLike,
+    *,
+    confidence: float = CONFIDENCE,
+    resamples: int = RESAMPLES,
+    rng: np.random.Generator,
+) -> Interval:
+    """The median over seeds, with a percentile interval; scores: [seeds].
+
+    With five seeds the interval is nearly their range: five say no more of a median.
+
+    Raises: UserError when there are no scores, or one is not finite.
+    """
+    known = finite(scores, 1)
+    drawn = known[rng.integers(len(known), size=(resamples, len(known)))]
+    low, high = np.quantile(np.median(drawn, axis=1), tails(confidence))
+    return Interval(float(np.median(known)), float(low), float(high))
 
 
 def paired_difference(

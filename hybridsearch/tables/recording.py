@@ -107,7 +107,8 @@ class Recording:
     def start(
         cls, folder: str | Path, config: Config, functions: Iterable[Function] | None = None
     ) -> Recording:
-        """A new recording; functions: default all of the config's space, and the baselines.
+        """A new recording, or the one that is there with what it lacks of functions; default all of
+        the config's space. The baselines are in every one.
 
         Raises: UserError when the folder holds one of another config.
         """
@@ -116,6 +117,7 @@ class Recording:
         if (folder / CONFIG).exists():
             found = cls(folder)
             if _same(found.config, config):
+                found._add(functions or ())
                 return found
             raise UserError(
                 f"{folder} holds a recording with other settings; continue it with those that it "
@@ -124,10 +126,18 @@ class Recording:
         folder.mkdir(parents=True, exist_ok=True)
         chosen = space_functions(config) if functions is None else list(functions)
         every = {f.key: f for f in [*chosen, *baselines()]}
-        lines = [dump({"function": f.spec, "key": f.key}) + "\n" for f in every.values()]
-        write_text(folder / FUNCTIONS, "".join(lines))
+        write_text(folder / FUNCTIONS, "".join(map(_line, every.values())))
         write_text(folder / CONFIG, text)
         return cls(folder)
+
+    def _add(self, functions: Iterable[Function]) -> None:
+        """List functions that it does not have yet."""
+        known = {f.key for f in self.functions}
+        new = list({f.key: f for f in functions if f.key not in known}.values())
+        if new:
+            with (self.folder / FUNCTIONS).open("a", encoding="utf-8") as file:
+                file.writelines(_line(f) for f in new)
+            self.functions += new
 
     def shards(self) -> list[Path]:
         return sorted(self.folder.glob("cells-*.jsonl"))
@@ -143,12 +153,9 @@ class Recording:
         record = self.config.record
         return max(record.replicates, record.half, record.best)
 
-    def seeds(self) -> list[int]:
-        """The training seed of every replicate."""
-        return [
-            int(seed_for(self.config.seed, "record", k).generate_state(1)[0])
-            for k in range(self.replicates)
-        ]
+    def seed(self, replicate: int) -> int:
+        """The training seed of a replicate."""
+        return int(seed_for(self.config.seed, "record", replicate).generate_state(1)[0])
 
     def score(self, cell: Cell) -> float:
         """What a cell is ranked by: its validation score at the top."""
@@ -197,6 +204,15 @@ class Recording:
 
         Raises: UserError when the machine fails a training twice.
         """
+        self.train(self.stages(), observer)
+
+    def train(
+        self, stages: Iterable[tuple[str, list[tuple[Function, range]]]], observer: Observer
+    ) -> None:
+        """Train what is missing of stages: a name each, and (function, its replicates).
+
+        Raises: UserError when the machine fails a training twice.
+        """
         for shard in self.shards():  # here, and not in a reader beside a recording that goes on
             cut_torn_tail(shard)
         evaluator = TrainingEvaluator(self.config, self.folder / "children")
@@ -204,7 +220,7 @@ class Recording:
         try:
             observer.note(evaluator.note())
             limit = evaluator.calibrate()
-            for name, work in self.stages():
+            for name, work in stages:
                 total = sum(len(replicates) for _, replicates in work)
                 observer.stage(name, total)
                 missing = [(f, ks) for f, ks in work if not self._has(f, ks)]
@@ -229,12 +245,12 @@ class Recording:
         limit: float,
         work: Sequence[tuple[Function, Sequence[int]]],
     ) -> Iterator[Cell]:
-        seeds, top = self.seeds(), self.rungs[-1]
-        place = {seed: k for k, seed in enumerate(seeds)}
+        top = self.rungs[-1]
+        place = {self.seed(k): k for _, ks in work for k in ks}
         tasks: list[Task] = []
         for function, ks in work:
             # All of the stage, so that stacks are the same after a stop; then what is missing.
-            of_stage = [seeds[k] for k in ks]
+            of_stage = [self.seed(k) for k in ks]
             rows = evaluator.replicates(function.spec, function.key, top, of_stage)
             tasks += [t for t, k in zip(rows, ks, strict=True) if (t.key, k) not in self.cells]
         again: list[Task] = []
@@ -312,6 +328,10 @@ def space_functions(config: Config) -> list[Function]:
             if one.rejected is None and one.key not in found:
                 found[one.key] = resolve(Genome(representative(one.form, one.key)))
     return list(found.values())
+
+
+def _line(function: Function) -> str:
+    return dump({"function": function.spec, "key": function.key}) + "\n"
 
 
 def _same(a: Config, b: Config) -> bool:

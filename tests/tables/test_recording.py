@@ -64,7 +64,7 @@ def test_every_function_and_baseline_is_recorded_at_every_rung(recorded):
 def test_its_numbers_are_those_of_the_evaluator(recorded):
     evaluator = TrainingEvaluator(recorded.config, recorded.folder / "children")
     function = resolve("x*sigmoid(x)")
-    seeds = recorded.seeds()[:3]
+    seeds = [recorded.seed(k) for k in range(3)]
     for rung, steps in enumerate(recorded.rungs):
         tasks = evaluator.replicates(function.spec, function.key, steps, seeds)
         for k, result in enumerate(evaluator.evaluate(tasks)):

@@ -1,0 +1,135 @@
+"""What was published: the accuracies of the paper's tables, and how the networks are trained.
+
+Source: Ramachandran, Zoph and Le 2017 (arXiv 1710.05941), tables 1, 2, 4 and 5, median test
+accuracy of five trainings in percent; the training settings are those of the networks' papers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hybridsearch.config import Config
+from hybridsearch.types import Json
+
+LABELS = {  # the columns of the tables, network -> heading
+    "preresnet164": "ResNet-164",
+    "wrn28-10": "WRN-28-10",
+    "densenet100-12": "DenseNet-100-12",
+}
+NETWORKS = tuple(LABELS)
+FULL_WIDTH = 16  # channels of the first stage, of a wide ResNet times its factor
+NUMBERS = {"cifar10": 4, "cifar100": 5}  # of the tables of baselines
+TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
+
+_ROWS = {
+    "LReLU": (94.2, 95.6, 94.7, 74.2, 78.0, 83.3),
+    "PReLU": (94.1, 95.1, 94.5, 74.5, 77.3, 81.5),
+    "Softplus": (94.6, 94.9, 94.7, 76.0, 78.4, 83.7),
+    "ELU": (94.1, 94.1, 94.4, 75.0, 76.0, 80.6),
+    "SELU": (93.0, 93.2, 93.9, 73.2, 74.3, 80.8),
+    "GELU": (94.3, 95.5, 94.8, 74.7, 78.0, 83.8),
+    "ReLU": (93.8, 95.3, 94.8, 74.2, 77.8, 83.7),
+    "Swish-1": (94.7, 95.5, 94.8, 75.1, 78.5, 83.8),
+    "Swish": (94.5, 95.5, 94.8, 75.1, 78.0, 83.9),
+    "max(x, sigmoid(x))": (94.3, 95.3, 94.8, 74.8, 78.6, 84.2),
+    "cos(x)-x": (94.1, 94.8, 94.6, 75.2, 76.6, 81.8),
+    "min(x, sin(x))": (94.0, 95.1, 94.4, 73.4, 77.1, 74.3),
+    "atan(x)^2-x": (93.9, 94.7, 94.9, 75.2, 76.7, 83.1),
+    "max(x, tanh(x))": (93.9, 94.2, 94.5, 74.8, 76.0, 78.6),
+    "sinc(x)+x": (91.5, 92.1, 92.0, 66.1, 68.3, 67.9),
+    "x*asinh(x)^2": (85.1, 92.1, 91.1, 52.8, 70.6, 68.1),
+}
+
+
+def accuracy(data: str, network: str, name: str) -> float | None:
+    """The published accuracy of a function, in 0..1; None where there is none. Of a network that
+    the paper does not have it is the mean over those that it has. name: as in `genome.function`, a
+    baseline or one of `PAPER_FOUND`.
+    """
+    if data not in NUMBERS or name not in _ROWS:
+        return None
+    first = 0 if data == "cifar10" else len(NETWORKS)
+    row = _ROWS[name][first : first + len(NETWORKS)]
+    if network in NETWORKS:
+        return row[NETWORKS.index(network)] / 100
+    return sum(row) / len(row) / 100
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a network is trained. steps: optimiser steps on CIFAR, 50,000 images an epoch."""
+
+    source: str
+    steps: int
+    batch_size: int
+    weight_decay: float
+    drops: tuple[float, ...]
+    drop: float = 0.1
+    warmup: int = 0
+    lr: float = 0.1
+
+    def training(self) -> dict[str, Json]:
+        names = ("steps", "batch_size", "weight_decay", "drops", "drop", "warmup", "lr")
+        return {name: getattr(self, name) for name in names}
+
+
+_OF_FAMILY = {
+    r"resnet\d+": Settings("He et al. 2016, 4.2", 64_000, 128, 1e-4, (0.5, 0.75)),
+    r"preresnet\d+": Settings("He et al. 2016b", 64_000, 128, 1e-4, (0.5, 0.75), warmup=400),
+    r"wrn\d+-\d+": Settings(
+        "Zagoruyko and Komodakis 2016, 3", 78_200, 128, 5e-4, (0.3, 0.6, 0.8), 0.2
+    ),
+    r"densenet\d+-\d+": Settings("Huang et al. 2017, 4.2", 234_600, 64, 1e-4, (0.5, 0.75)),
+}
+
+
+def settings(network: str) -> Settings | None:
+    """How the family of a network is trained; None for others."""
+    found = (one for pattern, one in _OF_FAMILY.items() if re.fullmatch(pattern, network))
+    return next(found, None)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A size of the experiment. training: what differs from the published settings."""
+
+    networks: tuple[str, ...]
+    width: int = FULL_WIDTH
+    training: Mapping[str, Json] = field(default_factory=dict)
+    seeds: int = 5
+
+
+SCALES = {
+    "full": Scale(NETWORKS),
+    "small": Scale(
+        ("resnet8",),
+        training={"steps": 1500, "batch_size": 64, "warmup": 75},
+    ),
+    "tiny": Scale(
+        ("resnet8",),
+        width=8,
+        training={"steps": 200, "batch_size": 64, "warmup": 20},
+    ),
+}
+
+
+def config_of(base: Config, data: str, network: str, scale: Scale) -> Config:
+    """The config of one column: published settings, and what the scale changes of them.
+
+    base: gives seed, workers, device and where the data are. Weights are drawn as He et al. 2015
+    for every function, since that is how the tables were made.
+    """
+    known = settings(network)
+    training = {**(known.training() if known else {}), **scale.training, "precision": "auto"}
+    return base.model_copy(
+        update={
+            "fitness": "accuracy",
+            "data": base.data.model_copy(update={"name": data, "augment": "crop_flip"}),
+            "network": base.network.model_copy(
+                update={"name": network, "width": scale.width, "init": "he"}
+            ),
+            "training": base.training.model_copy(update=training),
+        }
+    )
