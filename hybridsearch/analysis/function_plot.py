@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from hybridsearch.analysis import style
@@ -15,7 +16,7 @@ from hybridsearch.genome.genome import Genome
 from hybridsearch.genome.primitives import BETA_START, Array
 
 VALUE_VIEW = (-3.0, 5.0)  # no axis of f(x) shows more, however fast a function grows
-SLOPE_VIEW = (-1.5, 2.5)  # nor of f'(x)
+SLOPE_VIEW = (-2.2, 2.5)  # nor of f'(x)
 
 
 class FunctionCurve(NamedTuple):
@@ -52,38 +53,70 @@ def plot_functions(functions: Sequence[FunctionCurve], path: Path | str, title: 
 
     The axes fit the curves but show no more than VALUE_VIEW and SLOPE_VIEW; a jump is a gap.
     """
-    grid: Array = functions[0].x if functions else np.linspace(-5, 5, 801)
-    relu = FunctionCurve("ReLU", grid, np.maximum(grid, 0.0), (grid > 0).astype(np.float64))
     rows = -(-(len(functions) + 1) // 3)  # of the legend
     with style.figure(path, 9.5, 4.3 + 0.25 * rows) as figure:
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
-        panels = figure.subplots(1, 2)
-        handles: list[Line2D] = []
-        for axes, name, view in zip(
-            panels, ("value", "slope"), (VALUE_VIEW, SLOPE_VIEW), strict=True
-        ):
-            drawn = [relu, *functions]
-            low, high = _window([getattr(curve, name) for curve in drawn], view)
-            handles = []
-            for i, curve in enumerate(drawn):
-                y = _gaps(getattr(curve, name), low, high)
-                look = (
-                    {"color": style.FAINT, "lw": 1.2, "zorder": 1.5}
-                    if curve is relu
-                    else {
-                        "color": style.CYCLE[(i - 1) % len(style.CYCLE)],
-                        "lw": 2.6 if i == 1 else 1.7,
-                        "ls": ("-", "--", "-.", ":")[(i - 1) // len(style.CYCLE) % 4],
-                        "zorder": 4 - i / 50,
-                    }
-                )
-                handles += axes.plot(curve.x, y, label=style.shorten(curve.label, 44), **look)
-            axes.axhline(0, color=style.FAINT, lw=0.8, zorder=1)
-            axes.axvline(0, color=style.FAINT, lw=0.8, zorder=1)
-            axes.set(xlim=(grid[0], grid[-1]), ylim=(low, high), xlabel="x")
-            axes.set_title("f(x)" if name == "value" else "f′(x)", fontweight="normal", fontsize=10)
-        handles = handles[1:] + handles[:1]  # ReLU last
+        left, right = figure.subplots(1, 2)
+        relu = _relu(functions)
+        values, slopes = (
+            [f.value for f in (relu, *functions)],
+            [f.slope for f in (relu, *functions)],
+        )
+        _panel(left, functions, "value", _window(values, VALUE_VIEW))
+        handles = _panel(right, functions, "slope", _window(slopes, SLOPE_VIEW))
+        left.set_title("f(x)", fontweight="normal", fontsize=10)
+        right.set_title("f′(x)", fontweight="normal", fontsize=10)
         figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)))
+
+
+def plot_found(functions: Sequence[FunctionCurve], path: Path | str, title: str) -> None:
+    """f(x) of up to about twelve functions, best first, shared out over two panels so that they can
+    be told apart, as in figure 3 of Ramachandran, Zoph and Le 2017; ReLU in grey behind both.
+    """
+    half = -(-len(functions) // 2)
+    parts = (functions[:half], functions[half:])
+    with style.figure(path, 9.5, 4.4 + 0.22 * half) as figure:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+        first = 1
+        window = _window([_relu(functions).value, *(f.value for f in functions)], VALUE_VIEW)
+        for axes, part in zip(figure.subplots(1, 2, sharey=True), parts, strict=True):
+            handles = _panel(axes, part, "value", window)
+            ranks = f"number {first} to {first + len(part) - 1}" if part else ""
+            axes.set_title(ranks, fontweight="normal", fontsize=10)
+            axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.14))
+            first += len(part)
+
+
+def _relu(functions: Sequence[FunctionCurve]) -> FunctionCurve:
+    """ReLU where functions are drawn."""
+    grid: Array = functions[0].x if functions else np.linspace(-5, 5, 801)
+    return FunctionCurve("ReLU", grid, np.maximum(grid, 0.0), (grid > 0).astype(np.float64))
+
+
+def _panel(
+    axes: Axes, functions: Sequence[FunctionCurve], name: str, window: tuple[float, float]
+) -> list[Line2D]:
+    """Draw one side of functions, best first and widest, and ReLU; returns handles, ReLU's last."""
+    relu, (low, high) = _relu(functions), window
+    drawn = [relu, *functions]
+    handles: list[Line2D] = []
+    for i, curve in enumerate(drawn):
+        y = _gaps(getattr(curve, name), low, high)
+        look: dict[str, Any] = (
+            {"color": style.FAINT, "lw": 1.2, "zorder": 1.5}
+            if curve is relu
+            else {
+                "color": style.CYCLE[(i - 1) % len(style.CYCLE)],
+                "lw": 2.6 if i == 1 else 1.7,
+                "ls": ("-", "--", "-.", ":")[(i - 1) // len(style.CYCLE) % 4],
+                "zorder": 4 - i / 50,
+            }
+        )
+        handles += axes.plot(curve.x, y, label=style.shorten(curve.label, 44), **look)
+    axes.axhline(0, color=style.FAINT, lw=0.8, zorder=1)
+    axes.axvline(0, color=style.FAINT, lw=0.8, zorder=1)
+    axes.set(xlim=(relu.x[0], relu.x[-1]), ylim=(low, high), xlabel="x")
+    return handles[1:] + handles[:1]
 
 
 def _window(curves: Sequence[Array], view: tuple[float, float]) -> tuple[float, float]:

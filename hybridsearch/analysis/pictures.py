@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from hybridsearch.analysis.plots import (
@@ -9,6 +10,7 @@ from hybridsearch.analysis.plots import (
     SearchPoint,
     TimedPoint,
     function_curve,
+    plot_found,
     plot_functions,
     plot_pareto,
     plot_retest,
@@ -17,9 +19,11 @@ from hybridsearch.analysis.plots import (
 from hybridsearch.analysis.runs import Run, load_run
 from hybridsearch.genome.function import resolve
 from hybridsearch.genome.genome import Genome
+from hybridsearch.types import Json
 
 AXIS = {"loss": "minus validation loss (nats)", "accuracy": "validation accuracy"}
-SHOWN = 5  # best functions drawn
+SHOWN = 5  # finalists drawn
+FOUND = 8  # best functions drawn
 
 
 def draw_run(folder: str | Path) -> list[Path]:
@@ -30,6 +34,8 @@ def draw_run(folder: str | Path) -> list[Path]:
     made = [_search_curve(run)]
     if "pareto" in run.summary:
         made.append(_pareto(run))
+    if full := _fully_trained(run):
+        made.append(_found(run, full))
     return [*made, _best_functions(run), _retest(run)] if run.summary["finalists"] else made
 
 
@@ -74,6 +80,26 @@ def _pareto(run: Run) -> Path:
         timed_on=run.summary["timed_on"],
     )
     return path
+
+
+def _fully_trained(run: Run) -> list[dict[str, Json]]:
+    """Outcomes of the functions that were trained to the end, best first."""
+    top = len(run.config.fidelity.rungs) - 1
+    full = [o for o in run.distinct if o["rung"] == top and o["status"] == "ok"]
+    return sorted(full, key=lambda o: -float(o["fitness"]))
+
+
+def _found(run: Run, full: list[dict[str, Json]]) -> Path:
+    path = run.folder / "found_functions.png"
+    draw_found([o["function"] for o in full], path, f"Top functions found: {_what(run)}")
+    return path
+
+
+def draw_found(specs: Sequence[str], path: Path, title: str) -> None:
+    """Draw the first of some genomes, the best first. specs: token texts."""
+    best = [resolve(spec) for spec in specs[:FOUND]]
+    curves = [function_curve(f.genome, f.label) for f in best if isinstance(f.genome, Genome)]
+    plot_found(curves, path, title)
 
 
 def _best_functions(run: Run) -> Path:

@@ -4,6 +4,7 @@ from hybridsearch.analysis.function_plot import (
     FunctionCurve,
     baseline_curve,
     function_curve,
+    plot_found,
     plot_functions,
 )
 from hybridsearch.analysis.pareto_plot import TimedPoint, plot_pareto
@@ -17,6 +18,7 @@ __all__ = [
     "TimedPoint",
     "baseline_curve",
     "function_curve",
+    "plot_found",
     "plot_functions",
     "plot_pareto",
     "plot_retest",

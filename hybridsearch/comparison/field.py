@@ -25,14 +25,14 @@ class Field:
 
     truth: [F] mean score, on the scale of the fitness. error: standard error of the best one's
     truth, 0 where it is not known. row: from what a trace calls a function to its place in
-    `truth`. names: [F] spellings. whole: these are all the functions that a search can evaluate.
-    source: in words, where the truth is from.
+    `truth`. specs: [F] genomes, or keys where they are not known. whole: these are all the
+    functions that a search can evaluate. source: in words, where the truth is from.
     """
 
     truth: Array
     error: float
     row: Mapping[Function, int]
-    names: Sequence[str]
+    specs: Sequence[str]
     whole: bool
     source: str
 
@@ -112,11 +112,12 @@ def field_of_traces(traces: Sequence[Trace], chance: float, top: int) -> Field:
     scores = {key: fresh.get(key) or seen[key] or [chance] for key in seen}
     truth = np.array([np.mean(row) for row in scores.values()])
     retested = sum(key in fresh for key in seen)
+    specs = {key: spec for trace in traces for key, spec in trace.specs.items()}
     return Field(
         truth,
         0.0,
         {key: place for place, key in enumerate(scores)},
-        list(scores),
+        [specs.get(key, key) for key in scores],
         False,
         f"the mean validation score on fresh seeds of the {retested:,} functions that were "
         "retested, and of the others the score that their searches saw, which flatters the best",

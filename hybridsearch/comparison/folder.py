@@ -8,6 +8,8 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from hybridsearch.analysis.pictures import draw_found
+from hybridsearch.comparison.field import Field
 from hybridsearch.comparison.measures import MARKS, TOPS, Measures
 from hybridsearch.comparison.questions import Question, questions
 from hybridsearch.comparison.summary import Runs, Summary
@@ -17,7 +19,7 @@ from hybridsearch.config import Config
 from hybridsearch.store import write_json, write_text
 from hybridsearch.types import Json
 
-RESULT = "comparison.json"
+RESULT, FOUND = "comparison.json", "found_functions.png"
 
 
 def write_comparison(
@@ -36,11 +38,21 @@ def write_comparison(
     every = [m for rows in runs.values() for m in rows]
     _write_csv(folder / "runs.csv", _RUN, map(_run_row, traces, every))
     _write_csv(folder / "curves.csv", _CURVE, _curve_rows(traces, every))
+    _draw_found(folder / FOUND, traces, summary.field)
     for question in asked:
         _write_csv(folder / f"{question.name}.csv", question.columns, question.rows)
         question.draw(folder / f"{question.name}.png")
     write_text(folder / "README.md", report(summary, config, where, map(_section, asked)))
     write_json(folder / RESULT, summary.to_json())  # last: it says that all is there
+
+
+def _draw_found(path: Path, traces: Sequence[Trace], field: Field) -> None:
+    """Draw the functions that are truly best of those that any run evaluated."""
+    met = {field.row[function] for trace in traces for function in trace.functions}
+    best = sorted(met, key=lambda row: int(field.rank[row]))
+    specs = [field.specs[row] for row in best]
+    title = f"Top functions found by {len(traces)} run(s), by their true score"
+    draw_found([spec for spec in specs if " " in spec], path, title)
 
 
 _RUN = (

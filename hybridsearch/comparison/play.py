@@ -80,6 +80,7 @@ def train(run: str, config: Config, folder: Path, observer: Observer) -> Trace:
         tuple(o["rung"] for o in evaluated),
         summary["ended"],
         {f["key"]: f["validation"] for f in (*summary["finalists"], *summary["baselines"])},
+        {o["key"]: o["function"] for o in evaluated},
     )
 
 

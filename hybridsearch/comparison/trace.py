@@ -38,7 +38,8 @@ class Trace:
 
     run: digest of all that it depends on. functions: [D] rows of the table, or keys where children
     were trained. fitness: [D] as the search saw it. rungs: [D] the last rung reached, -1 none.
-    ended: why, in a few words. retested: key -> mean validation score on fresh seeds.
+    ended: why, in a few words. retested: key -> mean validation score on fresh seeds. specs: key ->
+    genome, where functions are keys.
     """
 
     run: str
@@ -49,9 +50,10 @@ class Trace:
     rungs: tuple[int, ...]
     ended: str
     retested: Mapping[str, float] = field(default_factory=dict)
+    specs: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Json]:
-        return {**vars(self), "retested": dict(self.retested)}
+        return {**vars(self), "retested": dict(self.retested), "specs": dict(self.specs)}
 
     @classmethod
     def from_json(cls, line: Mapping[str, Json]) -> Trace:
@@ -62,6 +64,7 @@ class Trace:
             seed=line["seed"],
             ended=line["ended"],
             retested=line.get("retested", {}),
+            specs=line.get("specs", {}),
             **lists,
         )
 

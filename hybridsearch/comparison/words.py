@@ -9,6 +9,7 @@ from hybridsearch.comparison.measures import EARLY
 from hybridsearch.comparison.summary import Pair, Summary
 from hybridsearch.config import Config
 from hybridsearch.evidence.resampling import Interval
+from hybridsearch.genome.function import resolve
 
 LEVEL = 0.05  # of Holm's p, below which a difference is called shown
 UNITS = {"loss": "nats of cross-entropy", "accuracy": "of accuracy (0 to 1)"}
@@ -161,8 +162,9 @@ def _not_shown(summary: Summary) -> Iterator[str]:
 
 def _target(summary: Summary, where: str) -> Iterator[str]:
     field, m = summary.field, summary.field.target_size
-    names = [field.names[k] for k in sorted(range(field.size), key=lambda k: field.rank[k])[:m]]
-    listed = ", ".join(f"`{name}`" for name in names[:NAMED]) + (", ..." if m > NAMED else "")
+    best = sorted(range(field.size), key=lambda k: field.rank[k])[: min(m, NAMED)]
+    listed = ", ".join(f"`{_spelled(field.specs[k])}`" for k in best)
+    listed += ", ..." if m > NAMED else ""
     yield (
         f"{m} of {field.size:,} functions: those within one standard error "
         f"({number(field.error, 3)}) of the best true mean ({number(field.best, 5)}), or the top "
@@ -178,3 +180,8 @@ def _target(summary: Summary, where: str) -> Iterator[str]:
         )
     else:
         yield "How many functions there are is not known, so random search has no expectation."
+
+
+def _spelled(spec: str) -> str:
+    """A genome as a formula; a key as it is."""
+    return resolve(spec).name if " " in spec else spec

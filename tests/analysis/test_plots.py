@@ -252,3 +252,23 @@ def test_spread_keeps_order_and_distance_and_moves_no_more_than_needed():
 def test_shorten():
     assert style.shorten("x*sigmoid(x)", 12) == "x*sigmoid(x)"
     assert style.shorten("x*sigmoid(x)", 6) == "x*sig…"
+
+
+def test_found_functions_are_shared_out_over_two_panels(tmp_path, monkeypatch):
+    panels = []
+    real = function_plot._panel
+
+    def panel(axes, functions, name, window):
+        panels.append(([f.label for f in functions], name, window))
+        return real(axes, functions, name, window)
+
+    monkeypatch.setattr(function_plot, "_panel", panel)
+    specs = ["add abs x softplus x", "sub min0 x abs x", "add id x abs x", "max id x tanh x"]
+    draw_found([*specs, "mul id x sigmoid x"], tmp_path / "a.png", "Top functions found")
+    assert (tmp_path / "a.png").stat().st_size > 10_000
+    (left, kind, window), (right, _, other) = panels
+    assert left == ["|x|+log(1+exp(x))", "min(x, 0)-|x|", "x+|x|"] and kind == "value"
+    assert right == ["max(x, tanh(x))", "Swish-1: x*sigmoid(x)"]
+    assert window == other and window[0] < -3  # of all, min(x, 0)-|x| among them
+    draw_found(specs[:1], tmp_path / "b.png", "One")
+    draw_found([], tmp_path / "c.png", "None")

@@ -97,11 +97,11 @@ def test_a_tables_field_is_what_a_search_can_propose(table, true_loss):
     found = field_of_table(table)
     assert 40 < found.size < len(table.keys)
     assert "GELU" in table.specs
-    assert "GELU" not in found.names  # the best of all by far, and in no search's reach
+    assert "GELU" not in found.specs  # the best of all by far, and in no search's reach
     assert found.whole
-    best = int(np.argmin([true_loss(resolve(name).key) for name in found.names]))
+    best = int(np.argmin([true_loss(resolve(name).key) for name in found.specs]))
     assert found.rank[best] < 2
-    unseen = -table.test_loss[table.index[resolve(found.names[found.rank.argmin()]).key], NOISE:, 1]
+    unseen = -table.test_loss[table.index[resolve(found.specs[found.rank.argmin()]).key], NOISE:, 1]
     assert found.best == pytest.approx(unseen.mean(), abs=1e-6)
     assert found.error == pytest.approx(stats.sem(unseen), rel=1e-4)
 
