@@ -44,6 +44,7 @@ def test_a_run_leaves_everything_behind(finished):
     for name in ("environment.json", "checkpoint.safetensors", "search_curve.png", "retest.png"):
         assert (run.folder / name).stat().st_size > 0
     assert (run.folder / "best_functions.png").stat().st_size > 0
+    assert (run.folder / "found_functions.png").stat().st_size > 0
     assert run.summary == {k: v for k, v in summary.items() if k != "folder"}
     assert {"torch", "numpy", "hybridsearch"} <= set(run.environment["versions"])
     assert list((run.folder / "children").iterdir()) == []

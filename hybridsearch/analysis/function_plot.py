@@ -57,13 +57,10 @@ def plot_functions(functions: Sequence[FunctionCurve], path: Path | str, title: 
     with style.figure(path, 9.5, 4.3 + 0.25 * rows) as figure:
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
         left, right = figure.subplots(1, 2)
-        relu = _relu(functions)
-        values, slopes = (
-            [f.value for f in (relu, *functions)],
-            [f.slope for f in (relu, *functions)],
-        )
-        _panel(left, functions, "value", _window(values, VALUE_VIEW))
-        handles = _panel(right, functions, "slope", _window(slopes, SLOPE_VIEW))
+        drawn = [_relu(functions), *functions]
+        _panel(left, functions, "value", _window([f.value for f in drawn], VALUE_VIEW))
+        window = _window([f.slope for f in drawn], SLOPE_VIEW)
+        handles = _panel(right, functions, "slope", window)
         left.set_title("f(x)", fontweight="normal", fontsize=10)
         right.set_title("f′(x)", fontweight="normal", fontsize=10)
         figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)))

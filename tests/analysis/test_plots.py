@@ -10,6 +10,7 @@ import pytest
 from matplotlib import image, pyplot
 
 from hybridsearch.analysis import function_plot, pareto_plot, search_plot, style
+from hybridsearch.analysis.pictures import draw_found
 from hybridsearch.analysis.plots import (
     FunctionCurve,
     RetestRow,
