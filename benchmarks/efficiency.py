@@ -3,11 +3,12 @@
     python benchmarks/efficiency.py [--tables digits,cifar10] [--seeds N] [--seed K] [--budget N]
                                     [--out FOLDER] [--json FILE] [--quick]
 
-Per table the comparison of `python -m hybridsearch compare` (`hybrid-experience` is the hybrid whose
-model has not seen other tables), and two things more: the training steps until a function of the target set was trained, and `portfolio`, in which the screened
-controller and the screened population share a budget half and half and learn nothing of each other.
-Without exchange the two are independent, so it is put together from their own runs, in turns of a
-batch. With `--out` every run is kept, a line each, and the same command goes on where it stopped.
+Per table the comparison of `python -m hybridsearch compare` (`hybrid-experience` is the hybrid
+whose model has not seen other tables), and two things more: the training steps until a function of
+the target set was trained, and `portfolio`, in which the screened controller and the screened
+population share a budget half and half and learn nothing of each other. Without exchange the two
+are independent, so it is put together from their own runs, in turns of a batch. With `--out` every
+run is kept, a line each, and the same command goes on where it stopped.
 """
 
 from __future__ import annotations
