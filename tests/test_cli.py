@@ -74,7 +74,7 @@ def test_every_setting_of_a_file_reaches_the_run(at_home, name, monkeypatch):
         (["--config", "digit"], "did you mean 'digits'"),
         (["--config"], "--config: expected"),
         (["--config", "broken.yaml"], "did you mean 'training'"),
-        (["--network", "resnet9"], "the nearest is 8"),
+        (["--network", "resnet9"], "the nearest is resnet8"),
         (["--data", "digit"], "did you mean 'digits'"),
         (["--data", "cifar10", "--data.folder", "nowhere"], "nowhere"),
         (["--data.train", "5000"], "5,000"),

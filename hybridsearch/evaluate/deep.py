@@ -152,7 +152,7 @@ def blocks_of(name: str, depth: int, per_block: int, rest: int) -> int:
     if over or count < 1:
         nearest = max(1, round((depth - rest) / per_block)) * per_block + rest
         raise UserError(
-            f"network {name}: expected a depth of {per_block}n+{rest}, got {depth}; the nearest is "
-            f"{nearest}"
+            f"network {name}{depth}: expected a depth of {per_block}n+{rest}, got {depth}; the "
+            f"nearest is {name}{nearest}"
         )
     return count
