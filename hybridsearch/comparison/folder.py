@@ -20,6 +20,7 @@ from hybridsearch.store import write_json, write_text
 from hybridsearch.types import Json
 
 RESULT, FOUND = "comparison.json", "found_functions.png"
+FOUND_TITLE = "Which functions were found?"
 
 
 def write_comparison(
@@ -42,7 +43,8 @@ def write_comparison(
     for question in asked:
         _write_csv(folder / f"{question.name}.csv", question.columns, question.rows)
         question.draw(folder / f"{question.name}.png")
-    write_text(folder / "README.md", report(summary, config, where, map(_section, asked)))
+    sections = iter([*map(_section, asked), f"## {FOUND_TITLE}\n\n![{FOUND_TITLE}]({FOUND})\n"])
+    write_text(folder / "README.md", report(summary, config, where, sections))
     write_json(folder / RESULT, summary.to_json())  # last: it says that all is there
 
 

@@ -48,7 +48,7 @@ class HybridProposer:
         self._bandit = Bandit(config)
         self._rng = np.random.default_rng(seed_for(seed, "propose/hybrid"))
         self._anywhere = random_draw(space, self._rng)
-        self._heard = 0  # outcomes that it was told of
+        self._heard = 0  # functions that it was told of
         self.next_id = 0
 
     def ask(self, n: int) -> list[Proposal]:
@@ -74,7 +74,7 @@ class HybridProposer:
         if not outcomes:
             return
         ordered = sorted(outcomes, key=lambda o: o.proposal.id)
-        self._heard += len(ordered)
+        self._heard += sum(map(has_verdict, ordered))
         drawn = [o for o in ordered if o.proposal.proposer == self._controller.name]
         bred = [o for o in ordered if o.proposal.proposer == self._population.name]
         self._bandit.learn(drawn, bred)

@@ -103,8 +103,9 @@ def test_a_folder_has_data_tables_figures_and_words(finished):
         assert regret.mean() == pytest.approx(float(r["mean_regret_1_300"]))
         assert regret.sum() == pytest.approx(float(r["area"]))
     figures = {p.stem for p in folder.glob("*.png")}
-    assert len(figures) == 7
-    assert figures == {p.stem for p in folder.glob("*.csv")} - {"runs", "curves"}
+    assert len(figures) == 8
+    tidy = {p.stem for p in folder.glob("*.csv")} - {"runs", "curves"}
+    assert figures == tidy | {"found_functions"}
     for path in folder.glob("*.png"):
         assert min(struct.unpack(">II", path.read_bytes()[16:24])) > 300
     text = (folder / "README.md").read_text()
