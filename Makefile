@@ -36,6 +36,8 @@ bench: setup
 	$(BIN)/python benchmarks/reliability.py --quick
 	$(BIN)/python benchmarks/evaluator.py --quick
 	$(BIN)/python benchmarks/profile_step.py --quick
+	$(BIN)/python benchmarks/efficiency.py --quick
+	$(BIN)/python benchmarks/fidelity.py --quick
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -141,6 +141,26 @@ def test_a_kill_anywhere_changes_nothing_of_a_run_with_times(
     assert set(costs) == set(times.values())
 
 
+@pytest.mark.parametrize("after", [9, 50])
+@pytest.mark.parametrize("every", [-1.0, 1e9])
+def test_a_kill_anywhere_changes_nothing_of_a_screened_run_with_experience(
+    monkeypatch, start, after, every
+):
+    """The forecasts of early stopping are in it too: enough children come to the top."""
+    how = {"strategy": "hybrid", "batch": None, "screen": {"experience": "digits"}}
+    whole = start("whole", **how)
+    whole.run()
+    assert all(forecast.ready for forecast in whole.ladder.forecasts)
+    monkeypatch.setattr(engine, "CHECKPOINT_EVERY", every)
+    killed = start("killed", after, **how)
+    with pytest.raises(Kill):
+        killed.run()
+    resumed = start("killed", **how)
+    resumed.run()
+    assert payloads(resumed) == payloads(whole)
+    assert state(resumed) == state(whole)
+
+
 def test_what_is_known_comes_back_from_the_log(monkeypatch, start):
     monkeypatch.setattr(engine, "CHECKPOINT_EVERY", -1.0)
     run = start("a")
