@@ -14,12 +14,19 @@ run is kept, a line each, and the same command goes on where it stopped.
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from reporting import add_arguments, add_runs, print_table, write_json
+from reporting import (
+    add_arguments,
+    add_runs,
+    listed,
+    print_table,
+    run_folder,
+    search_config,
+    write_json,
+)
 from rich.console import Console
 
 from hybridsearch.comparison.field import field_of_table
@@ -29,8 +36,7 @@ from hybridsearch.comparison.run import TRACES, compare, run_config
 from hybridsearch.comparison.summary import Summary, estimate, rng_for, summarise
 from hybridsearch.comparison.trace import Ledger, Trace, run_digest
 from hybridsearch.comparison.words import spell
-from hybridsearch.config import Config, make_config, read_settings
-from hybridsearch.errors import UserError
+from hybridsearch.config import Config
 from hybridsearch.evidence.strategies import censored_median
 from hybridsearch.progress import Display
 from hybridsearch.tables.replay import table_config
@@ -141,11 +147,6 @@ def show(name: str, summary: Summary, result: dict[str, Json]) -> None:
     )
 
 
-def tables(text: str) -> list[str]:
-    """Names with commas between them."""
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add_arguments(parser)
@@ -155,20 +156,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.quick:
         options.seeds, options.budget = 2, 40
     found: dict[str, Json] = {"seeds": [options.seed, options.seed + options.seeds]}
-    try:
-        with tempfile.TemporaryDirectory() as passing:
-            for name in tables(options.tables):
-                source = f"table_{name}"
-                settings = {**read_settings(source), "budget": options.budget}
-                config = make_config({**settings, "seed": options.seed}, source)
-                folder = (options.out or Path(passing)) / name
-                summary, found[name] = on_table(config, options.seeds, folder)
-                show(name, summary, found[name])
-    except UserError as error:
-        parser.exit(2, f"{error}\n")
-    except KeyboardInterrupt:
-        kept = f"; runs in {options.out} are kept, the same command goes on" if options.out else ""
-        parser.exit(130, f"\nstopped{kept}\n")
+    with run_folder(parser, options.out) as folder:
+        for name in listed(options.tables):
+            config = search_config(f"table_{name}", options)
+            summary, found[name] = on_table(config, options.seeds, folder / name)
+            show(name, summary, found[name])
     write_json(options.json, found)
     return 0
 

@@ -17,15 +17,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from efficiency import tables
 from numpy.typing import NDArray
-from reporting import add_arguments, add_runs, print_table, write_json
+from reporting import (
+    add_arguments,
+    add_runs,
+    listed,
+    print_table,
+    run_folder,
+    search_config,
+    write_json,
+)
 from rich.console import Console
 from rich.progress import track
 
@@ -36,7 +42,7 @@ from hybridsearch.comparison.run import TRACES, check, played, run_config
 from hybridsearch.comparison.summary import rng_for
 from hybridsearch.comparison.trace import Ledger, Trace, run_digest
 from hybridsearch.comparison.words import number, spell
-from hybridsearch.config import Config, FidelityConfig, make_config, read_settings
+from hybridsearch.config import Config, FidelityConfig
 from hybridsearch.errors import UserError
 from hybridsearch.evidence.resampling import Interval
 from hybridsearch.evidence.strategies import mean_difference
@@ -181,34 +187,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.quick:
         options.seeds, options.budget = 3, 40
-    strategies = tables(options.strategies)
-    sources = {options.train: options.train} if options.train else {}
-    sources |= {} if options.train else {name: f"table_{name}" for name in tables(options.tables)}
+    strategies, play = listed(options.strategies), trained if options.train else on_table
+    sources = {name: f"table_{name}" for name in listed(options.tables)}
+    if options.train:
+        sources = {options.train: options.train}
     found: dict[str, Json] = {"seeds": [options.seed, options.seed + options.seeds]}
     found |= {"budget": options.budget, "rungs": list(DEFAULT.rungs), "keep": DEFAULT.keep}
-    try:
-        with tempfile.TemporaryDirectory() as passing:
-            for name, source in sources.items():
-                settings = {**read_settings(source), "budget": options.budget}
-                config = make_config({**settings, "seed": options.seed}, source)
-                check(strategies, options.seeds, config)
-                folder = (options.out or Path(passing)) / name
-                play = trained if options.train else on_table
-                spent, error = play(config, strategies, options.seeds, folder)
-                found[name] = {s: result(f"{name}/{s}", w, error) for s, w in spent.items()}
-                print_table(
-                    f"{name}: {options.seeds} seeds, {options.budget} functions, "
-                    + ("minus the score" if options.train else "true regret")
-                    + f" of the last incumbent; one training has a standard error of {error:.4f}",
-                    ("strategy", "way", "share of steps", "loss", "more than full"),
-                    list(rows(spent)),
-                    "means; differences with 95% intervals over seeds",
-                )
-    except UserError as error:
-        parser.exit(2, f"{error}\n")
-    except KeyboardInterrupt:
-        kept = f"; runs in {options.out} are kept, the same command goes on" if options.out else ""
-        parser.exit(130, f"\nstopped{kept}\n")
+    with run_folder(parser, options.out) as folder:
+        for name, source in sources.items():
+            config = search_config(source, options)
+            check(strategies, options.seeds, config)
+            spent, error = play(config, strategies, options.seeds, folder / name)
+            found[name] = {s: result(f"{name}/{s}", w, error) for s, w in spent.items()}
+            print_table(
+                f"{name}: {options.seeds} seeds, {options.budget} functions, "
+                + ("minus the score" if options.train else "true regret")
+                + f" of the last incumbent; one training has a standard error of {error:.4f}",
+                ("strategy", "way", "share of steps", "loss", "more than full"),
+                list(rows(spent)),
+                "means; differences with 95% intervals over seeds",
+            )
     write_json(options.json, found)
     return 0
 

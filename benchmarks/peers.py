@@ -15,13 +15,19 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from reporting import add_arguments, add_runs, print_table, write_json
+from reporting import (
+    add_arguments,
+    add_runs,
+    print_table,
+    run_folder,
+    search_config,
+    write_json,
+)
 from rich.console import Console
 from rich.progress import track
 from rivals import PACKAGES, RIVALS, Spent
@@ -32,7 +38,7 @@ from hybridsearch.comparison.run import TRACES, check, conclude, played, run_con
 from hybridsearch.comparison.summary import Summary
 from hybridsearch.comparison.trace import Ledger, Trace, run_digest
 from hybridsearch.comparison.words import spell, verdict
-from hybridsearch.config import Config, make_config, read_settings
+from hybridsearch.config import Config
 from hybridsearch.errors import UserError
 from hybridsearch.genome.genome import Genome
 from hybridsearch.genome.index import representative
@@ -187,19 +193,11 @@ def main() -> int:
     names = [n for n in f"{options.strategies},{options.peers}".split(",") if n]
     if options.quick:
         options.seeds, options.budget = 2, 60
-    try:
-        settings = {**read_settings(options.config), "budget": options.budget}
-        config = make_config({**settings, "seed": options.seed}, options.config)
+    with run_folder(parser, options.out) as folder:
+        config = search_config(options.config, options)
         if not config.table:
             raise UserError(f"--config {options.config}: names no table to search on")
-        with tempfile.TemporaryDirectory() as passing:
-            folder = options.out or Path(passing)
-            summary = compare(config, names, options.seeds, folder)
-    except UserError as error:
-        parser.exit(2, f"{error}\n")
-    except KeyboardInterrupt:
-        kept = f"; runs in {options.out} are kept, the same command goes on" if options.out else ""
-        parser.exit(130, f"\nstopped{kept}\n")
+        summary = compare(config, names, options.seeds, folder)
     show(summary)
     write_json(options.json, summary.to_json())
     return 0

@@ -6,13 +6,18 @@ import argparse
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from hybridsearch.config import Config, make_config, read_settings
+from hybridsearch.errors import UserError
 
 PACKAGES = ("hybridsearch", "numpy", "scipy", "scikit-learn", "torch")
 
@@ -33,6 +38,32 @@ def add_runs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
     parser.add_argument("--budget", type=int, default=1000, help="distinct functions of a run")
     parser.add_argument("--out", type=Path, help="folder in which every run is kept")
+
+
+@contextmanager
+def run_folder(parser: argparse.ArgumentParser, out: Path | None) -> Iterator[Path]:
+    """The folder of the runs: `out`, or one that passes. A mendable error in the block ends the
+    program in one line with status 2, Ctrl-C with 130 and what is kept.
+    """
+    try:
+        with tempfile.TemporaryDirectory() as passing:
+            yield out or Path(passing)
+    except UserError as error:
+        parser.exit(2, f"{error}\n")
+    except KeyboardInterrupt:
+        kept = f"; runs in {out} are kept, the same command goes on" if out else ""
+        parser.exit(130, f"\nstopped{kept}\n")
+
+
+def search_config(source: str, options: argparse.Namespace) -> Config:
+    """The config of that name or file, with the budget and the first seed of `add_runs`."""
+    changed = {"budget": options.budget, "seed": options.seed}
+    return make_config({**read_settings(source), **changed}, source)
+
+
+def listed(text: str) -> list[str]:
+    """Names with commas between them."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def machine() -> dict[str, Any]:

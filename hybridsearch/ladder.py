@@ -100,16 +100,15 @@ class Ladder:
     def _promoted(self, alive: list[Climb], rung: int, batch: int) -> list[Climb]:
         """The children that go on: the best, and one probe for the fit."""
         scores = {child.key: child.scores[-1] for child in alive}
-        going = self._best(alive, rung)
+        going = self._best(scores, alive, rung)
         chance = self.scale.chance
         stopped = [key for key in scores if key not in going]
         draw = int(seed_for(self.config.seed, "probe", batch, rung).generate_state(1)[0])
         extra = probe(stopped, scores, chance, draw) if self._probes(rung, len(scores)) else ""
         return [child for child in alive if child.key in going or child.key == extra]
 
-    def _best(self, alive: list[Climb], rung: int) -> list[str]:
-        """The keys of the children that are among the best share of the rung."""
-        scores = {child.key: child.scores[-1] for child in alive}
+    def _best(self, scores: Mapping[str, float], alive: list[Climb], rung: int) -> list[str]:
+        """The keys of the children that are among the best share of the rung. scores: theirs."""
         earlier = self.seen[rung]
         forecast = self.forecasts[rung] if self.forecasts else None
         if forecast is not None and forecast.ready and alive:

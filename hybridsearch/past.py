@@ -43,10 +43,10 @@ def _experience(names: tuple[str, ...]) -> Experience:
 
 
 def _past(table: Table) -> Past:
-    """Every function's mean validation score; baselines that no search can propose are left out."""
-    rows = [row for row, spec in enumerate(table.specs) if " " in spec]
-    scores = np.nanmean(table.scores("validation")[rows, :, -1], axis=1)
-    return Past([tuple(table.specs[row].split()) for row in rows], scores)
+    """The mean validation score of every function that a search can propose."""
+    genomes = table.genomes
+    scores = np.nanmean(table.scores("validation")[list(genomes), :, -1], axis=1)
+    return Past(list(genomes.values()), scores)
 
 
 def _tables(config: Config) -> dict[str, Table]:

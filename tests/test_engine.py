@@ -93,22 +93,36 @@ def state(run):
     )
 
 
+@pytest.fixture
+def kill(monkeypatch, start):
+    """A function that runs a search whole, and beside it kills it after so many evaluations and
+    resumes it, with checkpoints every so many seconds: both are equal. Returns all three.
+    """
+
+    def make(after, every, **how):
+        whole = start("whole", **how)
+        whole.run()
+        monkeypatch.setattr(engine, "CHECKPOINT_EVERY", every)
+        killed = start("killed", after, **how)
+        with pytest.raises(Kill):
+            killed.run()
+        existed = killed.checkpoint.exists()
+        resumed = start("killed", **how)
+        resumed.run()
+        assert payloads(resumed) == payloads(whole)
+        assert state(resumed) == state(whole)
+        return whole, killed, resumed, existed
+
+    return make
+
+
 @pytest.mark.parametrize("strategy", ["random", "rl"])
 @pytest.mark.parametrize("after", [0, 1, 7, 20, 33, 60, 90])
 @pytest.mark.parametrize("every", [-1.0, 1e9])
-def test_a_kill_anywhere_changes_nothing(monkeypatch, start, strategy, after, every):
+def test_a_kill_anywhere_changes_nothing(kill, strategy, after, every):
     """With a checkpoint after every batch, and with none: then all is replayed from the log."""
-    whole = start("whole", strategy=strategy)
-    whole.run()
-    monkeypatch.setattr(engine, "CHECKPOINT_EVERY", every)
-    killed = start("killed", after, strategy=strategy)
-    with pytest.raises(Kill):
-        killed.run()
-    assert (killed.checkpoint.exists()) == (every < 0 and killed.batches > 1)
-    resumed = start("killed", strategy=strategy)
-    resumed.run()
-    assert payloads(resumed) == payloads(whole)
-    assert state(resumed) == state(whole)
+    whole, killed, resumed, existed = kill(after, every, strategy=strategy)
+    assert existed == (every < 0 and killed.batches > 1)
     # In turn, so all of it is in the log; only the machine's faults are tried again.
     faults = {
         t for p in payloads(whole) if p["status"] == "error" for t in p.get("evaluations", [])
@@ -120,20 +134,9 @@ def test_a_kill_anywhere_changes_nothing(monkeypatch, start, strategy, after, ev
 @pytest.mark.parametrize("strategy", ["evolution", "hybrid"])
 @pytest.mark.parametrize("after", [1, 10, 25, 40, 70, 100])
 @pytest.mark.parametrize("every", [-1.0, 1e9])
-def test_a_kill_anywhere_changes_nothing_of_a_run_with_times(
-    monkeypatch, start, strategy, after, every
-):
+def test_a_kill_anywhere_changes_nothing_of_a_run_with_times(kill, strategy, after, every):
     timed = {"strategy": strategy, "evolution": {"objectives": "score_time", "population": 8}}
-    whole = start("whole", **timed)
-    whole.run()
-    monkeypatch.setattr(engine, "CHECKPOINT_EVERY", every)
-    killed = start("killed", after, **timed)
-    with pytest.raises(Kill):
-        killed.run()
-    resumed = start("killed", **timed)
-    resumed.run()
-    assert payloads(resumed) == payloads(whole)
-    assert state(resumed) == state(whole)
+    whole, killed, resumed, _ = kill(after, every, **timed)
     times = {p["task"]: p["cost"] for p in payloads(whole) if p.get("split") == TIME}
     assert len(times) > 20
     assert not times.keys() & {*killed.recorder.evaluator.made} & {*resumed.recorder.evaluator.made}
@@ -143,22 +146,11 @@ def test_a_kill_anywhere_changes_nothing_of_a_run_with_times(
 
 @pytest.mark.parametrize("after", [9, 50])
 @pytest.mark.parametrize("every", [-1.0, 1e9])
-def test_a_kill_anywhere_changes_nothing_of_a_screened_run_with_experience(
-    monkeypatch, start, after, every
-):
+def test_a_kill_anywhere_changes_nothing_of_a_screened_run_with_experience(kill, after, every):
     """The forecasts of early stopping are in it too: enough children come to the top."""
     how = {"strategy": "hybrid", "batch": None, "screen": {"experience": "digits"}}
-    whole = start("whole", **how)
-    whole.run()
+    whole, *_ = kill(after, every, **how)
     assert all(forecast.ready for forecast in whole.ladder.forecasts)
-    monkeypatch.setattr(engine, "CHECKPOINT_EVERY", every)
-    killed = start("killed", after, **how)
-    with pytest.raises(Kill):
-        killed.run()
-    resumed = start("killed", **how)
-    resumed.run()
-    assert payloads(resumed) == payloads(whole)
-    assert state(resumed) == state(whole)
 
 
 def test_what_is_known_comes_back_from_the_log(monkeypatch, start):

@@ -34,8 +34,8 @@ def draw_run(folder: str | Path) -> list[Path]:
     made = [_search_curve(run)]
     if "pareto" in run.summary:
         made.append(_pareto(run))
-    if full := _fully_trained(run):
-        made.append(_found(run, full))
+    if _fully_trained(run):
+        made.append(_found(run))
     return [*made, _best_functions(run), _retest(run)] if run.summary["finalists"] else made
 
 
@@ -44,8 +44,7 @@ def _what(run: Run) -> str:
 
 
 def _search_curve(run: Run) -> Path:
-    path = run.folder / "search_curve.png"
-    top = len(run.config.fidelity.rungs) - 1
+    path, top = run.folder / "search_curve.png", _top(run)
     points = [
         SearchPoint(o["order"], o["fitness"], o["rung"] == top, o["formula"]) for o in run.distinct
     ]
@@ -63,12 +62,11 @@ def _search_curve(run: Run) -> Path:
 def _pareto(run: Run) -> Path:
     path = run.folder / "pareto.png"
     assert run.summary is not None
-    top = len(run.config.fidelity.rungs) - 1
     front = {row["key"] for row in run.summary["pareto"]}
     points = [
         TimedPoint(1e9 * o["cost"], o["fitness"], o["formula"], o["key"] in front)
-        for o in run.distinct
-        if o["rung"] == top and o["status"] == "ok" and o["cost"] is not None
+        for o in _fully_trained(run)
+        if o["cost"] is not None
     ]
     plot_pareto(
         points,
@@ -83,15 +81,20 @@ def _pareto(run: Run) -> Path:
 
 
 def _fully_trained(run: Run) -> list[dict[str, Json]]:
-    """Outcomes of the functions that were trained to the end, best first."""
-    top = len(run.config.fidelity.rungs) - 1
-    full = [o for o in run.distinct if o["rung"] == top and o["status"] == "ok"]
-    return sorted(full, key=lambda o: -float(o["fitness"]))
+    """Outcomes of the functions that were trained to the end, in the order of evaluation."""
+    top = _top(run)
+    return [o for o in run.distinct if o["rung"] == top and o["status"] == "ok"]
 
 
-def _found(run: Run, full: list[dict[str, Json]]) -> Path:
+def _top(run: Run) -> int:
+    """The number of the top rung."""
+    return len(run.config.fidelity.rungs) - 1
+
+
+def _found(run: Run) -> Path:
     path = run.folder / "found_functions.png"
-    draw_found([o["function"] for o in full], path, f"Top functions found: {_what(run)}")
+    best = sorted(_fully_trained(run), key=lambda o: -float(o["fitness"]))
+    draw_found([o["function"] for o in best], path, f"Top functions found: {_what(run)}")
     return path
 
 

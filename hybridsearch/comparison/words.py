@@ -9,7 +9,7 @@ from hybridsearch.comparison.measures import EARLY
 from hybridsearch.comparison.summary import Pair, Summary
 from hybridsearch.config import Config
 from hybridsearch.evidence.resampling import Interval
-from hybridsearch.genome.function import resolve
+from hybridsearch.tables.table import name_of
 
 LEVEL = 0.05  # of Holm's p, below which a difference is called shown
 UNITS = {"loss": "nats of cross-entropy", "accuracy": "of accuracy (0 to 1)"}
@@ -184,4 +184,4 @@ def _target(summary: Summary, where: str) -> Iterator[str]:
 
 def _spelled(spec: str) -> str:
     """A genome as a formula; a key as it is."""
-    return resolve(spec).name if " " in spec else spec
+    return name_of(spec) if " " in spec else spec

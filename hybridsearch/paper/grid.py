@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ VALIDATION, TEST = 1, 3  # accuracies in a cell's row of scores
 @dataclass(frozen=True)
 class Column:
     """A network on a data set. config: how it is trained; rates: learning rates that are tried for
-    every function, one of which validation data choose; classes: of the data.
+    every function, one of which validation data choose.
     """
 
     data: str
@@ -36,12 +36,14 @@ class Column:
         training = self.config.training.model_copy(update={"lr": rate})
         return self.config.model_copy(update={"training": training, "record": RECORD})
 
-    def recording(self, rate: float, functions: Sequence[Function] = ()) -> Recording:
-        """What is trained at one learning rate, functions among it."""
-        t = self.config.training
-        width = self.config.network.width
-        name = f"{self.data}-{self.network}-width{width}-{t.steps}steps-lr{rate:g}"
-        return Recording.start(self.folder / name, self.at(rate), functions)
+    def recordings(self, functions: Sequence[Function] = ()) -> dict[float, Recording]:
+        """Learning rate -> what is trained at it, functions among it; read anew."""
+        width, steps = self.config.network.width, self.config.training.steps
+        name = f"{self.data}-{self.network}-width{width}-{steps}steps"
+        return {
+            rate: Recording.start(self.folder / f"{name}-lr{rate:g}", self.at(rate), functions)
+            for rate in self.rates
+        }
 
 
 @dataclass(frozen=True)
@@ -61,19 +63,17 @@ def missing(column: Column, functions: Sequence[Function], seeds: int) -> int:
     """How many trainings of a column are still to be made. With several learning rates some of
     those that remain depend on which are chosen, not their number.
     """
-    first = 1 if len(column.rates) > 1 else seeds
-    done = 0
-    for rate in column.rates:
-        cells = column.recording(rate).cells
-        done += sum((f.key, k) in cells for f in functions for k in range(first))
-    total = len(functions) * len(column.rates) * first
-    if len(column.rates) > 1:
-        total += len(functions) * (seeds - 1)
-        chosen = _chosen(column, functions) if done == total - len(functions) * (seeds - 1) else {}
-        for rate, some in chosen.items():
-            cells = column.recording(rate).cells
-            done += sum((f.key, k) in cells for f in some for k in range(1, seeds))
-    return total - done
+    recordings = column.recordings()
+    if len(recordings) > 1:
+        tries = sum((f.key, 0) not in r.cells for r in recordings.values() for f in functions)
+        if tries:
+            return tries + len(functions) * (seeds - 1)
+    return sum(
+        (f.key, k) not in recordings[rate].cells
+        for rate, some in _chosen(recordings, functions).items()
+        for f in some
+        for k in range(seeds)
+    )
 
 
 def train(
@@ -85,16 +85,15 @@ def train(
     validation accuracy is trained from the other seeds too. The test images take no part in that.
     Raises: UserError when the machine fails a training twice.
     """
-    if len(column.rates) > 1:
-        for rate in column.rates:
-            _train(column, rate, functions, range(1), f"{column.network}, rate {rate:g}", observer)
-        chosen = _chosen(column, functions)
-    else:
-        chosen = {column.rates[0]: list(functions)}
+    recordings = column.recordings(functions)
+    if len(recordings) > 1:
+        for rate, recording in recordings.items():
+            name = f"{column.network}, rate {rate:g}"
+            _train(recording, functions, range(1), name, observer)
     found: dict[str, Result] = {}
-    for rate, some in chosen.items():
-        _train(column, rate, some, range(seeds), column.network, observer)
-        recording = column.recording(rate)
+    for rate, some in _chosen(recordings, functions).items():
+        recording = recordings[rate]
+        _train(recording, some, range(seeds), column.network, observer)
         guess = recording.scale.chance  # of an accuracy, 1 / classes
         for function in some:
             cells = [recording.cells[function.key, k] for k in range(seeds)]
@@ -105,38 +104,35 @@ def train(
                 np.array([_score(cell, VALIDATION, guess) for cell in cells]),
                 np.array([cell.seconds for cell in cells]),
             )
-    return [replace(found[f.key], function=f) for f in functions]
+    return [found[f.key] for f in functions]
 
 
 def _train(
-    column: Column,
-    rate: float,
+    recording: Recording,
     functions: Sequence[Function],
     replicates: range,
     name: str,
     observer: Observer,
 ) -> None:
-    recording = column.recording(rate, functions)
-    work = [(f, replicates) for f in functions]
-    if all((f.key, k) in recording.cells for f, ks in work for k in ks):
-        return
-    recording.train(iter([(name, work)]), observer)
+    if any((f.key, k) not in recording.cells for f in functions for k in replicates):
+        recording.train([(name, [(f, replicates) for f in functions])], observer)
 
 
-def _chosen(column: Column, functions: Sequence[Function]) -> dict[float, list[Function]]:
+def _chosen(
+    recordings: Mapping[float, Recording], functions: Sequence[Function]
+) -> dict[float, list[Function]]:
     """Learning rate -> the functions whose first training was best at it by validation accuracy;
-    the lower rate among equals.
+    the lower rate among equals. A single rate is not chosen, so nothing need be trained for it.
     """
+    rates = sorted(recordings)
+    if len(rates) == 1:
+        return {rates[0]: list(functions)}
     chosen: dict[float, list[Function]] = {}
-    scores = {}
-    for rate in sorted(column.rates):
-        recording = column.recording(rate)
-        for f in functions:
-            cell = recording.cells[f.key, 0]
-            scores[rate, f.key] = _score(cell, VALIDATION, recording.scale.chance)
     for f in functions:
-        best = max(sorted(column.rates), key=lambda rate: scores[rate, f.key])
-        chosen.setdefault(best, []).append(f)
+        cells = {rate: recordings[rate].cells[f.key, 0] for rate in rates}
+        guess = recordings[rates[0]].scale.chance
+        scores = {rate: _score(cell, VALIDATION, guess) for rate, cell in cells.items()}
+        chosen.setdefault(max(scores, key=scores.__getitem__), []).append(f)
     return chosen
 
 

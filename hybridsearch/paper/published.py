@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hybridsearch.config import Config
+from hybridsearch.genome.function import BASELINES, PAPER_FOUND
 from hybridsearch.types import Json
 
 LABELS = {  # the columns of the tables, network -> heading
@@ -19,6 +20,7 @@ LABELS = {  # the columns of the tables, network -> heading
     "densenet100-12": "DenseNet-100-12",
 }
 NETWORKS = tuple(LABELS)
+SETS = {"baselines": BASELINES, "paper-found": PAPER_FOUND}  # functions with a name together
 FULL_WIDTH = 16  # channels of the first stage, of a wide ResNet times its factor
 NUMBERS = {"cifar10": 4, "cifar100": 5}  # of the tables of baselines
 TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from hybridsearch.config import Config
 from hybridsearch.errors import UserError, nearest
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.evaluate.networks import check_network
-from hybridsearch.genome.function import BASELINES, PAPER_FOUND, Function, resolve
+from hybridsearch.genome.function import Function, resolve
 from hybridsearch.observe import Observer, Silent
 from hybridsearch.paper.cost import Cost, cost
 from hybridsearch.paper.grid import Column, Result, columns, missing, train
@@ -21,6 +21,7 @@ from hybridsearch.paper.published import (
     NETWORKS,
     NUMBERS,
     SCALES,
+    SETS,
     Scale,
     config_of,
     settings,
@@ -30,7 +31,6 @@ from hybridsearch.store import hold, write_json, write_text
 from hybridsearch.types import Json
 
 RESULT, TEXT, CELLS, ENVIRONMENT = "benchmark.json", "README.md", "cells.csv", "environment.json"
-NAMED_SETS = {"baselines": BASELINES, "paper-found": PAPER_FOUND}
 TEST_IMAGES = 10_000
 
 
@@ -77,8 +77,8 @@ def functions_of(texts: Sequence[str]) -> list[Function]:
     """
     found: list[Function] = []
     for text in texts:
-        if text in NAMED_SETS:
-            found += map(resolve, NAMED_SETS[text])
+        if text in SETS:
+            found += map(resolve, SETS[text])
         elif Path(text).is_dir():
             finalists = (load_run(text).summary or {}).get("finalists")
             if not finalists:
@@ -189,8 +189,7 @@ def benchmark(
         write_text(folder / CELLS, tidy(tables))
         text = [_how(columns_), *map(markdown, tables)]
         write_text(folder / TEXT, "\n".join(text))
-        found: Mapping[str, Json] = {table.data: to_json(table) for table in tables}
-        write_json(folder / RESULT, dict(found))
+        write_json(folder / RESULT, {table.data: to_json(table) for table in tables})
     return tables
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from hybridsearch.genome.units import Tokens
 from hybridsearch.surrogate.features import Features, describe
-from hybridsearch.surrogate.process import Floats, Posterior, fit
+from hybridsearch.surrogate.process import Floats, Posterior, fit, representatives
 from hybridsearch.surrogate.targets import exponential
 
 ROWS = 512  # functions of a table that stand for all; 1,500 did alike and cost three times as much
@@ -47,11 +47,8 @@ class Experience:
 
 
 def _process(past: Past) -> Posterior:
-    """The process after the best ROWS / 2 functions and as many of the others, evenly spaced."""
-    order = np.argsort(-past.scores, kind="stable")
-    half = min(ROWS // 2, len(order))
-    others = np.linspace(half, len(order) - 1, min(ROWS - half, len(order) - half))
-    rows = np.concatenate([order[:half], order[others.astype(np.intp)]])
+    """The process after ROWS of the functions."""
+    rows = representatives(past.scores, ROWS)
     features = describe([past.genomes[row] for row in rows])
     targets = exponential(past.scores)[rows]
     return Posterior(features, targets, fit(features, targets))

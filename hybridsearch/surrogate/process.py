@@ -54,23 +54,23 @@ SPREAD = Hyper(1.0, 0.5, 0.5, 0.7)
 @dataclass(frozen=True)
 class _Distances:
     """Between N and M functions, squared, [N, M]: of even and odd parts as they are and with the
-    sign of one turned, and of sizes; and of a function to itself turned, [N] and [M]. expected: the
-    products of what is expected of either, mean over tables.
+    sign of one turned, and of sizes; and of a function to itself turned, [N] and [M]. doubt: their
+    covariance by the weights of tables, which no hyperparameter changes.
     """
 
     even: tuple[Single, Single]
     odd: tuple[Single, Single]
     size: Single
     own: tuple[tuple[Single, Single], tuple[Single, Single]]  # (even, odd) of either side
-    expected: Single
+    doubt: Single
 
     @classmethod
     def between(cls, a: Features, b: Features) -> _Distances:
         own = [(4 * _squares(f.even), 4 * _squares(f.odd)) for f in (a, b)]
         size = _squares(a.size)[:, None] + _squares(b.size)[None] - 2 * a.size @ b.size.T
         even, odd = _both_signs(a.even, b.even), _both_signs(a.odd, b.odd)
-        expected = a.expected @ b.expected.T / max(1, a.expected.shape[1])
-        return cls(even, odd, np.maximum(size, 0.0), (own[0], own[1]), expected)
+        doubt = DOUBT**2 * (a.expected @ b.expected.T / max(1, a.expected.shape[1]))
+        return cls(even, odd, np.maximum(size, 0.0), (own[0], own[1]), doubt)
 
     def covariance(self, hyper: Hyper) -> Floats:
         """[N, M]."""
@@ -84,7 +84,7 @@ class _Distances:
             result *= _decay(same, shape) + _decay(turned, shape)
         result *= scale[0][:, None]
         result *= math.exp(hyper.amplitude) * scale[1][None]
-        return result.astype(np.float64) + DOUBT**2 * self.expected
+        return result.astype(np.float64) + self.doubt
 
 
 def _squares(values: Single) -> Single:
@@ -114,10 +114,7 @@ def fit(features: Features, targets: Floats, start: Hyper | None = None) -> Hype
         return start or PRIOR
     targets = targets - _believed(features)
     if len(targets) > FIT_ROWS:
-        order = np.argsort(-targets, kind="stable")
-        half = FIT_ROWS // 2
-        others = np.linspace(half, len(order) - 1, FIT_ROWS - half).astype(np.intp)
-        rows = np.sort(np.concatenate([order[:half], order[others]]))
+        rows = np.sort(representatives(targets, FIT_ROWS))
         features, targets = features.take(rows), targets[rows]
     wide = features.wide()  # differences of a loss in single precision are noise
     distances = _Distances.between(wide, wide)
@@ -136,6 +133,16 @@ def fit(features: Features, targets: Floats, start: Hyper | None = None) -> Hype
         loss, np.array(start or PRIOR), method="L-BFGS-B", bounds=bounds, options=ENOUGH
     )
     return Hyper(*map(float, found.x)) if math.isfinite(found.fun) else start or PRIOR
+
+
+def representatives(scores: Floats, count: int) -> NDArray[np.intp]:
+    """The rows of up to `count` scores [N] that stand for all, best first: the best half, and as
+    many of the others, evenly spaced.
+    """
+    order = np.argsort(-scores, kind="stable")
+    half = min(count // 2, len(order))
+    others = np.linspace(half, len(order) - 1, min(count - half, len(order) - half))
+    return np.concatenate([order[:half], order[others.astype(np.intp)]])
 
 
 def _believed(features: Features) -> Floats:

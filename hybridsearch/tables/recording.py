@@ -246,11 +246,12 @@ class Recording:
         work: Sequence[tuple[Function, Sequence[int]]],
     ) -> Iterator[Cell]:
         top = self.rungs[-1]
-        place = {self.seed(k): k for _, ks in work for k in ks}
+        seeds = {k: self.seed(k) for k in {k for _, ks in work for k in ks}}
+        place = {seed: k for k, seed in seeds.items()}
         tasks: list[Task] = []
         for function, ks in work:
             # All of the stage, so that stacks are the same after a stop; then what is missing.
-            of_stage = [self.seed(k) for k in ks]
+            of_stage = [seeds[k] for k in ks]
             rows = evaluator.replicates(function.spec, function.key, top, of_stage)
             tasks += [t for t, k in zip(rows, ks, strict=True) if (t.key, k) not in self.cells]
         again: list[Task] = []

@@ -25,6 +25,7 @@ from hybridsearch.evaluate.data import load_search_data
 from hybridsearch.fidelity import Scale
 from hybridsearch.genome.canonical import keys
 from hybridsearch.genome.function import resolve
+from hybridsearch.genome.units import Tokens
 from hybridsearch.tables.recording import Recording
 from hybridsearch.types import Json, Status
 
@@ -74,10 +75,15 @@ class Table:
     def scale(self) -> Scale:
         return Scale(self.config.fitness, int(self.about["classes"]))
 
+    @property
+    def genomes(self) -> dict[int, Tokens]:
+        """Row -> genome, of all but the baselines that no search can propose."""
+        return {row: tuple(spec.split()) for row, spec in enumerate(self.specs) if " " in spec}
+
     @cached_property
     def index(self) -> dict[str, int]:
         """Key -> row; the key of the recording, and that of this processor where it is another."""
-        genomes = {row: tuple(spec.split()) for row, spec in enumerate(self.specs) if " " in spec}
+        genomes = self.genomes
         index = {key: row for row, key in enumerate(self.keys)}
         return index | dict(zip(keys(list(genomes.values())), genomes, strict=True))
 
