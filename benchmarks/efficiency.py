@@ -43,8 +43,8 @@ from hybridsearch.tables.replay import table_config
 from hybridsearch.tables.table import load_table
 from hybridsearch.types import Json
 
-PLAIN = ("random", "regularized", "rl", "evolution", "hybrid-screen")
-PARTS = ("rl+screen", "evolution+screen")
+PLAIN = ("random", "regularized", "evolution", "rl-screen", "hybrid-screen")
+PARTS = ("rl", "evolution+screen")
 SCREENED = ("random+screen", *PARTS, "hybrid-experience", "hybrid")
 PORTFOLIO = "portfolio"
 

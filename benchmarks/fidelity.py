@@ -19,10 +19,12 @@ import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from replays import measured
 from reporting import (
     add_arguments,
     add_runs,
@@ -35,12 +37,10 @@ from reporting import (
 from rich.console import Console
 from rich.progress import track
 
-from hybridsearch.comparison.field import field_of_table
-from hybridsearch.comparison.measures import measure
-from hybridsearch.comparison.play import Replay, replay, steps_of, train
-from hybridsearch.comparison.run import TRACES, check, played, run_config
+from hybridsearch.comparison.play import steps_of, train
+from hybridsearch.comparison.run import check, run_config
 from hybridsearch.comparison.summary import rng_for
-from hybridsearch.comparison.trace import Ledger, Trace, run_digest
+from hybridsearch.comparison.trace import Trace, run_digest
 from hybridsearch.comparison.words import number, spell
 from hybridsearch.config import Config, FidelityConfig
 from hybridsearch.errors import UserError
@@ -48,8 +48,6 @@ from hybridsearch.evidence.resampling import Interval
 from hybridsearch.evidence.strategies import mean_difference
 from hybridsearch.observe import Silent
 from hybridsearch.session import SUMMARY
-from hybridsearch.store import hold
-from hybridsearch.tables.replay import table_config
 from hybridsearch.tables.table import Table, load_table
 from hybridsearch.types import Json
 
@@ -89,33 +87,22 @@ def on_table(
 ) -> tuple[dict[str, dict[str, Spent]], float]:
     """strategy -> way -> what was spent, on the table of a config; and a replicate's error."""
     assert config.table is not None
-    table = load_table(config.table)
-    config, field = table_config(table, config), field_of_table(table)
-    wanted: dict[tuple[str, str], list[Replay]] = {}
-    for strategy in strategies:
-        for name in WAYS:
-            ones = [run_config(way(config, name), strategy, config.seed + k) for k in range(seeds)]
-            digests = [run_digest(one, table.digest) for one in ones]
-            wanted[strategy, name] = [
-                Replay(run, one, config.table, table.digest)
-                for run, one in zip(digests, ones, strict=True)
-            ]
-    folder.mkdir(parents=True, exist_ok=True)
-    with hold(folder), Ledger(folder / TRACES) as ledger:
-        missing = {j.run: j for jobs in wanted.values() for j in jobs if j.run not in ledger}
-        made = played(replay, missing, config)
-        for trace in track(made, "Searching", len(missing), console=Console()):
-            ledger.add(trace)
-        found: dict[str, dict[str, Spent]] = {}
-        for (strategy, name), jobs in wanted.items():
-            traces = [ledger[job.run] for job in jobs]
-            steps = steps_of(jobs[0].config)
-            runs = [measure(trace, field, steps, config.budget) for trace in traces]
-            found.setdefault(strategy, {})[name] = Spent(
-                np.array([run.regret[-1] for run in runs]),
-                np.array([run.steps[-1] for run in runs], np.float64),
-            )
-    return found, replicate_error(table)
+
+    def searched(config: Config, strategy: str, name: str) -> Config:
+        return way(config, name).labelled(strategy)
+
+    ways = {
+        (strategy, name): partial(searched, strategy=strategy, name=name)
+        for strategy in strategies
+        for name in WAYS
+    }
+    found: dict[str, dict[str, Spent]] = {}
+    for (strategy, name), runs in measured(config, ways, seeds, folder).items():
+        found.setdefault(strategy, {})[name] = Spent(
+            np.array([run.regret[-1] for run in runs]),
+            np.array([run.steps[-1] for run in runs], np.float64),
+        )
+    return found, replicate_error(load_table(config.table))
 
 
 def trained(

@@ -104,8 +104,7 @@ class Asked:
         if len(self.trained) == self.budget:
             raise Spent
         spec = str(Genome(representative(form, key)))
-        (child,) = self.ladder.climb({key: spec}, len(self.trained))
-        fitness = self.ladder.fitness(child)
+        (fitness,) = self.ladder.fitness(self.ladder.climb({key: spec}, len(self.trained)))
         assert fitness is not None  # a table never fails
         self.trained.append((key, fitness))
         return self.ladder.scale.reward(fitness)

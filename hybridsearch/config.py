@@ -433,8 +433,8 @@ class ScreenConfig(Section):
 
     use: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="auto: on for hybrid, unless it looks at times as well, which the model does "
-        "not know; off for the others.",
+        description="auto: on for rl and hybrid, unless it looks at times as well, which the model "
+        "does not know; off for the others, which are as published.",
     )
     experience: str = Field(
         "auto",
@@ -537,6 +537,7 @@ class RetestConfig(Section):
 BATCH = 32  # proposals per batch, unless the config says
 SCREENED_BATCH = range(2, 9)  # under a screen, the first and the last
 PER_BATCH = 16  # functions known per proposal of a screened batch
+SCREENED = ("rl", "hybrid")  # strategies with a screen unless `screen.use` is set
 # The sections that only proposers read.
 PROPOSERS = ("controller", "evolution", "regularized", "local", "hybrid", "screen")
 
@@ -620,7 +621,7 @@ class Config(Section):
     def screened(self) -> bool:
         """Whether a model screens what the strategy proposes."""
         if self.screen.use == "auto":  # the model knows scores, not times
-            return self.strategy == "hybrid" and not self.measures_times
+            return self.strategy in SCREENED and not self.measures_times
         return self.screen.use == "on"
 
     def asks(self, known: int) -> int:

@@ -109,8 +109,8 @@ class Search:
         self.batches += 1
         children = self.ladder.climb(fresh, self.batches)
         costs = self._times(children) if self.config.measures_times else {}
-        for child in children:
-            news[child.key] = self._result(child, costs.get(child.key))
+        for child, fitness in zip(children, self.ladder.fitness(children), strict=True):
+            news[child.key] = self._result(child, fitness, costs.get(child.key))
         self.proposals += len(proposals)
         # A function that only ever fails by the machine's fault must not keep a search alive.
         new = any(entry.status is not Status.ERROR for entry in news.values())
@@ -139,7 +139,7 @@ class Search:
         done = self.recorder.evaluate(list(tasks.values()))
         return {key: done[one.hash].cost for key, one in tasks.items()}
 
-    def _result(self, child: Climb, cost: float | None) -> Known:
+    def _result(self, child: Climb, fitness: float | None, cost: float | None) -> Known:
         if child.status is not Status.ERROR:
             self.distinct += 1
             if child.trained:
@@ -147,7 +147,7 @@ class Search:
         return Known(
             child.spec,
             child.status,
-            self.ladder.fitness(child),
+            fitness,
             child.rung,
             child.failure.message if child.failure else "",
             tuple(child.tasks),

@@ -70,11 +70,11 @@ class Forecast:
             promises.append([float(p) for p in mean + optimism * np.sqrt(variance)])
         return promises[0], promises[1]
 
-    def score(self, genome: Tokens, low: float) -> float:
-        """The score at the top that is expected of a child."""
+    def scores(self, genomes: Sequence[Tokens], low: Sequence[float]) -> list[float]:
+        """The scores at the top that are expected of children at the rung."""
         made = self._model()
-        mean, _ = made.predict(describe([genome]), np.array([low]))
-        return float(np.interp(mean[0], made.targets, made.tops))
+        mean, _ = made.predict(describe(genomes), np.array(low))
+        return [float(score) for score in np.interp(mean, made.targets, made.tops)]
 
     def _features(self) -> Features:
         if self._new:

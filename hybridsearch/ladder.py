@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hybridsearch.config import Config
@@ -137,17 +137,33 @@ class Ladder:
                 if end is not None:
                     self.extrapolation.add(rung, score, end)
 
-    def fitness(self, child: Climb) -> float | None:
-        """The score on the top's scale: measured there, predicted below, chance for a diverged
+    def fitness(self, children: Sequence[Climb]) -> list[float | None]:
+        """The scores on the top's scale: measured there, predicted below, chance for a diverged
         child, None for the machine's faults.
         """
+        result = [self._measured(child) for child in children]
+        for rung in range(self.top):
+            stopped = [
+                (row, child)
+                for row, child in enumerate(children)
+                if child.status is Status.OK and child.rung == rung
+            ]
+            predicted = self._predicted([child for _, child in stopped], rung)
+            for (row, _), score in zip(stopped, predicted, strict=True):
+                result[row] = score
+        return result
+
+    def _measured(self, child: Climb) -> float | None:
         if child.status is Status.DIVERGED:
             return self.scale.chance
-        if child.failure is not None:
-            return None
-        if child.rung == self.top:
-            return child.scores[-1]
-        if self.forecasts and self.forecasts[child.rung].ready:
-            expected = self.forecasts[child.rung].score(child.genome, child.scores[-1])
-            return max(self.scale.chance, expected)
-        return self.extrapolation.fit(child.rung).predict(child.scores[-1])
+        at_top = child.status is Status.OK and child.rung == self.top
+        return child.scores[-1] if at_top else None
+
+    def _predicted(self, children: Sequence[Climb], rung: int) -> list[float]:
+        """What children that stopped at a rung would have scored at the top."""
+        scores = [child.scores[-1] for child in children]
+        if self.forecasts and self.forecasts[rung].ready and children:
+            expected = self.forecasts[rung].scores([c.genome for c in children], scores)
+            return [max(self.scale.chance, score) for score in expected]
+        line = self.extrapolation.fit(rung)
+        return [line.predict(score) for score in scores]

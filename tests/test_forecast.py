@@ -61,7 +61,7 @@ def test_the_score_at_a_rung_counts_as_far_as_it_tells():
 def test_a_score_is_one_at_the_top():
     forecast = taught(60)
     genomes, low, top = children(60, 3)
-    found = np.array([forecast.score(g, s) for g, s in zip(genomes, low, strict=True)])
+    found = np.array(forecast.scores(genomes, list(low)))
     assert found.min() >= 0 and found.max() <= 1
     assert np.abs(found - top).mean() < 0.6 * np.abs(np.median(top) - top).mean()
 
@@ -85,7 +85,7 @@ def test_seen_at_once_or_asked_in_between_it_forecasts_the_same(n):
         if often.ready:
             often.promises(genomes, list(low), 2.0)
     assert often.promises(genomes, list(low), 2.0) == once.promises(genomes, list(low), 2.0)
-    assert often.score(genomes[0], 0.3) == once.score(genomes[0], 0.3)
+    assert often.scores(genomes[:1], [0.3]) == once.scores(genomes[:1], [0.3])
 
 
 def test_of_very_many_it_learns_from_the_best():
@@ -98,4 +98,4 @@ def test_equal_scores_are_no_error():
     forecast = Forecast()
     for genome in children(8, 7)[0]:
         forecast.see(genome, 0.1, 0.2)
-    assert forecast.score(("add", "relu", "x", "relu", "x"), 0.1) == pytest.approx(0.2)
+    assert forecast.scores([("add", "relu", "x", "relu", "x")], [0.1]) == pytest.approx([0.2])

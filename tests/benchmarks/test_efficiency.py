@@ -44,7 +44,7 @@ def test_a_table_from_end_to_end(tmp_path, small_table):
     summary, found = efficiency.on_table(config, 2, tmp_path / "out")
     names = [*efficiency.PLAIN, *efficiency.SCREENED, efficiency.PORTFOLIO]
     assert list(summary.strategies) == names == list(found["strategies"])
-    assert found["batch"]["hybrid"] == [2, 2] and found["batch"]["rl"] == [32, 32]
+    assert found["batch"]["rl"] == [2, 2] and found["batch"]["rl-screen"] == [32, 32]
     for values in found["strategies"].values():
         for key in ("mean_regret_1_300", "area", "training_steps_to_target"):
             assert set(values[key]) == {"value", "low", "high"}
