@@ -43,7 +43,7 @@ from hybridsearch.tables.replay import table_config
 from hybridsearch.tables.table import load_table
 from hybridsearch.types import Json
 
-PLAIN = ("random", "regularized", "evolution", "rl-screen", "hybrid-screen")
+PLAIN = ("random", "regularized", "local", "evolution", "rl-screen", "hybrid-screen")
 PARTS = ("rl", "evolution+screen")
 SCREENED = ("random+screen", *PARTS, "hybrid-experience", "hybrid")
 PORTFOLIO = "portfolio"

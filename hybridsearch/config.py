@@ -227,10 +227,16 @@ class FidelityConfig(Section):
         "just 1 trains every child fully.",
     )
     keep: float = Field(
-        0.3,
+        0.27,
         gt=0,
         le=1,
         description="Share of the children of a rung that is promoted to the next.",
+    )
+    first: int = Field(
+        6,
+        ge=0,
+        description="Children that are trained fully before one is stopped: until then there is "
+        "nothing to compare with.",
     )
     forecast: bool = Field(
         True,
@@ -238,7 +244,7 @@ class FidelityConfig(Section):
         "the top; false: by their scores alone.",
     )
     optimism: float = Field(
-        2.0, ge=0, description="Standard deviations that such a promise adds to the mean."
+        1.0, ge=0, description="Standard deviations that such a promise adds to the mean."
     )
 
     _rises = field_validator("rungs")(_rising)
@@ -535,7 +541,7 @@ class RetestConfig(Section):
 
 
 BATCH = 32  # proposals per batch, unless the config says
-SCREENED_BATCH = range(2, 9)  # under a screen, the first and the last
+SCREENED_BATCH = range(2, 17)  # under a screen, the first and the last
 PER_BATCH = 16  # functions known per proposal of a screened batch
 SCREENED = ("rl", "hybrid")  # strategies with a screen unless `screen.use` is set
 # The sections that only proposers read.
@@ -564,7 +570,7 @@ class Config(Section):
         None,
         ge=1,
         description="Proposals per batch, after which the strategy learns; default 32, under a "
-        "screen 2 at first and up to 8 when more is known, for its model learns from every "
+        "screen 2 at first and up to 16 when more is known, for its model learns from every "
         "function (set it to keep more workers busy).",
     )
     patience: int = Field(

@@ -98,9 +98,10 @@ class Ladder:
             child.add(done[task.hash], self.scale)
 
     def _promoted(self, alive: list[Climb], rung: int, batch: int) -> list[Climb]:
-        """The children that go on: the best, and one probe for the fit."""
+        """The children that go on: the first of the run, the best, and one probe for the fit."""
         scores = {child.key: child.scores[-1] for child in alive}
-        going = self._best(scores, alive, rung)
+        first = max(0, self.config.fidelity.first - len(self.seen[rung]))
+        going = {*list(scores)[:first], *self._best(scores, alive, rung)}
         chance = self.scale.chance
         stopped = [key for key in scores if key not in going]
         draw = int(seed_for(self.config.seed, "probe", batch, rung).generate_state(1)[0])

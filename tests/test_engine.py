@@ -166,6 +166,16 @@ def test_what_is_known_comes_back_from_the_log(monkeypatch, start):
     assert again.snapshot().cache_hits == run.snapshot().cache_hits == 0
 
 
+@pytest.mark.parametrize("batch", [2, 24])
+def test_the_first_of_a_run_are_trained_to_the_end(start, batch):
+    fidelity = {"rungs": [0.2, 0.5, 1.0], "keep": 0.2, "first": 7}
+    run = start("first", batch=batch, budget=24, fidelity=fidelity, strategy="random")
+    run.run()
+    ended = sorted((e for e in run.known.values() if e.status is Status.OK), key=lambda e: e.order)
+    assert {entry.rung for entry in ended[:7]} == {2}
+    assert {entry.rung for entry in ended[7:]} >= {0}
+
+
 def test_the_checkpoint_does_not_grow_with_the_run(start):
     sizes = []
     for budget in (40, 400):

@@ -205,13 +205,14 @@ def test_which_strategies_are_screened():
     assert screened("hybrid", "off") == (False, 32, "hybrid-screen")
     two = {"strategy": "hybrid", "evolution": {"objectives": "score_time"}}
     assert not make_config(two).screened
-    assert screened("rl") == (False, 32, "rl")
-    assert screened("rl", "on") == (True, 2, "rl+screen")
+    assert screened("rl") == (True, 2, "rl")
+    assert screened("evolution") == (False, 32, "evolution")
+    assert screened("evolution", "on") == (True, 2, "evolution+screen")
 
 
 def test_batches_grow_with_what_the_model_knows():
     config = make_config({"strategy": "hybrid"})
-    assert [config.asks(n) for n in (0, 32, 48, 64, 128, 1000)] == [2, 2, 3, 4, 8, 8]
+    assert [config.asks(n) for n in (0, 32, 48, 64, 128, 1000)] == [2, 2, 3, 4, 8, 16]
     assert {make_config({"strategy": "hybrid", "batch": 5}).asks(n) for n in (0, 500)} == {5}
 
 
