@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from hybridsearch.config import Config
 from hybridsearch.fidelity import Extrapolation, Scale, probe, promote, rung_steps
 from hybridsearch.forecast import Forecast
+from hybridsearch.genome.text import from_token_text
 from hybridsearch.genome.units import Tokens
 from hybridsearch.observe import Observer
 from hybridsearch.recorder import Records
@@ -29,7 +30,7 @@ class Climb:
 
     @property
     def genome(self) -> Tokens:
-        return tuple(self.spec.split())
+        return from_token_text(self.spec)
 
     @property
     def rung(self) -> int:

@@ -25,6 +25,7 @@ from hybridsearch.evaluate.data import load_search_data
 from hybridsearch.fidelity import Scale
 from hybridsearch.genome.canonical import keys
 from hybridsearch.genome.function import resolve
+from hybridsearch.genome.text import from_token_text
 from hybridsearch.genome.units import Tokens
 from hybridsearch.tables.recording import Recording
 from hybridsearch.types import Json, Status
@@ -78,7 +79,7 @@ class Table:
     @property
     def genomes(self) -> dict[int, Tokens]:
         """Row -> genome, of all but the baselines that no search can propose."""
-        return {row: tuple(spec.split()) for row, spec in enumerate(self.specs) if " " in spec}
+        return {row: from_token_text(spec) for row, spec in enumerate(self.specs) if " " in spec}
 
     @cached_property
     def index(self) -> dict[str, int]:

@@ -16,7 +16,7 @@ SMALL = {"budget": 16, "pool": "inline", "screen": {"experience": "none"}}
 @pytest.fixture(autouse=True)
 def _rungs(monkeypatch):
     """Those that the small table was recorded at."""
-    changed = fidelity.DEFAULT.model_copy(update={"rungs": (0.25, 1.0)})
+    changed = fidelity.DEFAULT.model_copy(update={"rungs": (0.25, 1.0), "first": 2})
     monkeypatch.setattr(fidelity, "DEFAULT", changed)
 
 

@@ -275,7 +275,7 @@ def test_compare_is_public():
 
 def test_the_report_tells_the_batches_of_those_that_differ():
     config = make_config({})
-    assert batches(config, ["rl", "random"]) == "32"
-    mixed = batches(config, ["rl", "hybrid", "rl+screen"])
-    assert mixed == "32, 2 to 8 for hybrid, 2 to 8 for rl+screen"
+    assert batches(config, ["rl-screen", "random"]) == "32"
+    mixed = batches(config, ["random", "hybrid", "local+screen"])
+    assert mixed == "32, 2 to 12 for hybrid, 2 to 12 for local+screen"
     assert batches(make_config({"batch": 8}), ["rl", "hybrid"]) == "8"
