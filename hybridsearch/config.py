@@ -541,7 +541,7 @@ class RetestConfig(Section):
 
 
 BATCH = 32  # proposals per batch, unless the config says
-SCREENED_BATCH = range(2, 17)  # under a screen, the first and the last
+SCREENED_BATCH = range(2, 33)  # under a screen, the first and the last
 PER_BATCH = 16  # functions known per proposal of a screened batch
 SCREENED = ("rl", "hybrid")  # strategies with a screen unless `screen.use` is set
 # The sections that only proposers read.
@@ -570,7 +570,7 @@ class Config(Section):
         None,
         ge=1,
         description="Proposals per batch, after which the strategy learns; default 32, under a "
-        "screen 2 at first and up to 16 when more is known, for its model learns from every "
+        "screen 2 at first and up to 32 when more is known, for its model learns from every "
         "function (set it to keep more workers busy).",
     )
     patience: int = Field(

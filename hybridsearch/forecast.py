@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 LEAST = 6  # children at the top below which a process would be an anecdote
 GROWTH = 1.5  # the hyperparameters are fitted anew when so many times more children are at the top
 ROWS = 256  # children at the top that it learns from, the best
-WINDOW = 1024  # children of a rung that a new one is compared with, the last
+WINDOW = 512  # children of a rung that a new one is compared with, the last
 
 
 class Forecast:
@@ -44,9 +44,9 @@ class Forecast:
         if top is not None:
             self._pairs.append(len(self._low))
             self._top.append(top)
+            self._made = None
         self._low.append(low)
         self._new.append(genome)
-        self._made = None
 
     @property
     def ready(self) -> bool:

@@ -201,16 +201,17 @@ class ControllerProposer:
         examples = self._controller.encode(self._examples)
         share = c.imitation / max(len(self._examples), 1)
         shares = share / (examples >= 0).sum(1)  # of a decision in its genome's weight
+        every, own = torch.cat([choices, examples]), slice(len(choices))  # one pass for both
         for _ in range(c.epochs):
             leaves = {k: w.requires_grad_() for k, w in self._weights.items()}
-            rollout = self._controller.score(leaves, choices)
-            ratio = (rollout.log_prob - drawn).exp()  # Schulman et al. 2017, section 3
+            rollout = self._controller.score(leaves, every)
+            ratio = (rollout.log_prob[own] - drawn).exp()  # Schulman et al. 2017, section 3
             clipped = ratio.clamp(1 - c.clip, 1 + c.clip)
             surrogate = torch.minimum(ratio * advantage, clipped * advantage) * taken  # eq. 7
             # Eq. 9 without its value loss: there is no critic, the baseline is an average.
-            objective = (surrogate + self._entropy * rollout.entropy).sum() / decisions
+            objective = (surrogate + self._entropy * rollout.entropy[own]).sum() / decisions
             if self._examples:
-                log_prob = self._controller.score(leaves, examples).log_prob
+                log_prob = rollout.log_prob[len(choices) :]
                 objective = objective + (log_prob.sum(1) * shares).sum()
             grads = torch.autograd.grad(-objective, list(leaves.values()))
             self._weights = {k: w.detach() for k, w in leaves.items()}

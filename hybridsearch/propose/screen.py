@@ -26,7 +26,8 @@ from hybridsearch.surrogate.process import Hyper, Posterior, fit
 from hybridsearch.surrogate.targets import exponential
 from hybridsearch.types import Outcome, Proposal, State, Status
 
-REHEARSE = 32  # functions trained between two rehearsals, each of which costs some 10 ms
+REHEARSE = 32  # least functions trained between two rehearsals, each of which costs some 20 ms
+OFTEN = 0.125  # and their least share of all
 MET = 100_000  # genomes whose keys are kept
 GROWTH = 1.5  # the hyperparameters are fitted anew when there are so many times more functions
 
@@ -101,7 +102,8 @@ class Screen:
         self._source.tell(others)
         if chosen:
             self._source.adopt(chosen)
-        if len(self._trained) >= max(self._first, self._rehearsed + REHEARSE):
+        rest = max(REHEARSE, OFTEN * self._rehearsed)
+        if len(self._trained) >= max(self._first, self._rehearsed + rest):
             self._source.rehearse(self._judge)
             self._rehearsed = len(self._trained)
 

@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 Single = NDArray[np.floating]  # float32 for choosing, float64 for fitting
 JITTER = 1e-6
 ENOUGH = {"maxiter": 25, "ftol": 1e-4, "gtol": 1e-2}  # a posterior does not feel less
-FIT_ROWS = 160  # more do not change four numbers, and cost a second
+FIT_ROWS = 112  # more do not change four numbers, and cost a second
 # Of the weights of T tables the sum has this mean and standard deviation: on two tasks as far apart
 # as digits and photographs, the rank correlation of what functions are worth is 0.9.
 TRUST, DOUBT = 0.7, 0.5

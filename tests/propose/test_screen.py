@@ -212,7 +212,7 @@ def test_which_strategies_are_screened():
 
 def test_batches_grow_with_what_the_model_knows():
     config = make_config({"strategy": "hybrid"})
-    assert [config.asks(n) for n in (0, 32, 48, 64, 128, 1000)] == [2, 2, 3, 4, 8, 16]
+    assert [config.asks(n) for n in (0, 32, 48, 64, 128, 1000)] == [2, 2, 3, 4, 8, 32]
     assert {make_config({"strategy": "hybrid", "batch": 5}).asks(n) for n in (0, 500)} == {5}
 
 
