@@ -473,7 +473,7 @@ class ScreenConfig(Section):
         "gradient.",
     )
     rows: int = Field(
-        256, ge=16, description="Most functions that the model learns from: the best and the last."
+        192, ge=16, description="Most functions that the model learns from: the best and the last."
     )
 
 

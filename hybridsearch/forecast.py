@@ -20,7 +20,7 @@ from hybridsearch.surrogate.targets import exponential
 
 Floats = NDArray[np.float64]
 LEAST = 6  # children at the top below which a process would be an anecdote
-GROWTH = 1.5  # the hyperparameters are fitted anew when so many times more children are at the top
+GROWTH = 2  # the hyperparameters are fitted anew when so many times more children are at the top
 ROWS = 256  # children at the top that it learns from, the best
 WINDOW = 512  # children of a rung that a new one is compared with, the last
 

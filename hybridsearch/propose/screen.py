@@ -29,7 +29,7 @@ from hybridsearch.types import Outcome, Proposal, State, Status
 REHEARSE = 32  # least functions trained between two rehearsals, each of which costs some 20 ms
 OFTEN = 0.125  # and their least share of all
 MET = 100_000  # genomes whose keys are kept
-GROWTH = 1.5  # the hyperparameters are fitted anew when there are so many times more functions
+GROWTH = 2  # the hyperparameters are fitted anew when there are so many times more functions
 
 
 class Trained(NamedTuple):

@@ -24,6 +24,7 @@ from hybridsearch.genome.units import Tokens
 RANGE = 3.5  # of 10,000 values from N(0,1), 5 lie outside
 HALF = 33  # points between 0 and RANGE; as many mirrored; none at 0, where kinks have no slope
 LARGEST = 1e4  # |f| and |f'| are cut off here; above it preflight rejects
+MET = 20_000  # genomes whose features are kept, a kilobyte each
 SLOPE = 0.5  # weight of the slopes beside the values
 
 _RIGHT: Array = (np.arange(HALF, dtype=np.float64) + 0.5) * (RANGE / HALF)
@@ -37,6 +38,9 @@ _WEIGHT: Array = np.sqrt(np.exp(-0.25 * _RIGHT**2) / np.exp(-0.25 * _X**2).sum()
 # so that each counts alike (tests/surrogate/test_features.py computes them again).
 _CENTRE: Array = np.array([0.007, -0.004, 0.529, 1.254, 0.934])
 _SPREAD: Array = np.array([0.829, 1.777, 0.344, 0.826, 0.920])
+
+
+_met: dict[Tokens, tuple[NDArray[np.floating], ...]] = {}  # see MET; always the same values
 
 
 @dataclass(frozen=True)
@@ -81,9 +85,18 @@ class Features:
 
 
 def describe(genomes: Sequence[Tokens]) -> Features:
-    """The features of genomes, at the start value of every beta."""
-    starts = range(0, len(genomes), BLOCK) if genomes else (0,)
-    return Features.join([_block(genomes[start : start + BLOCK]) for start in starts])
+    """The features of genomes, at the start value of every beta; of one that was met, at once."""
+    if not genomes:
+        return _block([])
+    if len(_met) > MET:
+        _met.clear()
+    new = [genome for genome in dict.fromkeys(genomes) if genome not in _met]
+    for start in range(0, len(new), BLOCK):
+        genomes_of_block = new[start : start + BLOCK]
+        made = _block(genomes_of_block)
+        _met.update(zip(genomes_of_block, zip(made.even, made.odd, made.size), strict=True))
+    even, odd, size = (np.array(rows) for rows in zip(*map(_met.__getitem__, genomes), strict=True))
+    return Features(even, odd, size, np.empty((len(genomes), 0), np.float32))
 
 
 def _block(genomes: Sequence[Tokens]) -> Features:
