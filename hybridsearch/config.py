@@ -227,7 +227,7 @@ class FidelityConfig(Section):
         "just 1 trains every child fully.",
     )
     keep: float = Field(
-        0.27,
+        0.22,
         gt=0,
         le=1,
         description="Share of the children of a rung that is promoted to the next.",
@@ -457,7 +457,10 @@ class ScreenConfig(Section):
     )
     pool: int = Field(384, ge=1, description="Candidates that are kept for the next choice.")
     draws: int = Field(
-        16, ge=1, description="Candidates that are drawn anew for every function to be trained."
+        16,
+        ge=1,
+        description="Candidates that are drawn anew for every function to be trained, up to `pool` "
+        "for a batch.",
     )
     optimism: float = Field(
         2.0,

@@ -1,9 +1,9 @@
 """What a child that stands at a rung will score at the top, from its score there and its function.
 
-A score after a sixteenth of the steps tells a good function from a bad one, but among good ones
+A score after a sixteenth of the steps tells a bad function from a good one, but among good ones
 mostly how fast they learn (docs/decisions/0004-rungs-and-rewards.md). So the process of `surrogate`
-learns from the children that came to the top, with the score at the rung beside what the function
-does; how much the score counts is for the data to say.
+learns from the children that came to the top, with what a child lacks at the rung beside what its
+function does; how much that counts is for the data to say.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 LEAST = 6  # children at the top below which a process would be an anecdote
 GROWTH = 2  # the hyperparameters are fitted anew when so many times more children are at the top
 ROWS = 256  # children at the top that it learns from, the best
+LAGS = 1.0  # standard deviations below the mean of those at the top from which a child lacks
 WINDOW = 512  # children of a rung that a new one is compared with, the last
 
 
@@ -108,12 +109,12 @@ class _Made:
         targets, order = exponential(top), np.argsort(top, kind="stable")
         self.targets, self.tops = targets[order], top[order]
         with_low = self._with(features, low)
-        self.hyper = fit(with_low, targets) if hyper is None else hyper
-        self._process = Posterior(with_low, targets, self.hyper)
+        self.hyper = fit(with_low, targets, trust=0.0) if hyper is None else hyper
+        self._process = Posterior(with_low, targets, self.hyper, trust=0.0)
 
     def _with(self, features: Features, low: Floats) -> Features:
-        standard = (low - self._centre) / self._spread
-        return features.expecting(standard[:, None].astype(np.float32))
+        lacks = np.minimum((low - self._centre) / self._spread + LAGS, 0.0)
+        return features.expecting(lacks[:, None].astype(np.float32))
 
     def predict(self, features: Features, low: Floats) -> tuple[Floats, Floats]:
         """Mean and variance of the targets of M children, [M] each."""

@@ -154,7 +154,8 @@ class Screen:
         """Up to n candidates of the pool that promise most."""
         if n <= 0:
             return []
-        self._refill(n * self._config.draws if self._pool else self._config.pool)
+        pool = self._config.pool
+        self._refill(min(n * self._config.draws, pool) if self._pool else pool)
         if not self._pool:
             return []
         rows, promise = self._model().choose(self._shown, n, self._config.optimism)

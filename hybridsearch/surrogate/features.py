@@ -92,10 +92,12 @@ def describe(genomes: Sequence[Tokens]) -> Features:
         _met.clear()
     new = [genome for genome in dict.fromkeys(genomes) if genome not in _met]
     for start in range(0, len(new), BLOCK):
-        genomes_of_block = new[start : start + BLOCK]
-        made = _block(genomes_of_block)
-        _met.update(zip(genomes_of_block, zip(made.even, made.odd, made.size), strict=True))
-    even, odd, size = (np.array(rows) for rows in zip(*map(_met.__getitem__, genomes), strict=True))
+        block = new[start : start + BLOCK]
+        made = _block(block)
+        rows = zip(made.even, made.odd, made.size, strict=True)
+        _met.update(zip(block, rows, strict=True))
+    parts = zip(*(_met[genome] for genome in genomes), strict=True)
+    even, odd, size = (np.array(part) for part in parts)
     return Features(even, odd, size, np.empty((len(genomes), 0), np.float32))
 
 

@@ -104,15 +104,18 @@ def _decay(distance: Single, rate: float) -> Single:
     return result
 
 
-def fit(features: Features, targets: Floats, start: Hyper | None = None) -> Hyper:
+def fit(
+    features: Features, targets: Floats, start: Hyper | None = None, trust: float = TRUST
+) -> Hyper:
     """The hyperparameters that are likeliest for these functions, under the prior.
 
-    targets: [N], variance about 1. start: where to begin, default the prior's centre. Of many rows
-    the best and as many of the others, evenly spaced, stand for all.
+    targets: [N], variance about 1. start: where to begin, default the prior's centre. trust: what
+    the weights of `expected` add up to before anything is seen. Of many rows the best and as many
+    of the others, evenly spaced, stand for all.
     """
     if not len(targets):
         return start or PRIOR
-    targets = targets - _believed(features)
+    targets = targets - _believed(features, trust)
     if len(targets) > FIT_ROWS:
         rows = np.sort(representatives(targets, FIT_ROWS))
         features, targets = features.take(rows), targets[rows]
@@ -145,10 +148,10 @@ def representatives(scores: Floats, count: int) -> NDArray[np.intp]:
     return np.concatenate([order[:half], order[others.astype(np.intp)]])
 
 
-def _believed(features: Features) -> Floats:
+def _believed(features: Features, trust: float) -> Floats:
     """What earlier tables make one believe of functions, [G], before anything is seen."""
     tables = features.expected.shape[1]
-    result: Floats = (TRUST / max(1, tables)) * features.expected.sum(axis=1, dtype=np.float64)
+    result: Floats = (trust / max(1, tables)) * features.expected.sum(axis=1, dtype=np.float64)
     return result
 
 
@@ -184,12 +187,17 @@ class _Solved:
 
 
 class Posterior:
-    """The process after it has seen `targets` [N], one noisy value of each function; N may be 0."""
+    """The process after it has seen `targets` [N], one noisy value of each function; N may be 0.
 
-    def __init__(self, features: Features, targets: Floats, hyper: Hyper) -> None:
-        self.features, self.hyper = features, hyper
+    trust: as in `fit`.
+    """
+
+    def __init__(
+        self, features: Features, targets: Floats, hyper: Hyper, trust: float = TRUST
+    ) -> None:
+        self.features, self.hyper, self._trust = features, hyper, trust
         own = _Distances.between(features, features).covariance(hyper)
-        self._solved = _Solved(own, targets - _believed(features), hyper)
+        self._solved = _Solved(own, targets - _believed(features, trust), hyper)
 
     def predict(self, others: Features) -> tuple[Floats, Floats]:
         """Mean and variance of the noiseless value of M others, [M] each."""
@@ -199,7 +207,7 @@ class Posterior:
     def _predict(self, others: Features) -> tuple[Floats, Floats, Floats]:
         cross = _Distances.between(self.features, others).covariance(self.hyper)
         white = self._solved.through(cross)
-        mean = _believed(others) + self._solved.mean + white.T @ self._solved.residual
+        mean = _believed(others, self._trust) + self._solved.mean + white.T @ self._solved.residual
         wide = others.expected.astype(np.float64)
         doubt = DOUBT**2 * (wide * wide).sum(axis=1) / max(1, wide.shape[1])
         variance = math.exp(self.hyper.amplitude) + doubt - (white * white).sum(axis=0)
