@@ -537,6 +537,7 @@ class RetestConfig(Section):
 
     finalists: int = Field(5, ge=1, description="Best functions of the search that are retrained.")
     seeds: int = Field(10, ge=2, description="Fresh training seeds per function.")
+    first: int = Field(0, ge=0, description="Number of the first of these seeds.")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Level of the reported intervals.")
     resamples: int = Field(
         5000, ge=100, description="Bootstrap resamples of seeds and test images."

@@ -80,7 +80,7 @@ def retest(
     functions = {f.key: f for f in [*chosen, *named]}
     seeds = [
         int(seed_for(config.seed, "retest", k).generate_state(1)[0])
-        for k in range(config.retest.seeds)
+        for k in range(config.retest.first, config.retest.first + config.retest.seeds)
     ]
     evaluator = recorder.evaluator
     tasks = {

@@ -102,6 +102,16 @@ def test_the_retest_uses_fresh_seeds_shared_by_all(finished):
     assert all(len(seeds) == 2 and not seeds & search_seeds for seeds in seeds_by_key.values())
 
 
+def test_the_numbers_of_the_fresh_seeds_can_be_chosen(tiny, tmp_path):
+    seeds = []
+    for number, changes in enumerate([{"seeds": 4}, {"seeds": 2, "first": 2}]):
+        done = search(tiny(strategy="random", retest=changes), tmp_path / str(number) / "a")
+        every = [r for r in payloads(done["folder"]) if r["kind"] == "evaluation"]
+        relu = hybridsearch.resolve("ReLU").key
+        seeds.append({r["seed"] for r in every if r["key"] == relu and r["steps"] == 20})
+    assert len(seeds[0]) >= 4 and len(seeds[1]) >= 2 and seeds[1] < seeds[0]
+
+
 def test_the_same_command_gives_the_same_records_without_training(finished, tmp_path):
     config, summary = finished
     again = search(config, tmp_path / "one" / "b")
