@@ -74,6 +74,7 @@ def search(strategy: str, budget: int, units: int = 1, seed: int = 0) -> tuple[S
             "strategy": strategy,
             "budget": budget,
             "seed": seed,
+            "screen": {"use": "off"},
             "fidelity": {"rungs": [1]},
             "space": {"min_units": units, "max_units": units},
         }

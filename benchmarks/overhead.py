@@ -5,8 +5,9 @@
 Share: a search with real trainings runs in warm worker processes. The share of a batch is the time
 of its workers that no training covers (proposing, hashing, cache, log, checkpoint, scheduling,
 transport), per second of training: (wall time * workers - seconds of trainings) / seconds of
-trainings. It is measured with one worker; with two, a worker that waits for the last training of a
-rung counts as well, which is why that share stands apart. Intervals resample batches.
+trainings. Proposals are the strategy's own but in one row, where a screen chooses them. It is
+measured with one worker; with two, a worker that waits for the last training of a rung counts as
+well, which is why that share stands apart. Intervals resample batches.
 
 Free trials: the same engine, log, cache and checkpoints with an evaluator that returns at once, and
 Optuna (random sampler, SQLite), in turn. A trial of this engine is a distinct function evaluated;
@@ -35,7 +36,7 @@ from synthetic import data_config
 from threadpoolctl import threadpool_limits
 from timing import entries, median, ratio, show
 
-from hybridsearch.config import Config, load_config
+from hybridsearch.config import Config, ScreenConfig, load_config
 from hybridsearch.engine import Search
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.evaluate.pool import LokyPool
@@ -178,6 +179,10 @@ def shares(quick: bool) -> list[tuple[str, Share]]:
     cifar = cifar.model_copy(update={"data": images})
     if quick:
         cifar = cifar.model_copy(update={"batch": 3})
+    screened = digits
+    digits, cifar = (
+        c.model_copy(update={"screen": ScreenConfig(use="off")}) for c in (digits, cifar)
+    )
     found = []
 
     def add(key: str, name: str, config: Config, workers: int, **changes: Any) -> None:
@@ -188,6 +193,7 @@ def shares(quick: bool) -> list[tuple[str, Share]]:
     add("share_digits", "digits CNN, rl", digits, 1, strategy="rl")
     add("share_digits_random", "digits CNN, random", digits, 1, strategy="random")
     add("share_cifar10", f"{what}, ResNet-8, rl", cifar, 1, strategy="rl")
+    add("share_digits_screened", "digits CNN, rl under its screen", screened, 1, strategy="rl")
     if not quick:
         mlp = digits.network.model_copy(update={"name": "digits_mlp"})
         add("share_digits_mlp", "digits MLP, rl", digits, 1, strategy="rl", network=mlp)
