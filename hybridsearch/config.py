@@ -532,6 +532,20 @@ class HybridConfig(Section):
     )
 
 
+class RaceConfig(Section):
+    """The race between search and retest, in which candidates show with more seeds who is best."""
+
+    candidates: int = Field(
+        24,
+        ge=0,
+        description="Functions that enter: the best half by the score of the search, the others "
+        "those that it stopped early and now expects most of; up to retest.finalists: no race.",
+    )
+    seeds: int = Field(
+        2, ge=1, description="Trainings of each, after which the better half trains again."
+    )
+
+
 class RetestConfig(Section):
     """The honest retest of the finalists and the nine baselines on fresh seeds."""
 
@@ -624,6 +638,7 @@ class Config(Section):
     local: LocalConfig = Field(LocalConfig(), description="Local search.")
     hybrid: HybridConfig = Field(HybridConfig(), description="Controller and evolution together.")
     screen: ScreenConfig = Field(ScreenConfig(), description="A model that screens proposals.")
+    race: RaceConfig = Field(RaceConfig(), description="Who of the best is a finalist.")
     retest: RetestConfig = Field(RetestConfig(), description="The final retest.")
     record: RecordConfig = Field(RecordConfig(), description="Recording of a table.")
 

@@ -201,6 +201,16 @@ class Search:
         full = [(key, entry) for key, entry in self.known.items() if self._full(entry)]
         return sorted(full, key=lambda item: -_fitness(item[1]))[:count]
 
+    def candidates(self, count: int) -> list[str]:
+        """Up to `count` functions, as they are trained, that may be the best: half of them the best
+        by their measured score, the others stopped ones of whom most is expected, as long as there
+        are enough of either.
+        """
+        measured = [entry.spec for _, entry in self.finalists(count)]
+        expected = [child.spec for child in self.ladder.prospects(count)]
+        head = max(count - count // 2, count - len(expected))
+        return [*measured[:head], *expected][:count]
+
     def snapshot(self) -> Snapshot:
         return Snapshot(
             budget=self.config.budget,

@@ -67,6 +67,7 @@ class Ladder:
         self.extrapolation = Extrapolation(self.scale.chance)
         self.seen: list[list[float]] = [[] for _ in self.rungs[:-1]]
         self.forecasts = [Forecast() for _ in self.seen] if config.fidelity.forecast else None
+        self.stopped: dict[str, Climb] = {}  # by key, those that learned something, as they came
         self.steps_taken = 0
 
     def climb(self, functions: Mapping[str, str], batch: int) -> list[Climb]:
@@ -130,6 +131,8 @@ class Ladder:
             if child.status not in (Status.OK, Status.DIVERGED):
                 continue
             end = child.scores[-1] if child.rung == self.top else None
+            if child.status is Status.OK and end is None:
+                self.stopped[child.key] = child
             if child.status is Status.DIVERGED:
                 end = self.scale.chance
             for rung, score in enumerate(child.scores[: self.top]):
@@ -154,6 +157,13 @@ class Ladder:
             for (row, _), score in zip(stopped, predicted, strict=True):
                 result[row] = score
         return result
+
+    def prospects(self, count: int) -> list[Climb]:
+        """The stopped children of whom most is expected by now, best first; none at chance."""
+        children = list(self.stopped.values())
+        expected = zip(self.fitness(children), children, strict=True)
+        able = [(score, child) for score, child in expected if (score or 0.0) > self.scale.chance]
+        return [child for _, child in sorted(able, key=lambda item: -item[0])[:count]]
 
     def _measured(self, child: Climb) -> float | None:
         if child.status is Status.DIVERGED:

@@ -16,6 +16,7 @@ from hybridsearch.observe import Snapshot
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 WORDS = {
     "search": "Searching",
+    "race": "Training the best again, to see who is a finalist",
     "retest": "Retraining finalists and baselines on fresh seeds",
     "test": "Opening the test split",
     "compare": "Comparing strategies",

@@ -37,6 +37,7 @@ from hybridsearch.propose.ppo import ControllerProposer
 from hybridsearch.propose.random import RandomProposer
 from hybridsearch.propose.regularized import RegularizedProposer
 from hybridsearch.propose.screen import Screen
+from hybridsearch.race import Race, race
 from hybridsearch.recorder import Recorder
 from hybridsearch.retest import Retest, retest
 from hybridsearch.store import Cache, RunLog, hold, load_checkpoint, write_json, write_text
@@ -212,12 +213,16 @@ def _run(config: Config, folder: Path, evaluator: Evaluator, observer: Observer)
         ended = run.run()
         observer.note(f"search ended: {ended}")
         found = run.snapshot()
-        top = [entry.spec for _, entry in run.finalists(config.retest.finalists)]
         times = time_report(run) if config.measures_times else {}
         started = time.monotonic()
         table = evaluator.table if isinstance(evaluator, TableEvaluator) else None
-        answer = retest(config, top, recorder, observer) if table is None else None
+        raced, answer = Race(()), None
+        if table is None:
+            entrants = run.candidates(max(config.race.candidates, config.retest.finalists))
+            raced = race(config, entrants, recorder, observer)
+            answer = retest(config, raced.finalists, recorder, observer)
         summary = summarise(config, run, found, answer, ended)
+        summary["race"] = {"candidates": raced.candidates, "trainings": raced.trainings}
         if isinstance(evaluator, TrainingEvaluator) and times:
             summary |= {"timed_on": evaluator.timed_on(), **times}
         if table is not None:

@@ -21,6 +21,7 @@ TINY = {
     "training": {"steps": 20, "batch_size": 32, "warmup": 3},
     # A first rung of one step, as by default, would leave all at chance.
     "fidelity": {"rungs": [0.2, 0.5, 1.0], "keep": 0.4},
+    "race": {"candidates": 0},
     "retest": {"seeds": 2, "finalists": 2, "resamples": 200},
 }
 

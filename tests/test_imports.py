@@ -32,6 +32,7 @@ LEVEL = {
     "past": 5,
     "forecast": 4,
     "engine": 6,
+    "race": 6,
     "retest": 6,
     "times": 7,
     "analysis": 7,

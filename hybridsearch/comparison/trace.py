@@ -80,7 +80,7 @@ def run_digest(config: Config, judge: str) -> str:
         unread = {name for names in OWN.values() for name in names} - {*OWN[config.strategy]}
     if not config.screened:
         unread.add("screen")
-    on_table = {"retest", "device"} if judge else set()
+    on_table = {"race", "retest", "device"} if judge else set()
     settings = config.model_dump(mode="json", exclude={*IDLE, *unread, *on_table})
     parts = {"version": VERSION, "judge": judge, "config": settings}
     parts |= {"torch": torch.__version__, "numpy": np.__version__}

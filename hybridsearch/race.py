@@ -1,0 +1,78 @@
+"""Between search and retest: who are the finalists is decided with more seeds than one.
+
+The best score of a search is the luckiest of many noisy ones, and early stopping has kept good
+functions from the end. So candidates, stopped ones among them, are trained again from seeds that no
+choice has looked at, and half of them stay, again and again (Karnin, Koren and Somekh 2013,
+"Almost Optimal Exploration in Multi-Armed Bandits", sequential halving). Only validation images
+count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hybridsearch.config import Config
+from hybridsearch.fidelity import Scale
+from hybridsearch.genome.function import resolve
+from hybridsearch.observe import Observer
+from hybridsearch.recorder import Recorder
+from hybridsearch.types import seed_for
+
+
+@dataclass(frozen=True)
+class Race:
+    """finalists: token texts, best first. candidates, trainings: how many there were."""
+
+    finalists: tuple[str, ...]
+    candidates: int = 0
+    trainings: int = 0
+
+
+def race(config: Config, candidates: Sequence[str], recorder: Recorder, observer: Observer) -> Race:
+    """The finalists among candidates (token texts, best of the search first).
+
+    Who leads by the mean of all trainings of the race so far stays, the earlier one among equals.
+    With no more candidates than finalists nothing is trained. Raises: UserError when the machine
+    fails a training twice.
+    """
+    count = config.retest.finalists
+    if len(candidates) <= count:
+        return Race(tuple(candidates))
+    sizes = rounds(len(candidates), count)
+    observer.stage("race", config.race.seeds * sum(sizes))
+    functions = [resolve(spec) for spec in candidates]
+    scale = Scale(config.fitness, recorder.evaluator.classes)
+    scores: dict[str, list[float]] = {f.key: [] for f in functions}
+    done = 0
+    for number, size in enumerate(sizes):
+        functions = sorted(functions, key=lambda f: -float(np.mean(scores[f.key] or [0.0])))[:size]
+        first = number * config.race.seeds
+        seeds = [
+            int(seed_for(config.seed, "race", k).generate_state(1)[0])
+            for k in range(first, first + config.race.seeds)
+        ]
+        steps = config.training.steps
+        tasks = {
+            f.key: recorder.evaluator.replicates(f.spec, f.key, steps, seeds) for f in functions
+        }
+        every = [task for row in tasks.values() for task in row]
+        before = done
+        results = recorder.evaluate(
+            every, progress=lambda n, before=before: observer.advance(before + n), strict=True
+        )
+        done += len(every)
+        for key, row in tasks.items():
+            scores[key] += [scale.score(results[task.hash]) for task in row]
+    functions = sorted(functions, key=lambda f: -float(np.mean(scores[f.key])))[:count]
+    return Race(tuple(f.spec for f in functions), len(candidates), done)
+
+
+def rounds(candidates: int, finalists: int) -> list[int]:
+    """How many train in every round, each half of the one before but more than the finalists."""
+    sizes = [candidates]
+    while (half := -(-sizes[-1] // 2)) > finalists:
+        sizes.append(half)
+    return sizes
