@@ -185,6 +185,21 @@ def test_the_checkpoint_does_not_grow_with_the_run(start):
     assert sizes[1] <= sizes[0] + 64  # longer numbers
 
 
+def test_candidates_are_the_best_measured_and_the_most_promising_of_those_that_were_stopped(start):
+    run = start("c", strategy="random", fidelity={"keep": 0.3, "first": 6})
+    run.run()
+    rungs = {entry.spec: entry.rung for entry in run.known.values() if entry.order}
+    found = run.candidates(8)
+    assert found[:4] == [entry.spec for _, entry in run.finalists(4)]
+    assert len(set(found)) == 8 and all(rungs[spec] < 2 for spec in found[4:])
+    expected = [child.spec for child in run.ladder.prospects(100)]
+    assert found[4:] == expected[:4] and len(expected) > 20
+    scores = run.ladder.fitness(run.ladder.prospects(100))
+    assert scores == sorted(scores, reverse=True)
+    many = run.candidates(1000)  # whoever is able, once
+    assert len(many) == len(set(many)) and set(many) >= set(expected)
+
+
 def test_the_incumbent_is_the_first_finalist(start):
     run = start("a")
     for _ in range(6):
