@@ -161,9 +161,10 @@ class Ladder:
     def prospects(self, count: int) -> list[Climb]:
         """The stopped children of whom most is expected by now, best first; none at chance."""
         children = list(self.stopped.values())
-        expected = zip(self.fitness(children), children, strict=True)
-        able = [(score, child) for score, child in expected if (score or 0.0) > self.scale.chance]
-        return [child for _, child in sorted(able, key=lambda item: -item[0])[:count]]
+        expected = [score or self.scale.chance for score in self.fitness(children)]
+        able = [row for row, score in enumerate(expected) if score > self.scale.chance]
+        best = sorted(able, key=lambda row: -expected[row])
+        return [children[row] for row in best[:count]]
 
     def _measured(self, child: Climb) -> float | None:
         if child.status is Status.DIVERGED:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -59,15 +60,17 @@ def race(config: Config, candidates: Sequence[str], recorder: Recorder, observer
             f.key: recorder.evaluator.replicates(f.spec, f.key, steps, seeds) for f in functions
         }
         every = [task for row in tasks.values() for task in row]
-        before = done
-        results = recorder.evaluate(
-            every, progress=lambda n, before=before: observer.advance(before + n), strict=True
-        )
+        results = recorder.evaluate(every, progress=partial(_advance, observer, done), strict=True)
         done += len(every)
         for key, row in tasks.items():
             scores[key] += [scale.score(results[task.hash]) for task in row]
     functions = sorted(functions, key=lambda f: -float(np.mean(scores[f.key])))[:count]
     return Race(tuple(f.spec for f in functions), len(candidates), done)
+
+
+def _advance(observer: Observer, before: int, done: int) -> None:
+    """Tell of the trainings of a round, and those of the rounds before."""
+    observer.advance(before + done)
 
 
 def rounds(candidates: int, finalists: int) -> list[int]:
