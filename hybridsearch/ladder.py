@@ -12,7 +12,7 @@ from hybridsearch.genome.text import from_token_text
 from hybridsearch.genome.units import Tokens
 from hybridsearch.observe import Observer
 from hybridsearch.recorder import Records
-from hybridsearch.types import Evaluation, Status, seed_for
+from hybridsearch.types import Evaluation, Status, number_for
 
 PROBE = 32  # children of a rung, one of which goes on though it is not among the best
 
@@ -63,7 +63,7 @@ class Ladder:
         self.scale = Scale(config.fitness, recorder.evaluator.classes)
         self.rungs = rung_steps(config.fidelity, config.training.steps)
         self.top = len(self.rungs) - 1
-        self.seed = int(seed_for(config.seed, "search", 0).generate_state(1)[0])
+        self.seed = number_for(config.seed, "search", 0)
         self.extrapolation = Extrapolation(self.scale.chance)
         self.seen: list[list[float]] = [[] for _ in self.rungs[:-1]]
         self.forecasts = [Forecast() for _ in self.seen] if config.fidelity.forecast else None
@@ -106,7 +106,7 @@ class Ladder:
         going = {*list(scores)[:first], *self._best(scores, alive, rung)}
         chance = self.scale.chance
         stopped = [key for key in scores if key not in going]
-        draw = int(seed_for(self.config.seed, "probe", batch, rung).generate_state(1)[0])
+        draw = number_for(self.config.seed, "probe", batch, rung)
         extra = probe(stopped, scores, chance, draw) if self._probes(rung, len(scores)) else ""
         return [child for child in alive if child.key in going or child.key == extra]
 

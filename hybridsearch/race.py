@@ -20,7 +20,7 @@ from hybridsearch.fidelity import Scale
 from hybridsearch.genome.function import resolve
 from hybridsearch.observe import Observer
 from hybridsearch.recorder import Recorder
-from hybridsearch.types import seed_for
+from hybridsearch.types import number_for
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,10 @@ def race(config: Config, candidates: Sequence[str], recorder: Recorder, observer
     scores: dict[str, list[float]] = {f.key: [] for f in functions}
     done = 0
     for number, size in enumerate(sizes):
-        functions = sorted(functions, key=lambda f: -float(np.mean(scores[f.key] or [0.0])))[:size]
+        functions = functions[:size]
         first = number * config.race.seeds
         seeds = [
-            int(seed_for(config.seed, "race", k).generate_state(1)[0])
-            for k in range(first, first + config.race.seeds)
+            number_for(config.seed, "race", k) for k in range(first, first + config.race.seeds)
         ]
         steps = config.training.steps
         tasks = {
@@ -64,8 +63,8 @@ def race(config: Config, candidates: Sequence[str], recorder: Recorder, observer
         done += len(every)
         for key, row in tasks.items():
             scores[key] += [scale.score(results[task.hash]) for task in row]
-    functions = sorted(functions, key=lambda f: -float(np.mean(scores[f.key])))[:count]
-    return Race(tuple(f.spec for f in functions), len(candidates), done)
+        functions = sorted(functions, key=lambda f: -float(np.mean(scores[f.key])))
+    return Race(tuple(f.spec for f in functions[:count]), len(candidates), done)
 
 
 def _advance(observer: Observer, before: int, done: int) -> None:

@@ -22,7 +22,7 @@ from hybridsearch.fidelity import Scale
 from hybridsearch.genome.function import Function, baselines, resolve
 from hybridsearch.observe import Observer
 from hybridsearch.recorder import Recorder
-from hybridsearch.types import Evaluation, Json, Status, seed_for
+from hybridsearch.types import Evaluation, Json, Status, number_for, seed_for
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def retest(
     named = baselines()
     functions = {f.key: f for f in [*chosen, *named]}
     seeds = [
-        int(seed_for(config.seed, "retest", k).generate_state(1)[0])
+        number_for(config.seed, "retest", k)
         for k in range(config.retest.first, config.retest.first + config.retest.seeds)
     ]
     evaluator = recorder.evaluator

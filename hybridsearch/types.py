@@ -199,3 +199,8 @@ def seed_for(root: int, purpose: str, *path: int) -> np.random.SeedSequence:
     """The seed of one purpose; never depends on a worker or an order of arrival."""
     word = int.from_bytes(hashlib.blake2b(purpose.encode(), digest_size=8).digest(), "little")
     return np.random.SeedSequence([root, word, *path])
+
+
+def number_for(root: int, purpose: str, *path: int) -> int:
+    """The same as a number of 32 bits, such as the seed of a training."""
+    return int(seed_for(root, purpose, *path).generate_state(1)[0])

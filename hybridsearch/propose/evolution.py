@@ -20,7 +20,7 @@ from hybridsearch.genome.units import Space, Tokens
 from hybridsearch.genome.variation import crossover, mutate
 from hybridsearch.propose.base import Candidate
 from hybridsearch.propose.novelty import Novelty, Population, random_draw
-from hybridsearch.types import Json, Outcome, Proposal, State, Status, seed_for
+from hybridsearch.types import Json, Outcome, Proposal, State, Status, number_for, seed_for
 
 
 class Score(base.Fitness):  # type: ignore[misc]
@@ -72,7 +72,7 @@ class EvolutionProposer(Population):
     def __init__(self, space: Space, config: EvolutionConfig, seed: int) -> None:
         self._space, self._config = space, config
         self._rng = np.random.default_rng(seed_for(seed, "propose/evolution"))
-        deap_seed = int(seed_for(seed, "propose/evolution/deap").generate_state(1)[0])
+        deap_seed = number_for(seed, "propose/evolution/deap")
         self._deap_random = random.Random(deap_seed).getstate()
         self._novelty, self._random = Novelty(space), random_draw(space, self._rng)
         self._population: list[Individual] = []

@@ -32,7 +32,7 @@ from hybridsearch.genome.preflight import inspect
 from hybridsearch.observe import Observer
 from hybridsearch.propose.exhaustive import ExhaustiveProposer
 from hybridsearch.store import cut_torn_tail, dump, read_lines, write_text
-from hybridsearch.types import Json, Status, Task, seed_for
+from hybridsearch.types import Json, Status, Task, number_for
 
 CONFIG, FUNCTIONS, SHARDS = "config.yaml", "functions.jsonl", "cells-{:03d}.jsonl"
 CELL = ("key", "replicate", "status", "scores", "seconds")
@@ -155,7 +155,7 @@ class Recording:
 
     def seed(self, replicate: int) -> int:
         """The training seed of a replicate."""
-        return int(seed_for(self.config.seed, "record", replicate).generate_state(1)[0])
+        return number_for(self.config.seed, "record", replicate)
 
     def score(self, cell: Cell) -> float:
         """What a cell is ranked by: its validation score at the top."""
