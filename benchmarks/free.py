@@ -13,7 +13,8 @@ from hybridsearch.genome.primitives import BINARY, UNARY
 from hybridsearch.observe import Silent, Snapshot
 from hybridsearch.recorder import Recorder
 from hybridsearch.session import make_proposer
-from hybridsearch.store import Cache, RunLog
+from hybridsearch.store.cache import Cache
+from hybridsearch.store.log import RunLog
 from hybridsearch.types import Evaluation, Status, Task
 
 

@@ -44,7 +44,8 @@ from hybridsearch.evaluate.worker import measure
 from hybridsearch.observe import Silent, Snapshot
 from hybridsearch.recorder import Recorder
 from hybridsearch.session import make_proposer
-from hybridsearch.store import Cache, RunLog
+from hybridsearch.store.cache import Cache
+from hybridsearch.store.log import RunLog
 from hybridsearch.threads import one_thread
 from hybridsearch.types import Evaluation, Task
 

@@ -39,6 +39,7 @@ from hybridsearch.comparison.summary import Summary
 from hybridsearch.comparison.trace import Ledger, Trace, run_digest
 from hybridsearch.comparison.words import spell, verdict
 from hybridsearch.config import Config
+from hybridsearch.digests import dump
 from hybridsearch.errors import UserError
 from hybridsearch.genome.genome import Genome
 from hybridsearch.genome.index import representative
@@ -47,7 +48,7 @@ from hybridsearch.genome.units import Tokens
 from hybridsearch.ladder import Ladder
 from hybridsearch.observe import Silent
 from hybridsearch.recorder import MemoryRecorder
-from hybridsearch.store import dump, hold
+from hybridsearch.store.disk import hold
 from hybridsearch.tables.replay import TableEvaluator, table_config
 from hybridsearch.tables.table import Table, load_table
 from hybridsearch.threads import one_thread

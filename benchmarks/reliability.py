@@ -26,7 +26,7 @@ from hybridsearch.genome.function import resolve
 from hybridsearch.genome.genome import Genome
 from hybridsearch.genome.preflight import inspect
 from hybridsearch.genome.units import Space
-from hybridsearch.store import Cache
+from hybridsearch.store.cache import Cache
 from hybridsearch.types import Status
 
 SHARES = (1.0, 0.25, 0.1)

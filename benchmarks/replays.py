@@ -15,7 +15,7 @@ from hybridsearch.comparison.play import Replay, replay, steps_of
 from hybridsearch.comparison.run import TRACES, played, run_config
 from hybridsearch.comparison.trace import Ledger, run_digest
 from hybridsearch.config import Config
-from hybridsearch.store import hold
+from hybridsearch.store.disk import hold
 from hybridsearch.tables.replay import table_config
 from hybridsearch.tables.table import load_table
 

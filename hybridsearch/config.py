@@ -729,7 +729,7 @@ def read_settings(name: str | Path) -> dict[str, Any]:
     path = config_path(name)
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
         raise UserError(f"{path}{where}: not valid YAML") from error
@@ -762,7 +762,7 @@ def recorded_config(saved: Path | Mapping[str, Any], source: str) -> Config:
 def _saved_settings(path: Path) -> dict[str, Any]:
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid YAML") from error
     if not isinstance(settings, dict):
         raise UserError(f"{path}: expected settings, got {type(settings).__name__}")

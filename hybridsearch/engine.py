@@ -18,12 +18,15 @@ from hybridsearch.genome.index import representative
 from hybridsearch.genome.preflight import Inspection, inspect
 from hybridsearch.ladder import Climb, Ladder
 from hybridsearch.observe import Observer, Snapshot
-from hybridsearch.recorder import Records, evaluation_of
-from hybridsearch.store import Record, load_checkpoint, save_checkpoint
+from hybridsearch.recorder import END, Records, evaluation_of
+from hybridsearch.store.anchor import Mark
+from hybridsearch.store.checkpoint import load_checkpoint, save_checkpoint
+from hybridsearch.store.log import Record
 from hybridsearch.types import Evaluation, Json, Outcome, Proposal, Proposer, Status
 
 # Seconds between checkpoints: one costs two fsyncs, and what it lacks is replayed from the log.
 CHECKPOINT_EVERY = 2.0
+OVER = "the {:g} s of --seconds are over"
 
 
 @dataclass(frozen=True)
@@ -63,14 +66,17 @@ class Search:
         self.best: Known | None = None  # of the fully trained ones; the earliest among equals
         self.trained: set[str] = set()
         self.distinct = self.proposals = self.batches = self.barren = 0
+        self.ended = ""  # in a few words why, once it has
         self.spent = 0.0  # seconds of sessions before this one
         self.started = self._saved = time.monotonic()
 
     def run(self) -> str:
         """Search, with checkpoints between batches; returns in a few words why it ended."""
-        ended = self._loop()
-        self._save()
-        return ended
+        if not self.ended:
+            self.ended = self._loop()
+            self.recorder.end(self.ended)
+            self._save()
+        return self.ended
 
     def _loop(self) -> str:
         self.observer.stage("search", self.config.budget)
@@ -79,8 +85,8 @@ class Search:
         while self.distinct < self.config.budget:
             begun, limit = time.monotonic(), self.config.seconds
             # Only whole batches count, so the search ends at the boundary nearest to the limit.
-            if limit is not None and self.batches and self.seconds + last / 2 > limit:
-                return f"the {limit:g} s of --seconds are over"
+            if limit is not None and self._over(limit, last, over := OVER.format(limit)):
+                return over
             if self.barren >= self.config.patience:
                 return f"{self.barren} batches in a row brought no new function"
             proposals = self.proposer.ask(self.config.asks(self.distinct))
@@ -92,6 +98,15 @@ class Search:
             self._show()
             last = time.monotonic() - begun
         return "the budget is used up"
+
+    def _over(self, limit: float, last: float, why: str) -> bool:
+        """Whether the time of the search is over. Of a stopped run the log has decided that, as far
+        as it goes. last: seconds of the last batch.
+        """
+        following = self.recorder.following
+        if following is not None:
+            return following == {"kind": END, "why": why}
+        return self.batches > 0 and self.seconds + last / 2 > limit
 
     def _batch(self, proposals: Sequence[Proposal]) -> None:
         inspections = inspect([p.genome.tokens for p in proposals])
@@ -236,28 +251,35 @@ class Search:
         """Write a checkpoint: what the log does not tell, and how much of the log it goes with."""
         if self.checkpoint is None:
             return
+        mark = self.recorder.settle()
         values: dict[str, Json] = {
             "steps_taken": self.ladder.steps_taken,
             "proposals": self.proposals,
             "batches": self.batches,
             "barren": self.barren,
             "spent": self.seconds,
-            "position": self.recorder.settle(),
+            "ended": self.ended,
+            **mark._asdict(),
         }
         save_checkpoint(self.checkpoint, values, self.proposer.state())
         self._saved = time.monotonic()
 
-    def restore(self) -> None:
-        """Take up the state of the last checkpoint, where there is one."""
+    def restore(self) -> str:
+        """Take up the state of the last checkpoint, where there is one; returns in words why it is
+        of no use, or "". Without it the search is computed again from what the log has.
+        """
         found = load_checkpoint(self.checkpoint) if self.checkpoint else None
-        if found is None:
-            return
+        if found is None or isinstance(found, str):
+            return found or ""
         values, state = found
+        if why := self.recorder.go_on(Mark(values["records"], values["check"])):
+            return why
         self.proposer.restore(state)
         self._recall(self.recorder.past())
         self.ladder.steps_taken = values["steps_taken"]
         self.proposals, self.batches = values["proposals"], values["batches"]
-        self.barren, self.spent = values["barren"], values["spent"]
+        self.barren, self.spent, self.ended = values["barren"], values["spent"], values["ended"]
+        return ""
 
     def _recall(self, records: Iterable[Record]) -> None:
         """Know again what the log tells of the batches before the checkpoint."""

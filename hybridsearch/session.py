@@ -40,7 +40,9 @@ from hybridsearch.propose.screen import Screen
 from hybridsearch.race import Race, race
 from hybridsearch.recorder import Recorder
 from hybridsearch.retest import Retest, retest
-from hybridsearch.store import Cache, RunLog, hold, load_checkpoint, write_json, write_text
+from hybridsearch.store.cache import Cache
+from hybridsearch.store.disk import hold, write_json, write_text
+from hybridsearch.store.log import RunLog
 from hybridsearch.tables.card import write_card
 from hybridsearch.tables.recording import Recording
 from hybridsearch.tables.replay import TableEvaluator, table_config
@@ -200,14 +202,18 @@ def _run(config: Config, folder: Path, evaluator: Evaluator, observer: Observer)
         stack.enter_context(threadpool_limits(1))
         stack.callback(evaluator.close)
         assert config.cache is not None
-        cache = Cache(Path(config.cache))
+        cache = Cache(Path(config.cache), observer.note)
         stack.callback(cache.close)
-        saved = load_checkpoint(folder / CHECKPOINT)
-        log = RunLog(folder / LOG, saved[0]["position"] if saved else 0)
+        log = RunLog(folder / LOG)
         stack.callback(log.close)
         recorder = Recorder(log, cache, evaluator)
+        if back := recorder.restore_cache():
+            observer.note(
+                f"the cache lacked {back:,} evaluation(s) of this run, which are put back"
+            )
         run = Search(config, make_proposer(config), recorder, observer, folder / CHECKPOINT)
-        run.restore()
+        if why := run.restore():
+            observer.note(f"checkpoint not used, {why}; the search is computed again from its log")
         observer.note(evaluator.note())
         evaluator.calibrate()
         ended = run.run()

@@ -10,7 +10,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 
 from hybridsearch.config import Config, make_config
-from hybridsearch.store import Cache, RunLog
+from hybridsearch.store.cache import Cache
+from hybridsearch.store.log import RunLog
 
 TINY = {
     "budget": 8,
@@ -63,4 +64,9 @@ def abandoned():
 
     yield keep
     for thing in left:
-        (thing._file if isinstance(thing, RunLog) else thing._db).close()
+        if isinstance(thing, RunLog):
+            thing._file.close()
+            thing._anchor.close()
+        else:
+            thing.claims.close()
+            thing._db.close()

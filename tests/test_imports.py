@@ -15,6 +15,7 @@ LEVEL = {
     "errors": 0,
     "genome": 1,
     "bits": 1,
+    "digests": 1,
     "threads": 1,
     "config": 2,
     "kernels": 2,
@@ -60,6 +61,7 @@ INNER = {
         ["function"],
         ["activation"],
     ],
+    "store": [["disk"], ["anchor", "claims", "checkpoint"], ["cache", "log"]],
     "surrogate": [["features", "targets"], ["process"], ["experience"]],
     "kernels": [
         ["program", "build", "memory"],

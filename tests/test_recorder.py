@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
+from hybridsearch import recorder as recorders
 from hybridsearch.recorder import AT_RISK, Recorder
-from hybridsearch.store import Cache, RunLog
+from hybridsearch.store import claims
+from hybridsearch.store.cache import Cache
+from hybridsearch.store.log import RunLog, read_log
 from hybridsearch.types import Evaluation, Status, Task
 
 TASKS = [Task("f", f"key{k}", 10, 1, "context") for k in range(4)]
@@ -40,7 +45,7 @@ def test_results_are_logged_in_the_order_of_the_tasks(make, tmp_path, abandoned)
     assert set(done) == {t.hash for t in TASKS}
     recorder.log.close()
     again = abandoned(RunLog(tmp_path / "log"))
-    assert [p["key"] for p, _ in again.ahead] == ["key0", "key1", "key2", "key3"]
+    assert [entry.payload["key"] for entry in again.ahead] == ["key0", "key1", "key2", "key3"]
 
 
 @pytest.mark.parametrize("seconds", [2 * AT_RISK, AT_RISK / 10])
@@ -60,9 +65,56 @@ def test_what_the_log_has_reaches_the_cache_after_a_kill(make, tmp_path, abandon
     first.evaluate(TASKS)  # in the log, not committed
     assert abandoned(Cache(tmp_path / "cache")).split(TASKS)[0] == {}
     second = make(Backwards(0.0))
+    assert second.restore_cache() == 4
     second.evaluate(TASKS)
     assert second.evaluator.asked == []
     second.cache.close()
     hits, misses = abandoned(Cache(tmp_path / "cache")).split(TASKS)
     assert len(hits) == 4
     assert misses == []
+
+
+def test_what_another_driver_trains_is_waited_for_and_not_trained(make, tmp_path, abandoned):
+    """It claims one task, finishes it, and dies while it claims another."""
+    other = Cache(tmp_path / "cache")
+    other.claims.me = f"{os.getppid()}:"
+    alive = [True]
+    assert other.claims.take([TASKS[1].hash, TASKS[2].hash]) == {TASKS[1].hash, TASKS[2].hash}
+    recorder = make(Backwards(0.0))
+
+    def pause(seconds):
+        if not other._new:
+            other.add(Evaluation(TASKS[1].hash, Status.OK, 0.5, 0.9))
+            other.commit()
+            alive[0] = False
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(claims, "_alive", lambda holder: alive[0])
+        patch.setattr(recorders.time, "sleep", pause)
+        done = recorder.evaluate(TASKS)
+    assert len(done) == 4
+    assert done[TASKS[1].hash].cached
+    assert {t.key for t in recorder.evaluator.asked} == {"key0", "key2", "key3"}
+    assert recorder.cache.claims.expired == 1
+    recorder.log.close()
+    told = [p["key"] for p, _ in read_log(tmp_path / "log")]
+    assert told == ["key0", "key1", "key2", "key3"]
+    other.close()
+
+
+def test_an_error_and_a_later_success_of_one_task_are_both_replayed(make):
+    class Moody(Backwards):
+        def evaluate(self, tasks, keep=False):
+            self.asked += tasks
+            bad = len(self.asked) == 1
+            status = Status.ERROR if bad else Status.OK
+            yield Evaluation(tasks[0].hash, status, *(() if bad else (0.5, 0.9)), message="m")
+
+    first = make(Moody(0.0))
+    given = [first.evaluate(TASKS[:1])[TASKS[0].hash].status for _ in range(2)]
+    assert given == [Status.ERROR, Status.OK]
+    second = make(Moody(0.0))
+    second.restore_cache()
+    again = [second.evaluate(TASKS[:1])[TASKS[0].hash].status for _ in range(2)]
+    assert again == given
+    assert second.evaluator.asked == []

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
 from pathlib import Path
 from typing import get_args
 
 import pytest
+import yaml
 
 import hybridsearch
+from hybridsearch import engine
 from hybridsearch.analysis.runs import load_run
 from hybridsearch.config import Config
 from hybridsearch.errors import UserError
@@ -19,7 +27,10 @@ from hybridsearch.genome.units import Space
 from hybridsearch.observe import Silent
 from hybridsearch.past import settled
 from hybridsearch.session import STRATEGIES, make_proposer, resume, search
-from hybridsearch.store import hold
+from hybridsearch.store import checkpoint
+from hybridsearch.store.cache import Cache
+from hybridsearch.store.disk import hold
+from hybridsearch.store.log import RunLog, read_log
 
 
 def payloads(folder):
@@ -185,13 +196,148 @@ def test_a_finished_run_resumes_to_itself(finished):
     assert again["difference_to_best_baseline"] == summary["difference_to_best_baseline"]
 
 
+class Notes(Silent):
+    def __init__(self):
+        self.lines = []
+
+    def note(self, line):
+        self.lines.append(line)
+
+
+def stopped(config, folder, monkeypatch, after):
+    """A run that has crashed after so many trainings."""
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluator_module, "make_pool", crashing_pool(after))
+        with pytest.raises(Crash):
+            search(config, folder)
+    return folder
+
+
+def flipped(data):
+    return data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :]
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "version", "gone", "older log"])
+def test_a_checkpoint_that_is_of_no_use_is_told_and_the_log_replayed(
+    finished, tmp_path, monkeypatch, damage
+):
+    config, _ = finished
+    monkeypatch.setattr(engine, "CHECKPOINT_EVERY", 0.0)
+    folder = stopped(config.model_copy(update={"batch": 3}), tmp_path / "a" / "b", monkeypatch, 20)
+    path, notes = folder / "checkpoint.safetensors", Notes()
+    if damage == "flip":
+        path.write_bytes(flipped(path.read_bytes()))
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:-9])
+    elif damage == "version":
+        monkeypatch.setattr(checkpoint, "VERSION", 99)
+    elif damage == "gone":
+        path.unlink()
+    else:
+        log = folder / "trials.jsonl"
+        log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:2]))
+        log.with_suffix(".head").unlink()
+    resume(folder, notes)
+    told = [line for line in notes.lines if line.startswith("checkpoint not used")]
+    assert len(told) == (damage != "gone")
+    whole = search(config.model_copy(update={"batch": 3}), tmp_path / "c" / "d")
+    assert payloads(folder) == payloads(whole["folder"])
+
+
+@pytest.mark.parametrize("cache", ["gone", "older", "flipped"])
+def test_a_cache_that_is_not_what_it_was_is_told_and_put_back(
+    finished, tmp_path, monkeypatch, cache
+):
+    config, summary = finished
+    folder = stopped(config, tmp_path / "a" / "b", monkeypatch, 20)
+    path, notes = folder.parent / "cache.sqlite", Notes()
+    if cache == "flipped":
+        with sqlite3.connect(path) as db:
+            db.execute("UPDATE evaluations SET payload = replace(payload, '1', '2')")
+        db.close()
+    else:
+        path.unlink()
+    if cache == "older":
+        Cache(path).close()
+    resume(folder, notes)
+    assert any("put back" in line for line in notes.lines)
+    assert any("damaged" in line for line in notes.lines) == (cache == "flipped")
+    assert payloads(folder) == payloads(summary["folder"])
+    again = search(config, folder.parent / "again")
+    assert payloads(again["folder"]) == payloads(summary["folder"])
+    assert trained_here(again["folder"]) == 0
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_run_that_time_has_ended_ends_there_again(tiny, tmp_path, monkeypatch, keep):
+    """Though the resumed one is faster, with a checkpoint and by the log alone."""
+    config = tiny(strategy="random", budget=400, batch=4, seconds=0.4)
+    whole = search(config, tmp_path / "a" / "b")
+    assert whole["ended"] == "the 0.4 s of --seconds are over"
+    before = payloads(whole["folder"])
+    if not keep:
+        (tmp_path / "a" / "b" / "checkpoint.safetensors").unlink()
+    monkeypatch.setattr(engine.Search, "seconds", 0.0)
+    assert resume(whole["folder"])["ended"] == whole["ended"]
+    assert payloads(whole["folder"]) == before
+
+
+HASHED = """
+import sys
+from hybridsearch.config import load_config
+from hybridsearch.session import search
+search(load_config(sys.argv[1]), sys.argv[2])
+"""
+
+
+def test_neither_hashes_nor_the_clock_decide_anything(finished, tmp_path):
+    """Another PYTHONHASHSEED, and a clock that jumps an hour back and forth."""
+    config, summary = finished
+    settings = tmp_path / "c.yaml"
+    made = config.model_copy(update={"cache": str(tmp_path / "cache.sqlite")})
+    settings.write_text(yaml.safe_dump(made.model_dump(mode="json")))
+    jumping = (
+        "import time, itertools\nplain, jumps = time.time, itertools.cycle([0, 3600, -3600])\n"
+        "time.time = lambda: plain() + next(jumps)\n"
+    )
+    for number, (code, seed) in enumerate([(HASHED, "1"), (jumping + HASHED, "2")]):
+        command = [sys.executable, "-c", code, str(settings), str(tmp_path / str(number))]
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        subprocess.run(command, check=True, env=environment, capture_output=True)
+        (tmp_path / "cache.sqlite").unlink()
+        assert payloads(tmp_path / str(number)) == payloads(summary["folder"])
+
+
+def test_a_driver_that_is_frozen_for_a_while_goes_on_alike(finished, tmp_path):
+    config, summary = finished
+    settings = tmp_path / "c.yaml"
+    made = config.model_copy(update={"cache": str(tmp_path / "cache.sqlite")})
+    settings.write_text(yaml.safe_dump(made.model_dump(mode="json")))
+    command = [sys.executable, "-c", HASHED, str(settings), str(tmp_path / "run")]
+    with subprocess.Popen(command) as driver:
+        while not (tmp_path / "run" / "trials.jsonl").exists():
+            assert driver.poll() is None
+            time.sleep(0.02)
+        for _ in range(5):
+            driver.send_signal(signal.SIGSTOP)
+            time.sleep(0.2)
+            driver.send_signal(signal.SIGCONT)
+            time.sleep(0.05)
+    assert driver.returncode == 0
+    assert payloads(tmp_path / "run") == payloads(summary["folder"])
+
+
 def test_a_log_that_the_resumed_run_does_not_reproduce_is_noticed(finished):
     _, summary = finished
     path = load_run(summary["folder"]).folder / "trials.jsonl"
-    records = [json.loads(line) for line in path.read_text().splitlines()]
-    number = next(k for k, r in enumerate(records) if r["payload"]["kind"] == "winner")
-    records[number]["payload"]["winner"] = "somebody else"
-    path.write_text("".join(json.dumps(r) + "\n" for r in records))
+    records = list(read_log(path))
+    number = next(k for k, (payload, _) in enumerate(records) if payload["kind"] == "winner")
+    records[number][0]["winner"] = "somebody else"
+    path.unlink()
+    path.with_suffix(".head").unlink()
+    with closing(RunLog(path)) as log:
+        for payload, volatile in records:
+            log.append(payload, volatile)
     with pytest.raises(UserError, match=f"line {number + 1}: .*another record"):
         resume(path.parent)
 

@@ -32,7 +32,7 @@ from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.evidence.resampling import draw_counts, weighted_spearman
 from hybridsearch.fidelity import Scale
 from hybridsearch.genome.function import resolve
-from hybridsearch.store import Cache
+from hybridsearch.store.cache import Cache
 from hybridsearch.types import Evaluation, Status, Task
 
 FUNCTIONS = 200

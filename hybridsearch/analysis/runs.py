@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +9,8 @@ from pathlib import Path
 
 from hybridsearch.config import Config, saved_config
 from hybridsearch.errors import UserError
-from hybridsearch.store import Record, read_log
+from hybridsearch.store.disk import read_json
+from hybridsearch.store.log import Record, read_log
 from hybridsearch.types import Json
 
 
@@ -25,9 +25,9 @@ class Run:
 
     @cached_property
     def summary(self) -> dict[str, Json] | None:
-        """The summary; None while the run is not finished."""
+        """The summary; None while the run is not finished. Raises: UserError when it is damaged."""
         path = self.folder / "summary.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        return read_json(path) if path.is_file() else None
 
     def payloads(self, kind: str) -> Iterator[dict[str, Json]]:
         """The payloads of one kind of record: "evaluation", "outcome" or "winner"."""
@@ -61,6 +61,6 @@ def load_run(folder: str | Path) -> Run:
     return Run(
         folder,
         saved_config(folder / "config.yaml"),
-        json.loads((folder / "environment.json").read_text(encoding="utf-8")),
+        read_json(folder / "environment.json"),
         list(read_log(log)) if log.exists() else [],
     )

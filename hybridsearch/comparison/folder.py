@@ -16,7 +16,7 @@ from hybridsearch.comparison.summary import Runs, Summary
 from hybridsearch.comparison.trace import Trace
 from hybridsearch.comparison.words import report
 from hybridsearch.config import Config
-from hybridsearch.store import write_json, write_text
+from hybridsearch.store.disk import write_json, write_text
 from hybridsearch.types import Json
 
 RESULT, FOUND = "comparison.json", "found_functions.png"

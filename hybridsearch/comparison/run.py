@@ -23,7 +23,7 @@ from hybridsearch.fidelity import Scale
 from hybridsearch.observe import Observer, Silent
 from hybridsearch.past import settled
 from hybridsearch.session import STRATEGIES, environment, make_proposer
-from hybridsearch.store import hold, write_json, write_text
+from hybridsearch.store.disk import hold, write_json, write_text
 from hybridsearch.tables.replay import TableEvaluator, table_config
 from hybridsearch.tables.table import Table, load_table
 

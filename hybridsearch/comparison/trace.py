@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from hybridsearch.config import Config
-from hybridsearch.store import cut_torn_tail, dump, read_lines
+from hybridsearch.digests import dump
+from hybridsearch.store.disk import cut_torn_tail, read_lines
 from hybridsearch.types import Json
 
 VERSION = 1  # raised by every change after which the same run gives another trace

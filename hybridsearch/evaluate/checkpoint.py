@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from hybridsearch.digests import checksum_of_arrays
 from hybridsearch.types import Json
 
 
@@ -44,7 +45,10 @@ def write_checkpoint(
     note: Json,
     more: Mapping[str, Tensor],
 ) -> None:
-    """Write weights, BatchNorm statistics, momenta, a note and more tensors, atomically."""
+    """Write weights, BatchNorm statistics, momenta, a note and more tensors, atomically.
+
+    A disk that does not take it costs the time of training the child again, so that is no error.
+    """
     tensors = {f"network.{name}": t for name, t in network.state_dict().items() if t.numel()}
     for number, parameter in enumerate(trained_parameters(optimizer)):
         buffer = optimizer.state[parameter].get("momentum_buffer")
@@ -53,16 +57,29 @@ def write_checkpoint(
     tensors |= more
     partial = path.with_suffix(".partial")
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    save_file(tensors, partial, metadata={"child": json.dumps(note)})
-    partial.replace(path)
+    text = json.dumps(note)
+    try:
+        save_file(tensors, partial, metadata={"child": text, "check": _check(tensors, text)})
+        partial.replace(path)
+    except (OSError, SafetensorError):
+        partial.unlink(missing_ok=True)
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:
     """What `write_checkpoint` wrote; None where the file is missing or damaged."""
     try:
         with safe_open(path, framework="pt") as file:
-            note = json.loads((file.metadata() or {})["child"])
+            found = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if _check(tensors, found["child"]) != found["check"]:
+            return None
+        return Checkpoint(json.loads(found["child"]), tensors)
     except (OSError, SafetensorError, KeyError, ValueError):
         return None
-    return Checkpoint(note, tensors)
+
+
+def _check(tensors: Mapping[str, Tensor], note: str) -> str:
+    """A damaged child would go on training, to a wrong score."""
+    # As bytes, since numpy has no bf16.
+    arrays = {name: t.reshape(-1).view(torch.uint8).numpy() for name, t in tensors.items()}
+    return checksum_of_arrays(arrays, note)

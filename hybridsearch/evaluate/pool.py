@@ -14,6 +14,7 @@ import gc
 import os
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import as_completed
@@ -48,12 +49,22 @@ ENVIRONMENT = {
 }
 GRACE = 5.0  # seconds between the limit that a job may notice itself and the end of its process
 MAX_BARREN = 3  # times that workers may die with no job begun before the run gives up
+LOOK = 1.0  # seconds between looks of a worker whether its driver is still there
 IDLE = 600  # seconds after which an unused worker goes away
 
 
-def _leave_ctrl_c() -> None:
-    """In a worker: Ctrl-C is the driver's affair, which then ends the workers."""
+def _begin() -> None:
+    """In a worker: Ctrl-C is the driver's affair, which then ends the workers; and where the driver
+    is killed they end by themselves, since nobody else would end them.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(driver: int) -> None:
+    while os.getppid() == driver:
+        time.sleep(LOOK)
+    os._exit(1)
 
 
 @cache
@@ -100,7 +111,7 @@ class InlinePool:
 
 @dataclass(frozen=True)
 class _Call(Generic[In, Out]):
-    """One job as it goes to a worker; `mark` is a file that says that it has begun."""
+    """One job as it goes to a worker; `mark` is a file that says that it has begun, and when."""
 
     function: Callable[[In], Out]
     job: In
@@ -108,7 +119,7 @@ class _Call(Generic[In, Out]):
     limit: float
 
     def __call__(self) -> Out:
-        self.mark.write_text(str(os.getpid()))
+        self.mark.write_text(str(time.monotonic()))
         try:
             return self._run()
         finally:
@@ -125,6 +136,14 @@ class _Call(Generic[In, Out]):
                 faulthandler.cancel_dump_traceback_later()
 
 
+def _begun(mark: Path) -> float:
+    """When a job began, by its mark; inf where it did not get so far."""
+    try:
+        return float(mark.read_text())
+    except (OSError, ValueError):
+        return float("inf")
+
+
 class LokyPool:
     """Worker processes of one thread each, started once and kept between calls."""
 
@@ -138,7 +157,7 @@ class LokyPool:
             self.close()
         if self._executor is None:
             self._executor = ProcessPoolExecutor(
-                self.workers, timeout=IDLE, env=ENVIRONMENT, initializer=_leave_ctrl_c
+                self.workers, timeout=IDLE, env=ENVIRONMENT, initializer=_begin
             )
         return self._executor
 
@@ -154,7 +173,9 @@ class LokyPool:
         barren = 0
         while waiting:
             before = len(waiting)
-            with tempfile.TemporaryDirectory(prefix="hybridsearch-") as folder:
+            with tempfile.TemporaryDirectory(
+                prefix="hybridsearch-", ignore_cleanup_errors=True
+            ) as folder:
                 marks = {name: Path(folder, str(n)) for n, name in enumerate(waiting)}
                 yield from self._collect(function, waiting, marks, limit)
                 suspects = [name for name in waiting if marks[name].exists()]
@@ -195,12 +216,13 @@ class LokyPool:
         self, function: Callable[[In], Out], name: str, job: In, limit: float
     ) -> Iterator[tuple[str, Out | Failure]]:
         """Try a suspect again, with no other job beside it that could be blamed or lost."""
-        started = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="hybridsearch-") as folder:
-            alone = {name: job}
-            yield from self._collect(function, alone, {name: Path(folder, "mark")}, limit)
+        with tempfile.TemporaryDirectory(
+            prefix="hybridsearch-", ignore_cleanup_errors=True
+        ) as folder:
+            alone, mark = {name: job}, Path(folder, "mark")
+            yield from self._collect(function, alone, {name: mark}, limit)
             if alone:
-                late = time.monotonic() - started > limit
+                late = time.monotonic() - _begun(mark) > limit
                 why = f"overran its limit of {limit:.0f} s" if late else "killed its worker"
                 yield name, Failure(f"{why} twice", late)
 

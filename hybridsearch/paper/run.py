@@ -27,7 +27,7 @@ from hybridsearch.paper.published import (
     settings,
 )
 from hybridsearch.session import environment
-from hybridsearch.store import hold, write_json, write_text
+from hybridsearch.store.disk import hold, write_json, write_text
 from hybridsearch.types import Json
 
 RESULT, TEXT, CELLS, ENVIRONMENT = "benchmark.json", "README.md", "cells.csv", "environment.json"

@@ -18,6 +18,7 @@ import numpy as np
 import yaml
 
 from hybridsearch.config import Config, recorded_config
+from hybridsearch.digests import dump
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate.data import load_search_data
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
@@ -31,7 +32,7 @@ from hybridsearch.genome.index import representative
 from hybridsearch.genome.preflight import inspect
 from hybridsearch.observe import Observer
 from hybridsearch.propose.exhaustive import ExhaustiveProposer
-from hybridsearch.store import cut_torn_tail, dump, read_lines, write_text
+from hybridsearch.store.disk import cut_torn_tail, read_lines, write_text
 from hybridsearch.types import Json, Status, Task, number_for
 
 CONFIG, FUNCTIONS, SHARDS = "config.yaml", "functions.jsonl", "cells-{:03d}.jsonl"

@@ -52,7 +52,7 @@ def test_training_from_end_to_end(tmp_path):
     full, rungs = (spent["random"][name].steps[0] for name in ("full", "rungs"))
     assert 8 * 20 >= full > rungs  # whoever diverges takes none
     assert -np.log(10) < -spent["random"]["full"].loss[0] < 0
-    assert len(list(tmp_path.iterdir())) == 4  # three runs and their cache
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 3
 
 
 def test_a_table_that_is_not_there_ends_in_one_line(capsys):

@@ -23,7 +23,9 @@ from hybridsearch.errors import UserError
 from hybridsearch.observe import Silent
 from hybridsearch.recorder import Recorder
 from hybridsearch.session import STRATEGIES, make_proposer
-from hybridsearch.store import Cache, RunLog, hold, read_log
+from hybridsearch.store.cache import Cache
+from hybridsearch.store.disk import hold
+from hybridsearch.store.log import RunLog, read_log
 from hybridsearch.tables.replay import TableEvaluator
 
 NAMES = ["rl", "evolution", "random"]

@@ -13,7 +13,8 @@ from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.evaluate.pool import Failure, InlinePool
 from hybridsearch.genome.function import resolve
 from hybridsearch.recorder import Recorder
-from hybridsearch.store import Cache, RunLog
+from hybridsearch.store.cache import Cache
+from hybridsearch.store.log import RunLog
 from hybridsearch.types import Status
 
 SEEDS = [11, 12, 13, 14]

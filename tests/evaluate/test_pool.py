@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -128,3 +130,42 @@ def test_closing_with_jobs_left_is_silent():
     manager.join(30)
     assert not manager.is_alive()
     gc.collect()  # pytest reports what a thread raised
+
+
+DRIVER = """
+import sys, time
+from hybridsearch.evaluate.pool import LokyPool
+sys.path.insert(0, sys.argv[1])
+import test_pool
+pool = LokyPool(2)
+for name, pid in pool.run(test_pool.own_process, {"a": 0.5, "b": 0.5}, 60):
+    print(pid, flush=True)
+list(pool.run(test_pool.nap, {"a": 60, "b": 60} if sys.argv[2] == "busy" else {}, 600))
+time.sleep(60)
+"""
+
+
+def own_process(seconds):
+    time.sleep(seconds)  # so that each worker gets one
+    return os.getpid()
+
+
+@pytest.mark.parametrize("state", ["busy", "idle"])
+def test_no_worker_outlives_its_driver(state):
+    command = [sys.executable, "-c", DRIVER, str(Path(__file__).parent), state]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as driver:
+        workers = {int(driver.stdout.readline()) for _ in range(2)}
+        time.sleep(0.5)
+        driver.kill()
+    deadline = time.monotonic() + 15
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_the_start_of_a_worker_is_not_the_time_of_its_job(pool, monkeypatch):
+    """It takes longer than this limit, and the culprit is not told to have overrun that."""
+    found = dict(pool.run(fatal, {"bad": "die"}, 0.2))
+    assert found["bad"] == Failure("killed its worker twice", False)

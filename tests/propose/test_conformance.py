@@ -13,7 +13,7 @@ from hybridsearch.config import make_config
 from hybridsearch.genome.canonical import keys
 from hybridsearch.genome.units import Space
 from hybridsearch.session import SOURCES, STRATEGIES, make_proposer
-from hybridsearch.store import load_checkpoint, save_checkpoint
+from hybridsearch.store.checkpoint import load_checkpoint, save_checkpoint
 from hybridsearch.types import Outcome, Proposal, Proposer, State, Status
 
 # So small that a few batches lead through every phase of a strategy.

@@ -17,7 +17,7 @@ from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.genome.function import baselines, resolve
 from hybridsearch.observe import Silent
 from hybridsearch.session import record, search
-from hybridsearch.store import hold
+from hybridsearch.store.disk import hold
 from hybridsearch.tables.card import make_card, target_set, write_card
 from hybridsearch.tables.recording import Cell, Recording
 from hybridsearch.tables.replay import TableEvaluator, table_config

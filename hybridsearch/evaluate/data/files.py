@@ -35,6 +35,9 @@ class FileSet:
     advice: str = ""
 
 
+LARGEST = 1 << 28  # bytes of a file, unpacked: CIFAR-100's largest has 154 million
+
+
 def data_home() -> Path:
     """$HYBRIDSEARCH_DATA, or ~/.cache/hybridsearch/data; a data set lies in its subfolder NAME."""
     home = os.environ.get("HYBRIDSEARCH_DATA") or "~/.cache/hybridsearch/data"
@@ -69,11 +72,16 @@ def read_part(data: FileSet, part: Part, folder: str | None) -> Split:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of `path`, or of `path`.gz decompressed. Raises: UserError if unreadable."""
+    """The content of `path`, or of `path`.gz decompressed. Raises: UserError if unreadable, or
+    larger than any file of a data set.
+    """
     path = _with_gz(path)
     try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if path.suffix == ".gz" else content
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise UserError(f"{path}: more than {LARGEST:,} bytes; get the file again")
+        return content
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: cannot be read ({error}); get the file again") from error
 

@@ -1,0 +1,225 @@
+"""What a search survives: kills anywhere, workers that die, many drivers on one cache, bad input.
+
+    python benchmarks/soak.py [--out FOLDER] [--seed K] [--json FILE] [--quick]
+
+Drivers are forked from this process, which has torch loaded, so that a run of a tiny network takes
+a second; they are killed with SIGKILL, at every touch of the disk (before it, in the midst of a
+write, after it) and at random moments, in chains of up to ten kills of one run. What the last
+resume leaves must equal what a run gives that nobody disturbed: records, restored tensors,
+finalists.
+With --out what was done is kept, a line each, and the same command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from reporting import add_arguments, print_table, run_folder, write_json
+from rich.console import Console
+from rich.progress import track
+from soaking import crowd, faults, fuzz, kills
+from soaking.drivers import warm
+
+from hybridsearch.store.disk import cut_torn_tail, read_lines
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of everything. boundaries: share of the touches of the disk. inputs: bad ones."""
+
+    boundaries: float = 1.0
+    kills: int = 1000
+    faults: int = 1000
+    crowds: int = 30
+    inputs: int = 1_000_000
+
+
+QUICK = Sizes(boundaries=0.003, kills=6, faults=4, crowds=1, inputs=3000)
+LANES = 2  # processes that work through the kills side by side
+KILLED = 3  # drivers of a crowd that are killed
+
+
+def in_lanes(part: str, folder: Path, make: Callable[[int, Path], Iterator[Row]]) -> list[Row]:
+    """What `make` yields in each of LANES processes, kept in a file each. Where the file ends with
+    the word that the lane is through, it is not made again.
+    """
+    running = {}
+    for lane in range(LANES):
+        path = folder / f"{part}-{lane}.jsonl"
+        if not _through(path):
+            path.unlink(missing_ok=True)
+            running[_forked(lambda lane=lane: make(lane, folder / f"{part}-{lane}"), path)] = lane
+    for process, lane in running.items():
+        status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        if status:
+            raise RuntimeError(f"{part}, lane {lane}: ended with status {status}")
+    return [row for lane in range(LANES) for row in _rows(folder / f"{part}-{lane}.jsonl")]
+
+
+def _forked(make: Callable[[], Iterator[Row]], path: Path) -> int:
+    process = os.fork()
+    if process:
+        return process
+    try:
+        with path.open("w", encoding="utf-8") as file:
+            for row in make():
+                file.write(json.dumps(row) + "\n")
+                file.flush()
+            file.write('{"through": true}\n')
+        os._exit(0)
+    except BaseException as error:
+        print(repr(error), file=sys.stderr)
+        os._exit(1)
+
+
+def _through(path: Path) -> bool:
+    if not path.exists():
+        return False
+    cut_torn_tail(path)
+    return any("through" in row for row in read_lines(path, ()))
+
+
+def _rows(path: Path) -> list[Row]:
+    return [row for row in read_lines(path, ()) if "through" not in row]
+
+
+def kept(part: str, folder: Path, make: Callable[[], Iterable[Row]], what: str) -> list[Row]:
+    """What `make` yields, kept in a file."""
+    path = folder / f"{part}.jsonl"
+    if not _through(path):
+        with path.open("w", encoding="utf-8") as file:
+            for row in track(make(), what, console=Console(stderr=True)):
+                file.write(json.dumps(row) + "\n")
+                file.flush()
+            file.write('{"through": true}\n')
+    return _rows(path)
+
+
+def soak(sizes: Sizes, folder: Path, seed: int) -> Row:
+    """All of it; the keys of soak.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    first = folder / "first"
+    if not (first / "rl" / "run" / "summary.json").exists():
+        warm(first)
+    each = sizes.kills // LANES
+
+    def boundaries(lane: int, place: Path) -> Iterator[Row]:
+        for story in kills.at_boundaries(place, sizes.boundaries, seed, lane, LANES):
+            yield asdict(story)
+
+    def moments(lane: int, place: Path) -> Iterator[Row]:
+        for story in kills.at_random(place, each, seed + 1000 * (lane + 1)):
+            yield asdict(story)
+
+    stories = in_lanes("boundaries", folder, boundaries)
+    stories += in_lanes("moments", folder, moments)
+    crowds = kept(
+        "crowds",
+        folder,
+        lambda: (
+            asdict(crowd.crowd(folder / "crowd", seed + k, KILLED * (k % 2)))
+            for k in range(sizes.crowds)
+        ),
+        "crowds of drivers",
+    )
+    rounds = kept(
+        "faults",
+        folder,
+        lambda: map(asdict, faults.rounds(sizes.faults, seed)),
+        "faults of workers",
+    )
+    inputs = kept("fuzz", folder, lambda: _fuzz(sizes.inputs, folder, seed), "bad input")
+    return _summed(stories, crowds, rounds, inputs)
+
+
+def _fuzz(count: int, folder: Path, seed: int) -> Iterator[Row]:
+    for target in fuzz.targets(folder / "first" / "rl"):
+        found = fuzz.fuzz(target, max(1, round(count * target.share)), folder, seed)
+        yield {"target": target.name, **asdict(found)}
+    for name, seconds, wrong in fuzz.bombs(folder):
+        failures = [wrong] if wrong else []
+        yield {"target": name, "inputs": 1, "refused": 1 - bool(wrong), "failures": failures} | {
+            "slowest": seconds
+        }
+
+
+def _summed(stories: list[Row], crowds: list[Row], rounds: list[Row], inputs: list[Row]) -> Row:
+    return {
+        "kills": sum(s["kills"] for s in stories),
+        "runs": len(stories),
+        "runs_identical": sum(s["identical"] for s in stories),
+        "evaluations_lost": sum(s["lost"] for s in stories),
+        "evaluations_repeated": sum(s["repeated"] for s in stories),
+        "worker_faults": sum(r["faults"] for r in rounds),
+        "worker_rounds": len(rounds),
+        "worker_rounds_wrong": sum(bool(r["wrong"]) for r in rounds),
+        "cache_drivers": max((c["drivers"] for c in crowds), default=0),
+        "cache_seconds": sum(c["seconds"] for c in crowds),
+        "cache_trainings": sum(c["trainings"] for c in crowds),
+        "expired_claims": sum(c["expired"] for c in crowds),
+        "duplicate_trainings": sum(c["duplicates"] for c in crowds),
+        "cache_errors": sum(bool(c["wrong"]) for c in crowds),
+        "fuzz_inputs": sum(i["inputs"] for i in inputs),
+        "fuzz_failures": sum(len(i["failures"]) for i in inputs),
+        "fuzz_slowest_seconds": max((i["slowest"] for i in inputs), default=0.0),
+        "wrong": [s["name"] + ": " + s["why"] for s in stories if s["why"]]
+        + [r["kind"] + ": " + r["wrong"] for r in rounds if r["wrong"]]
+        + [c["wrong"] for c in crowds if c["wrong"]]
+        + [f"{i['target']}: {text}" for i in inputs for text in i["failures"][:3]],
+    }
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_arguments(parser)
+    parser.add_argument("--out", type=Path, help="folder in which what was done is kept")
+    parser.add_argument("--seed", type=int, default=0, help="of all moments and inputs")
+    options = parser.parse_args(argv)
+    with run_folder(parser, options.out) as folder:
+        found = soak(QUICK if options.quick else Sizes(), folder, options.seed)
+    rows = [
+        [
+            "kills of a driver",
+            f"{found['kills']:,} of {found['runs']:,} runs",
+            f"{found['runs'] - found['runs_identical']} runs differ, "
+            f"{found['evaluations_lost']} records lost, "
+            f"{found['evaluations_repeated']} trainings repeated",
+        ],
+        [
+            "faults of workers",
+            f"{found['worker_faults']:,} in {found['worker_rounds']:,} calls",
+            f"{found['worker_rounds_wrong']} calls wrong",
+        ],
+        [
+            "drivers on one cache",
+            f"{found['cache_drivers']}, {found['cache_trainings']:,} trainings",
+            f"{found['duplicate_trainings']} twice, {found['expired_claims']} claims expired, "
+            f"{found['cache_errors']} errors",
+        ],
+        [
+            "bad input",
+            f"{found['fuzz_inputs']:,}, slowest {found['fuzz_slowest_seconds']:.1f} s",
+            f"{found['fuzz_failures']} neither a value nor one line",
+        ],
+    ]
+    print_table("What a search survives", ["what", "how often", "what went wrong"], rows)
+    for line in found["wrong"][:20]:
+        print(line)
+    write_json(options.json, found)
+    if found["wrong"]:
+        parser.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""The only place that writes and syncs files: whole or not at all, and errors in one line.
+
+All that changes a run's files goes through `write`, `sync`, `replace` and `commit`, so that a test
+can end the process before and after each of them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from hybridsearch.errors import UserError
+from hybridsearch.types import Json
+
+LOCK = ".lock"
+
+
+def told(path: Path, error: Exception, what: str = "cannot be written") -> UserError:
+    """An error of the disk for people."""
+    reason = getattr(error, "strerror", None) or str(error)
+    return UserError(
+        f"{path} {what}: {reason}; what was logged before is kept, so mend that and resume"
+    )
+
+
+# The four that touch the disk ----------------------------------------------------------------
+
+
+def write(descriptor: int, data: bytes) -> None:
+    """All of the data, or an OSError. A part may have been written even then."""
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def sync(descriptor: int) -> None:
+    os.fsync(descriptor)
+
+
+def replace(partial: Path, path: Path) -> None:
+    partial.replace(path)
+
+
+def commit(database: sqlite3.Connection) -> None:
+    database.execute("COMMIT")
+
+
+# ----------------------------------------------------------------------------------------------
+
+
+def sync_folder(folder: Path) -> None:
+    """Make new names in a folder survive a power loss."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def put(partial: Path, path: Path) -> None:
+    """Give a finished file its name; it survives a power loss from then on."""
+    descriptor = os.open(partial, os.O_RDONLY)
+    try:
+        sync(descriptor)
+    finally:
+        os.close(descriptor)
+    replace(partial, path)
+    sync_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file atomically. Raises: UserError when the disk does not take it."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        replace(partial, path)
+    except OSError as error:
+        raise told(path, error) from error
+
+
+def write_json(path: Path, value: Json) -> None:
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Json]:
+    """An object from a file. Raises: UserError when it cannot be read."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read, or is damaged") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: expected an object, got {type(value).__name__}")
+    return value
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Keep a folder to this process: two that append to one file would spoil it.
+
+    A lock on a file that the system takes back when the process ends, however that happens. Where
+    the file system has no locks, nothing is kept. Raises: UserError when another process has it, or
+    the folder cannot be written.
+    """
+    try:
+        file = (folder / LOCK).open("a+", encoding="ascii")
+    except OSError as error:
+        raise told(folder, error) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            by = file.read().strip()
+            raise UserError(
+                f"{folder} is in use by another process{f' ({by})' if by else ''}; wait for it, "
+                "stop it, or choose another folder"
+            ) from error
+        except OSError:
+            yield
+            return
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def cut_torn_tail(path: Path) -> None:
+    """Cut off a last line that was not written whole, as a kill can leave it."""
+    if not path.exists():
+        return
+    with path.open("rb+") as file:
+        data = file.read()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            file.truncate(whole)
+
+
+def read_lines(path: Path, fields: Sequence[str]) -> Iterator[dict[str, Json]]:
+    """The lines of a JSONL file, each an object that has these fields.
+
+    Raises: UserError naming the first line that is damaged.
+    """
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return  # being written
+            try:
+                record = json.loads(line)
+                for name in fields:
+                    record[name]
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                raise UserError(f"{path} line {number}: damaged record") from error
+            yield record

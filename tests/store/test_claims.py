@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from hybridsearch.store import claims as module
+from hybridsearch.store.claims import Claims
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from hybridsearch.store import claims
+claims.RENEW = float(sys.argv[2])
+one = claims.Claims(Path(sys.argv[1]))
+print(*sorted(one.take(sys.argv[3:])), flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """A function that starts another process which claims tasks; returns it."""
+    started = []
+
+    def start(*names, renew=0.05):
+        command = [sys.executable, "-c", HOLDER, str(tmp_path / "claims"), str(renew), *names]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        process.stdout.readline()
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.fixture
+def mine(tmp_path):
+    claims = Claims(tmp_path / "claims")
+    yield claims
+    claims.close()
+
+
+def test_what_another_claims_is_not_taken_until_he_is_dead(holder, mine):
+    other = holder("a", "b")
+    assert mine.take(["a", "c"]) == {"c"}
+    assert mine.others()
+    other.kill()
+    other.wait()
+    assert mine.take(["a", "b"]) == {"a", "b"}
+    assert mine.expired == 2
+    assert not mine.others()
+
+
+def test_a_process_that_is_dead_and_not_yet_waited_for_holds_nothing(holder, mine):
+    other = holder("a")
+    other.kill()
+    os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
+    assert mine.take(["a"]) == {"a"}
+
+
+def test_what_is_renewed_lasts_and_what_is_not_expires(holder, mine, monkeypatch):
+    monkeypatch.setattr(module, "LASTS", 0.6)
+    holder("alive", renew=0.05)
+    holder("frozen", renew=60)
+    time.sleep(1.2)
+    assert mine.take(["alive", "frozen"]) == {"frozen"}
+    assert mine.expired == 1
+
+
+def test_a_holder_that_lost_a_claim_does_not_release_the_one_of_another(holder, mine, monkeypatch):
+    assert mine.take(["a"]) == {"a"}
+    monkeypatch.setattr(module, "LASTS", -1.0)
+    thief = Claims(mine.path)
+    thief.me = f"{os.getppid()}:"
+    assert thief.take(["a"]) == {"a"}
+    mine.release()
+    monkeypatch.setattr(module, "LASTS", 60.0)
+    monkeypatch.setattr(module, "_alive", lambda holder: True)
+    assert mine.take(["a"]) == set()
+    thief.close()
+
+
+def test_what_is_released_is_anybodys(holder, mine):
+    assert mine.take(["a", "b"]) == {"a", "b"}
+    mine.release(["a"])
+    other = holder("a", "b")
+    assert mine.take(["a", "b"]) == {"b"}
+    other.kill()
+
+
+def test_claims_of_before_a_reboot_are_void(mine, monkeypatch):
+    other = Claims(mine.path)
+    other.me = f"{os.getppid()}:"
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_boot", lambda: "another")
+        other.take(["a"])
+    monkeypatch.setattr(module, "_alive", lambda holder: True)
+    assert mine.take(["a"]) == {"a"}
+    other.close()
+
+
+def test_a_damaged_file_is_begun_anew_and_one_that_cannot_be_is_done_without(tmp_path):
+    path = tmp_path / "claims"
+    path.write_text("rubbish" * 1000)
+    claims = Claims(path)
+    assert claims.take(["a"]) == {"a"}
+    claims.close()
+    claims = Claims(tmp_path / "none" / "claims")
+    assert claims.take(["a"]) == {"a"}
+    assert not claims.others()
+    claims.close()
