@@ -206,7 +206,10 @@ class TrainingEvaluator:
             for _, measured in self._measure():
                 if isinstance(measured, Failure | str):
                     reason = measured.message if isinstance(measured, Failure) else measured
-                    raise UserError(f"the network failed at its first training steps: {reason}")
+                    name = self.config.network.name
+                    raise UserError(
+                        f"network {name!r} failed at its first training steps: {reason}"
+                    )
                 limit = LIMIT_FACTOR * measured * self._full_steps
                 self._limit = self._time_limit or max(LIMIT_FLOOR, limit)
         assert self._limit is not None

@@ -182,7 +182,10 @@ def build_network(
         torch.manual_seed(seed)
         build = built_in(config.name)
         if build is None:
-            return _custom(config.name)(make_activation=act, in_shape=shape, classes=classes)
+            made = _custom(config.name)(make_activation=act, in_shape=shape, classes=classes)
+            if not isinstance(made, nn.Module):
+                raise TypeError(f"expected an nn.Module, got {type(made).__name__}")
+            return made
         network = build(act, shape, classes, config.width)
         initialise(network, second_moment if config.init == "scaled" else RELU_MOMENT)
         return network

@@ -223,6 +223,24 @@ class Trainer:
         return self.input.normalise(images)
 
     @torch.no_grad()
+    def examine(self, child: Child) -> None:
+        """See whether an untrained network can be trained and scored at all, as a user's own may
+        not. Raises: ValueError for logits of another shape, or that are not finite.
+        """
+        images, _ = self.batch(0, 0)
+        for training in (True, False):
+            child.network.train(training)
+            with self.precision():
+                logits = child.network(images)
+            expected = (len(images), self.classes)
+            if not isinstance(logits, Tensor) or logits.shape != expected:
+                got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+                raise ValueError(f"expected logits of shape {list(expected)}, got {got}")
+            if not bool(logits.isfinite().all()):
+                mode = "training" if training else "evaluation"
+                raise ValueError(f"the logits are not finite before any step, in {mode} mode")
+
+    @torch.no_grad()
     def score(self, child: Child, split: Resident) -> tuple[float, float, np.ndarray]:
         """Mean cross-entropy in nats, accuracy in 0..1, and which images were right (bool [N]).
 

@@ -198,6 +198,7 @@ def measure(job: tuple[Config, str]) -> float | str:
     try:
         with one_thread(), accelerator_for(torch.device(job[1])).session():
             trainer = trainer_for(*job)
+            trainer.examine(trainer.new_child(resolve("ReLU"), 0))
             child = trainer.new_child(resolve("ReLU"), 0)
             for step in range(1, 9):
                 begin = time.perf_counter()
