@@ -38,7 +38,8 @@ class Anchor:
             raise told(path, error) from error
         slots = [_read(data[:SLOT]), _read(data[SLOT : 2 * SLOT])]
         found = [mark for mark in slots if mark is not None]
-        if not found and data.strip(b"\0"):
+        # A first slot that is not whole is what a kill leaves, and says nothing.
+        if not found and len(data) >= SLOT and data.strip(b"\0"):
             self._file.close()
             raise UserError(f"{path} is damaged; remove it to go on from what the log has")
         self.mark = max(found, default=START)

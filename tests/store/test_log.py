@@ -233,8 +233,8 @@ def test_one_of_two_slots_is_always_whole(tmp_path):
     assert found == {marks[2], marks[3]}
 
 
-@pytest.mark.parametrize("data", [b"", b"\0" * 122])
-def test_an_empty_one_says_nothing(tmp_path, data):
+@pytest.mark.parametrize("data", [b"", b"\0" * 122, b"0000000001 3f3f"])
+def test_one_that_was_never_whole_says_nothing(tmp_path, data):
     (tmp_path / "head").write_bytes(data)
     anchor = Anchor(tmp_path / "head")
     assert anchor.mark == START
