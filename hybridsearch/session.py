@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -172,9 +173,14 @@ def card_of(name: str) -> str:
 
 def default_folder(config: Config) -> Path:
     """runs/STRATEGY-DATA-seedN-TIME."""
-    data = config.data.name.replace(":", "-")
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    return Path("runs", f"{config.label}-{data}-seed{config.seed}-{stamp}")
+    name = safe_name(config.data.name)
+    return Path("runs", f"{config.label}-{name}-seed{config.seed}-{stamp}")
+
+
+def safe_name(name: str) -> str:
+    """A name as part of a file's, which never leads out of its folder."""
+    return re.sub(r"[^\w.-]+", "-", name)
 
 
 def make_proposer(config: Config) -> Proposer:

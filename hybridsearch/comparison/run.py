@@ -22,7 +22,7 @@ from hybridsearch.evaluate.pool import Failure, make_pool
 from hybridsearch.fidelity import Scale
 from hybridsearch.observe import Observer, Silent
 from hybridsearch.past import settled
-from hybridsearch.session import STRATEGIES, environment, make_proposer
+from hybridsearch.session import STRATEGIES, environment, make_proposer, safe_name
 from hybridsearch.store.disk import hold, write_json, write_text
 from hybridsearch.tables.replay import TableEvaluator, table_config
 from hybridsearch.tables.table import Table, load_table
@@ -105,7 +105,7 @@ def compare(
 def default_folder(config: Config) -> Path:
     """comparisons/DATA, or comparisons/table-NAME."""
     name = f"table-{Path(config.table).stem}" if config.table else config.data.name
-    return Path("comparisons", name.replace(":", "-"))
+    return Path("comparisons", safe_name(name))
 
 
 def check(strategies: Sequence[str], seeds: int, config: Config) -> None:

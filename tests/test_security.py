@@ -1,0 +1,63 @@
+"""What others may have written is read without running any of it (docs/threats.md)."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hybridsearch.analysis.pictures import draw_run
+from hybridsearch.analysis.runs import load_run
+from hybridsearch.comparison.run import default_folder as comparison_folder
+from hybridsearch.config import Config, DataConfig
+from hybridsearch.session import default_folder, search
+
+PACKAGE = Path(__file__).resolve().parent.parent / "hybridsearch"
+# What runs code that it is given.
+RUNS = {"eval", "exec", "compile", "pickle", "cloudpickle", "marshal", "shelve", "dill"}
+
+
+def test_looking_at_a_run_imports_nothing_that_it_names(tiny, tmp_path, monkeypatch):
+    done = search(tiny(budget=2, strategy="random"), tmp_path / "runs" / "a")
+    theirs = tmp_path / "theirs"
+    shutil.copytree(done["folder"], theirs)
+    settings = yaml.safe_load((theirs / "config.yaml").read_text())
+    settings["network"]["name"] = settings["data"]["name"] = "evil_module:build"
+    (theirs / "config.yaml").write_text(yaml.safe_dump(settings))
+    (tmp_path / "evil_module.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert load_run(theirs).summary["winner"]
+    draw_run(theirs)
+    assert "evil_module" not in sys.modules
+
+
+@pytest.mark.parametrize("name", ["../../x:y", "a/b:c", "..:x", "/etc:passwd", "a\\b:c", "x\0:y"])
+@pytest.mark.parametrize("folder", [default_folder, comparison_folder])
+def test_a_name_never_leads_out_of_its_folder(name, folder):
+    data = DataConfig.model_construct(name=name)
+    path = folder(Config().model_copy(update={"data": data}))
+    assert len(path.parts) == 2
+    assert path.parts[1] not in ("..", ".")
+    assert re.fullmatch(r"[\w.-]+", path.parts[1])
+
+
+def test_nothing_in_the_package_runs_text_or_unpickles():
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name.split(".")[0] for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [(node.module or "").split(".")[0]]
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                names = [node.func.id]
+            elif isinstance(node, ast.Attribute):
+                text = ast.unparse(node)
+                assert text not in ("torch.load", "yaml.load", "yaml.unsafe_load", "np.load"), path
+            assert not RUNS & set(names), f"{path}: {names}"
