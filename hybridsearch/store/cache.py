@@ -58,17 +58,11 @@ class Cache:
 
     def _open(self) -> None:
         self._db = sqlite3.connect(self.path, timeout=60, isolation_level=None)
-        db = self._db
-        db.execute("PRAGMA synchronous = NORMAL")
-        if db.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
-            db.execute("PRAGMA journal_mode = DELETE")
-        db.execute(
-            "CREATE TABLE IF NOT EXISTS evaluations "
-            "(task TEXT PRIMARY KEY, payload TEXT NOT NULL, volatile TEXT NOT NULL, "
-            'checksum TEXT NOT NULL DEFAULT "") WITHOUT ROWID'
-        )
-        if "checksum" not in [row[1] for row in db.execute("PRAGMA table_info(evaluations)")]:
-            _add_checksums(db)
+        try:
+            _prepare(self._db)
+        except sqlite3.DatabaseError:
+            self._db.close()
+            raise
         self._identity = _identity(self.path)
 
     def _set_aside(self) -> None:
@@ -182,6 +176,19 @@ class Cache:
         finally:
             self.claims.close()
             self._db.close()
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA synchronous = NORMAL")
+    if db.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+        db.execute("PRAGMA journal_mode = DELETE")
+    db.execute(
+        "CREATE TABLE IF NOT EXISTS evaluations "
+        "(task TEXT PRIMARY KEY, payload TEXT NOT NULL, volatile TEXT NOT NULL, "
+        'checksum TEXT NOT NULL DEFAULT "") WITHOUT ROWID'
+    )
+    if "checksum" not in [row[1] for row in db.execute("PRAGMA table_info(evaluations)")]:
+        _add_checksums(db)
 
 
 def _lasts(evaluation: Evaluation) -> bool:

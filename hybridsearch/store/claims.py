@@ -32,6 +32,7 @@ class Claims:
 
     def _open(self) -> sqlite3.Connection | None:
         for _ in range(2):
+            db = None
             try:
                 db = sqlite3.connect(self.path, timeout=60, isolation_level=None)
                 db.execute("PRAGMA synchronous = OFF")
@@ -42,6 +43,8 @@ class Claims:
                 )
                 return db
             except sqlite3.DatabaseError:
+                if db is not None:
+                    db.close()
                 with contextlib.suppress(OSError):
                     self.path.unlink()  # what a power loss has left of it
             except OSError:

@@ -169,12 +169,12 @@ def _open(path: Path) -> FileIO:
     new = not path.exists()
     try:
         disk.cut_torn_tail(path)
-        file = path.open("ab", buffering=0)
         if new:
+            path.touch()
             disk.sync_folder(path.parent)
+        return path.open("ab", buffering=0)
     except OSError as error:
         raise told(path, error) from error
-    return file
 
 
 def _read(path: Path) -> Iterator[Entry]:

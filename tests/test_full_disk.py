@@ -1,0 +1,57 @@
+"""A real small file system that is full: one line, nothing lost, and a resume with more room."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+
+from hybridsearch import engine
+from hybridsearch.analysis.runs import load_run
+from hybridsearch.errors import UserError
+from hybridsearch.session import resume, search
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A file system of 2 MB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False)
+    except OSError:
+        pytest.skip("there is no mount here")
+    if done.returncode:
+        pytest.skip("mounting a file system needs rights that are not there")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def payloads(folder):
+    return [payload for payload, _ in load_run(folder).trials]
+
+
+@pytest.mark.parametrize("room", [0, 4096, 20_000, 60_000])
+def test_a_full_disk_ends_in_one_line_and_a_resume_goes_on(
+    tiny, tmp_path, small, monkeypatch, room
+):
+    monkeypatch.setattr(engine, "CHECKPOINT_EVERY", 0.0)
+    config = tiny(budget=12, batch=4, strategy="rl")
+    whole = search(config, tmp_path / "whole" / "a")
+    folder, ballast = small / "run", small / "ballast"
+    free = os.statvfs(small)
+    ballast.write_bytes(bytes(free.f_bavail * free.f_frsize - room))
+    with pytest.raises(UserError) as error:
+        search(config, folder)
+    assert "No space left on device" in str(error.value) or "disk is full" in str(error.value)
+    assert "\n" not in str(error.value)
+    before = payloads(folder) if (folder / "trials.jsonl").exists() else []
+    ballast.unlink()
+    if (folder / "config.yaml").exists():
+        resume(folder)
+    else:
+        search(config, folder)
+    assert payloads(folder) == payloads(whole["folder"])
+    assert payloads(folder)[: len(before)] == before
