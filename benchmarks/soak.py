@@ -1,12 +1,13 @@
 """What a search survives: kills anywhere, workers that die, many drivers on one cache, bad input.
 
-    python benchmarks/soak.py [--out FOLDER] [--seed K] [--json FILE] [--quick]
+    python benchmarks/soak.py [--out FOLDER] [--seed K] [--hours H] [--json FILE] [--quick]
 
 Drivers are forked from this process, which has torch loaded, so that a run of a tiny network takes
 a second; they are killed with SIGKILL, at every touch of the disk (before it, in the midst of a
 write, after it) and at random moments, in chains of up to ten kills of one run. What the last
 resume leaves must equal what a run gives that nobody disturbed: records, restored tensors,
 finalists.
+With --hours one search more goes on for so long, and loses a worker every minute.
 With --out what was done is kept, a line each, and the same command goes on where it stopped.
 """
 
@@ -15,16 +16,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from reporting import add_arguments, print_table, run_folder, write_json
 from rich.console import Console
 from rich.progress import track
-from soaking import crowd, faults, fuzz, kills
+from soaking import crowd, faults, fuzz, kills, memory
 from soaking.drivers import warm
 
 from hybridsearch.store.disk import cut_torn_tail, read_lines
@@ -41,23 +44,27 @@ class Sizes:
     faults: int = 1000
     crowds: int = 30
     inputs: int = 1_000_000
+    hours: float = 0.0  # of the long search; none by default
 
 
 QUICK = Sizes(boundaries=0.003, kills=6, faults=4, crowds=1, inputs=3000)
 LANES = 2  # processes that work through the kills side by side
+FAULT_EVERY = 60.0  # seconds between kills of a worker in the long search
 KILLED = 3  # drivers of a crowd that are killed
 
 
-def in_lanes(part: str, folder: Path, make: Callable[[int, Path], Iterator[Row]]) -> list[Row]:
-    """What `make` yields in each of LANES processes, kept in a file each. Where the file ends with
-    the word that the lane is through, it is not made again.
+def in_lanes(
+    part: str, folder: Path, make: Callable[[int, Path, list[Row]], Iterator[Row]]
+) -> list[Row]:
+    """What `make` yields in each of LANES processes, kept in a file each; it is told what is there.
+    Where the file ends with the word that the lane is through, nothing is made.
     """
     running = {}
     for lane in range(LANES):
-        path = folder / f"{part}-{lane}.jsonl"
+        path, place = folder / f"{part}-{lane}.jsonl", folder / f"{part}-{lane}"
         if not _through(path):
-            path.unlink(missing_ok=True)
-            running[_forked(lambda lane=lane: make(lane, folder / f"{part}-{lane}"), path)] = lane
+            there = _rows(path) if path.exists() else []
+            running[_forked(partial(make, lane, place, there), path)] = lane
     for process, lane in running.items():
         status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
         if status:
@@ -70,7 +77,7 @@ def _forked(make: Callable[[], Iterator[Row]], path: Path) -> int:
     if process:
         return process
     try:
-        with path.open("w", encoding="utf-8") as file:
+        with path.open("a", encoding="utf-8") as file:
             for row in make():
                 file.write(json.dumps(row) + "\n")
                 file.flush()
@@ -107,18 +114,21 @@ def kept(part: str, folder: Path, make: Callable[[], Iterable[Row]], what: str) 
 def soak(sizes: Sizes, folder: Path, seed: int) -> Row:
     """All of it; the keys of soak.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    first = folder / "first"
-    if not (first / "rl" / "run" / "summary.json").exists():
-        warm(first)
+    parts = [f"{part}-{lane}" for part in ("boundaries", "moments") for lane in range(LANES)]
+    if not all(_through(folder / f"{part}.jsonl") for part in (*parts, "crowds", "faults", "fuzz")):
+        shutil.rmtree(folder / "first", ignore_errors=True)
+        warm(folder / "first")
     each = sizes.kills // LANES
 
-    def boundaries(lane: int, place: Path) -> Iterator[Row]:
-        for story in kills.at_boundaries(place, sizes.boundaries, seed, lane, LANES):
-            yield asdict(story)
+    def boundaries(lane: int, place: Path, there: list[Row]) -> Iterator[Row]:
+        skip = {row["name"] for row in there}
+        yield from map(
+            asdict, kills.at_boundaries(place, sizes.boundaries, seed, lane, LANES, skip)
+        )
 
-    def moments(lane: int, place: Path) -> Iterator[Row]:
-        for story in kills.at_random(place, each, seed + 1000 * (lane + 1)):
-            yield asdict(story)
+    def moments(lane: int, place: Path, there: list[Row]) -> Iterator[Row]:
+        left = each - sum(row["kills"] for row in there)
+        yield from map(asdict, kills.at_random(place, left, seed + 1000 * lane + len(there)))
 
     stories = in_lanes("boundaries", folder, boundaries)
     stories += in_lanes("moments", folder, moments)
@@ -138,7 +148,19 @@ def soak(sizes: Sizes, folder: Path, seed: int) -> Row:
         "faults of workers",
     )
     inputs = kept("fuzz", folder, lambda: _fuzz(sizes.inputs, folder, seed), "bad input")
-    return _summed(stories, crowds, rounds, inputs)
+    return _summed(stories, crowds, rounds, inputs) | _long(sizes.hours, folder, seed)
+
+
+def _long(hours: float, folder: Path, seed: int) -> Row:
+    """The long search, made anew where it was not finished."""
+    if not hours:
+        return {}
+    path, place = folder / "memory.jsonl", folder / "memory"
+    if not _through(path):
+        shutil.rmtree(place, ignore_errors=True)
+    looks = memory.watch(place, 3600 * hours, FAULT_EVERY, seed)
+    kept("memory", folder, lambda: map(asdict, looks), "one long search")
+    return memory.slopes(memory.kept(path))
 
 
 def _fuzz(count: int, folder: Path, seed: int) -> Iterator[Row]:
@@ -185,9 +207,11 @@ def main(argv: list[str] | None = None) -> None:
     add_arguments(parser)
     parser.add_argument("--out", type=Path, help="folder in which what was done is kept")
     parser.add_argument("--seed", type=int, default=0, help="of all moments and inputs")
+    parser.add_argument("--hours", type=float, default=0.0, help="of one long search; 2 is usual")
     options = parser.parse_args(argv)
+    sizes = replace(QUICK if options.quick else Sizes(), hours=options.hours)
     with run_folder(parser, options.out) as folder:
-        found = soak(QUICK if options.quick else Sizes(), folder, options.seed)
+        found = soak(sizes, folder, options.seed)
     rows = [
         [
             "kills of a driver",
@@ -213,6 +237,16 @@ def main(argv: list[str] | None = None) -> None:
             f"{found['fuzz_failures']} neither a value nor one line",
         ],
     ]
+    if options.hours:
+        rows.append(
+            [
+                "one long search",
+                f"{found['hours']:.2f} h, {found['records']:,.0f} records",
+                f"{found['memory_slope_mb_per_hour']:+.1f} MB/h, "
+                f"{found['handles_slope_per_hour']:+.2f} handles/h, pace of the last tenth "
+                f"{found['pace_last_over_first']:.2f} of the first",
+            ]
+        )
     print_table("What a search survives", ["what", "how often", "what went wrong"], rows)
     for line in found["wrong"][:20]:
         print(line)

@@ -6,7 +6,7 @@ import json
 import random
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
@@ -63,10 +63,10 @@ def undisturbed(campaign: str, folder: Path, checkpoints: float) -> Whole:
 
 
 def at_boundaries(
-    folder: Path, share: float, seed: int, lane: int = 0, lanes: int = 1
+    folder: Path, share: float, seed: int, lane: int, lanes: int, skip: Collection[str]
 ) -> Iterator[Story]:
     """Every campaign of BOUNDARY once per touch of the disk and moment, or a share of them; of
-    these every `lanes`-th.
+    these every `lanes`-th. skip: names of stories that are told already.
     """
     draw = random.Random(seed)
     for campaign in BOUNDARY:
@@ -78,8 +78,10 @@ def at_boundaries(
             if draw.random() < share
         ]
         for killer in wanted[lane::lanes]:
-            scene = _scene(campaign, folder / "killed", 0.0)
-            yield _told(scene, whole, [killer], f"{campaign} {killer.number} {killer.moment}")
+            name = f"{campaign} {killer.number} {killer.moment}"
+            if name not in skip:
+                scene = _scene(campaign, folder / "killed", 0.0)
+                yield _told(scene, whole, [killer], name)
 
 
 def at_random(folder: Path, count: int, seed: int) -> Iterator[Story]:
