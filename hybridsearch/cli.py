@@ -29,7 +29,7 @@ table, without training).
 """
 
 DEFAULTS = Config()
-COMMANDS = ("resume", "data", "record", "table", "compare", "benchmark")
+COMMANDS = ("resume", "data", "record", "table", "compare", "benchmark", "report")
 STRATEGIES = "rl,evolution,regularized,local,random,hybrid"
 
 ConfigFile = Annotated[
@@ -267,6 +267,28 @@ def benchmark(
         tuple(_number(word, "--lr-grid") for word in _listed(lr_grid)),
     )
     return run_and_show(asked, settings, out or Path("benchmark", scale), estimate, Console())
+
+
+@app.command
+def report(
+    runs: Annotated[list[Path], Parameter(negative="")],
+    /,
+    *,
+    out: Annotated[
+        Path | None, Parameter(help="Folder of the page; default that of the (first) run.")
+    ] = None,
+) -> int:
+    """Write one HTML page about a run, or several side by side: verdict, curves, what it cost.
+
+    Parameters
+    ----------
+    runs
+        Folders of runs, finished or not.
+    """
+    from hybridsearch.report.page import report as write
+
+    print(write(runs, out))
+    return 0
 
 
 def _listed(text: str) -> list[str]:

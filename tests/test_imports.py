@@ -40,6 +40,7 @@ LEVEL = {
     "session": 8,
     "progress": 8,
     "comparison": 9,
+    "report": 9,
     "paper": 9,
     "cli": 10,
     "__main__": 11,
@@ -63,6 +64,7 @@ INNER = {
     ],
     "store": [["disk"], ["anchor", "claims", "checkpoint"], ["cache", "log"]],
     "surrogate": [["features", "targets"], ["process"], ["experience"]],
+    "report": [["facts"], ["figures"], ["page"]],
     "kernels": [
         ["program", "build", "memory"],
         ["source"],

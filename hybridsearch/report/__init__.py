@@ -1,0 +1,1 @@
+"""One page about one run or several: what was found, how, and what it cost."""

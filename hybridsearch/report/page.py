@@ -1,0 +1,239 @@
+"""Runs -> one HTML file that needs nothing else, and its pictures beside it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from scipy.special import expit
+
+from hybridsearch.analysis.pictures import AXIS, draw_run
+from hybridsearch.analysis.plots import baseline_curve, function_curve, plot_functions
+from hybridsearch.analysis.runs import Run, load_run
+from hybridsearch.analysis.tables import percent
+from hybridsearch.errors import UserError
+from hybridsearch.genome.function import resolve
+from hybridsearch.genome.genome import Genome
+from hybridsearch.genome.primitives import BINARY, UNARY
+from hybridsearch.report import facts
+from hybridsearch.report.figures import plot_best_so_far, plot_diversity, plot_token_shares
+from hybridsearch.store.disk import write_text
+from hybridsearch.types import Json
+
+PAGE = "report.html"
+SHOWN = 8  # rows of what is common among the best
+
+
+@dataclass(frozen=True)
+class Image:
+    """alt: what it shows, for those who do not see it. data: a PNG in base64."""
+
+    alt: str
+    caption: str
+    data: str
+
+    @classmethod
+    def of(cls, path: Path, alt: str, caption: str = "") -> Image:
+        return cls(alt, caption, base64.b64encode(path.read_bytes()).decode("ascii"))
+
+
+def report(folders: Sequence[str | Path], out: Path | None = None) -> Path:
+    """Write the report of runs, finished or not; returns its file.
+
+    out: folder of the page and the pictures that it has beside those of the runs; default the
+    folder of the run, or of the first of several. Nothing that a run names is imported.
+    Raises: UserError when a folder holds no run, or its records are damaged.
+    """
+    if not folders:
+        raise UserError("expected the folder of a run, or several")
+    runs = [load_run(folder) for folder in folders]
+    place = out or runs[0].folder
+    place.mkdir(parents=True, exist_ok=True)
+    names = _names(runs)
+    shown = [_section(run, name, place) for run, name in zip(runs, names, strict=True)]
+    environment = Environment(
+        loader=PackageLoader("hybridsearch.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    page = environment.get_template("page.html.j2").render(
+        title=_title(runs),
+        subtitle=_subtitle(runs),
+        runs=shown,
+        compared=_compared(runs, names, place),
+    )
+    write_text(place / PAGE, page)
+    return place / PAGE
+
+
+def _title(runs: Sequence[Run]) -> str:
+    strategies = list(dict.fromkeys(run.config.label for run in runs))
+    data = list(dict.fromkeys(run.config.data.name for run in runs))
+    return f"Activation functions for {', '.join(data)}: {', '.join(strategies)}"
+
+
+def _subtitle(runs: Sequence[Run]) -> str:
+    nets = list(dict.fromkeys(run.config.network.name for run in runs))
+    count = f"{len(runs)} runs" if len(runs) > 1 else str(runs[0].folder)
+    return f"network {', '.join(nets)}; {count}; hybridsearch"
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    """What tells the runs apart: strategy and seed, or the folder where that is not enough."""
+    short = [f"{run.config.label}, seed {run.config.seed}" for run in runs]
+    return [
+        s if short.count(s) == 1 else run.folder.name for s, run in zip(short, runs, strict=True)
+    ]
+
+
+def _section(run: Run, name: str, place: Path) -> dict[str, Any]:
+    """Everything that the page says of one run."""
+    summary = run.summary or {}
+    winner, baseline = summary.get("winner"), summary.get("best_baseline")
+    gap = summary.get("difference_to_best_baseline")
+    drawn = {path.stem: path for path in draw_run(run.folder)}
+    best = facts.fully_trained(run)
+    return {
+        "name": name,
+        "kind": summary.get("verdict", ""),
+        "verdict": facts.verdict(run),
+        "winner": winner["label"] if winner else "",
+        "incumbent": best[0]["formula"] if best else "",
+        "baseline": baseline["label"] if baseline else "",
+        "difference": _points(gap) if gap else "",
+        "seeds": len(winner["test_scores"]) if winner else 0,
+        "validation": AXIS[run.config.fitness],
+        "tested": _tested(summary) if winner else [],
+        "found": _found(run, drawn, place),
+        "course": _course(run, name, drawn, place),
+        "tokens": facts.common_tokens(run)[:SHOWN],
+        "shapes": facts.common_shapes(run)[:SHOWN],
+        "best_count": max(1, round(facts.BEST * len(run.distinct))),
+        "rungs": facts.promotion(run),
+        "rejected": facts.rejections(run)[:SHOWN],
+        "cost": facts.cost(run),
+        "spent": _spent(facts.cost(run)),
+        "command": facts.command(run),
+        "environment": _environment(run),
+        "settings": (run.folder / "config.yaml").read_text(encoding="utf-8"),
+    }
+
+
+def _points(gap: dict[str, float]) -> str:
+    mean, low, high = (100 * gap[key] for key in ("mean", "low", "high"))
+    return f"{mean:+.2f} ({low:+.2f} to {high:+.2f})"
+
+
+def _tested(summary: dict[str, Json]) -> list[dict[str, Json]]:
+    """Finalists and baselines, the best on validation first."""
+    winner, best = summary["winner"]["key"], summary["best_baseline"]["key"]
+    rows = [(r, "finalist") for r in summary["finalists"]]
+    rows += [(r, "baseline") for r in summary["baselines"]]
+    return [
+        {
+            "role": {winner: "winner", best: "best baseline"}.get(row["key"], role),
+            "mark": row["key"] in (winner, best),
+            "label": row["label"],
+            "validation": f"{row['validation']:.4f}",
+            "mean": percent(row["mean"]),
+            "interval": f"{percent(row['low'])} to {percent(row['high'])}",
+        }
+        for row, role in sorted(rows, key=lambda item: -item[0]["validation"])
+    ]
+
+
+def _found(run: Run, drawn: dict[str, Path], place: Path) -> list[Image]:
+    """The winner beside ReLU and Swish, then the other pictures of what was found."""
+    images = []
+    best = (run.summary or {}).get("winner")
+    if best and isinstance(genome := resolve(best["expression"]).genome, Genome):
+        path = place / f"winner-{run.folder.name}.png"
+        curves = [function_curve(genome, best["label"])]
+        curves += [baseline_curve("Swish-1", lambda x: x * expit(x))]
+        plot_functions(curves, path, "The winner and its slope, beside Swish and ReLU")
+        images.append(Image.of(path, "the winner and its derivative beside Swish and ReLU"))
+    for stem, alt in (
+        ("found_functions", "the best functions that the search found"),
+        ("retest", "test accuracy of finalists and baselines on fresh seeds, with intervals"),
+        ("pareto", "score against time"),
+    ):
+        if stem in drawn:
+            images.append(Image.of(drawn[stem], alt))
+    return images
+
+
+def _course(run: Run, name: str, drawn: dict[str, Path], place: Path) -> list[Image]:
+    images = []
+    if "search_curve" in drawn:
+        images.append(
+            Image.of(drawn["search_curve"], "every function evaluated, and the best so far")
+        )
+    if shares := facts.token_shares(facts.controllers(run)):
+        path = place / f"controller-{run.folder.name}.png"
+        plot_token_shares(shares, [list(UNARY), list(BINARY)], path)
+        images.append(
+            Image.of(
+                path,
+                "how the controller's choices moved over the run, a row per function",
+                f"Counted in {len(shares.at)} parts of what the controller proposed; below the "
+                "screen what it proposed is what was chosen of its samples.",
+            )
+        )
+    if spread := facts.diversity(run):
+        path = place / f"diversity-{run.folder.name}.png"
+        plot_diversity({name: spread}, path)
+        images.append(Image.of(path, "how many proposals were new, and how many kinds they used"))
+    return images
+
+
+def _compared(runs: Sequence[Run], names: Sequence[str], place: Path) -> Image | None:
+    """Best so far of several runs in one picture."""
+    if len(runs) < 2:
+        return None
+    path = place / "best_so_far.png"
+    curves = {name: facts.best_so_far(run) for name, run in zip(names, runs, strict=True)}
+    scales = {run.config.fitness for run in runs}
+    if len(scales) > 1:
+        return None
+    plot_best_so_far(curves, path, "Best so far", AXIS[scales.pop()])
+    return Image.of(path, "the best fitness so far of every run")
+
+
+def _spent(cost: facts.Cost) -> list[tuple[str, str]]:
+    steps = f"{cost.steps / cost.full_steps:.0%}" if cost.full_steps else "-"
+    return [
+        ("functions evaluated", f"{cost.functions:,}"),
+        ("proposals", f"{cost.proposals:,}"),
+        ("rejected before training", f"{cost.rejected:,}"),
+        ("of the steps that full training takes", steps),
+        ("search", _lasting(cost.search_seconds)),
+        ("race and retest", _lasting(cost.retest_seconds)),
+        ("training, all workers", _lasting(cost.training_seconds)),
+        (f"not spent: {cost.cached:,} results from the cache", _lasting(cost.cached_seconds)),
+    ]
+
+
+def _lasting(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return str(timedelta(seconds=round(seconds)))
+
+
+def _environment(run: Run) -> list[tuple[str, str]]:
+    about = run.environment
+    versions = about.get("versions") or {}
+    return [
+        ("begun", str(about.get("started", ""))),
+        ("machine", f"{about.get('processor', '')}, {about.get('cores', '')} cores"),
+        ("GPUs", ", ".join(about.get("cuda") or []) or "none"),
+        ("system", str(about.get("platform", ""))),
+        ("python", str(about.get("python", ""))),
+        ("packages", ", ".join(f"{n} {v}" for n, v in versions.items())),
+        ("revision", str(about.get("git") or "not a checkout")),
+    ]

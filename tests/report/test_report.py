@@ -1,0 +1,187 @@
+"""The report: its facts are those of the records, its page is one file that shows them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from hybridsearch.analysis.runs import load_run
+from hybridsearch.cli import main
+from hybridsearch.config import make_config
+from hybridsearch.errors import UserError
+from hybridsearch.genome.batch import behaviour
+from hybridsearch.genome.genome import Genome
+from hybridsearch.report import facts
+from hybridsearch.report.page import report
+from hybridsearch.session import search
+
+SETTINGS = {
+    "budget": 40,
+    "batch": 8,
+    "pool": "inline",
+    "screen": {"use": "off"},
+    "data": {"train": 200, "validation": 100},
+    "network": {"name": "digits_mlp", "width": 4},
+    "training": {"steps": 20, "batch_size": 32, "warmup": 3},
+    "fidelity": {"rungs": [0.2, 0.5, 1.0], "keep": 0.4},
+    "race": {"candidates": 0},
+    "retest": {"seeds": 2, "finalists": 2, "resamples": 200},
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two finished runs."""
+
+
+    folder = tmp_path_factory.mktemp("runs")
+    for name, strategy in (("a", "rl"), ("b", "evolution")):
+        search(make_config({**SETTINGS, "strategy": strategy}), folder / name)
+    return [load_run(folder / name) for name in "ab"]
+
+
+class Page(HTMLParser):
+    """What a page has, and whether its elements are closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.sources, self.text = [], [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.sources += [v for k, v in attributes if k in ("src", "href", "srcset")]
+        if tag not in ("meta", "img", "br", "link"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_page_is_one_file_that_has_everything(runs, tmp_path):
+    text = report([run.folder for run in runs], tmp_path / "out").read_text()
+    page = Page(text)
+    assert page.open == []
+    assert "script" not in page.tags and "link" not in page.tags
+    assert all(source.startswith("data:image/png;base64,") for source in page.sources)
+    assert len(page.sources) >= 11
+    assert "default-src 'none'" in text
+    for run in runs:
+        assert run.summary["winner"]["label"] in page.text
+        assert facts.verdict(run).partition(":")[2].strip() in page.text
+        for row in run.summary["finalists"]:
+            assert f"{100 * row['mean']:.2f}" in page.text
+    assert (tmp_path / "out" / "best_so_far.png").exists()
+
+
+def test_what_it_says_is_what_the_records_say(runs):
+    for run in runs:
+        x, best = facts.best_so_far(run)
+        assert len(x) == len(run.distinct) == 40
+        assert best[-1] == run.summary["incumbent_fitness"]
+        assert np.nanmax(best) == best[-1]
+        came = [count for _, count in facts.promotion(run)]
+        assert came == sorted(came, reverse=True)
+        assert came[-1] == len(facts.fully_trained(run))
+        cost = facts.cost(run)
+        assert cost.functions == run.summary["budgets"]["distinct"]
+        assert cost.rejected == run.summary["budgets"]["rejected"]
+        assert sum(n for _, n in facts.rejections(run)) >= cost.rejected
+    shares = facts.token_shares(facts.controllers(runs[0]))
+    held = [("tanh" in o["genome"].split()) for o in facts.controllers(runs[0])]
+    weights = np.diff([0, *np.linspace(0, len(held), len(shares.at) + 1).round()[1:]])
+    assert np.average(shares.values["tanh"], weights=weights) == pytest.approx(np.mean(held))
+    assert facts.token_shares(facts.controllers(runs[1])) is None  # it has no controller
+    best = facts.fully_trained(runs[0])[: round(0.1 * 40)]
+    for common in facts.common_tokens(runs[0]):
+        holds = [common.name in o["function"].split() for o in best]
+        assert common.best == pytest.approx(np.mean(holds))
+
+
+@pytest.mark.parametrize(
+    ("formula", "words"),
+    [
+        ("max(x, 0)", {"monotone", "flat on one side", "0 at 0", "has a kink"}),
+        ("tanh(x)", {"monotone", "odd", "flat on both sides", "0 at 0"}),
+        ("|x|", {"even", "0 at 0", "has a kink"}),
+        ("x^3", {"monotone", "odd", "0 at 0"}),
+        ("cos(x)", {"even"}),
+        ("exp(x)", {"monotone", "flat on one side"}),
+        ("exp(-x^2)", {"even", "flat on both sides"}),
+    ],
+)
+def test_words_for_shapes(formula, words):
+    found = behaviour([Genome.parse(formula).tokens], facts.GRID, np.ones((1, 1)))
+    assert facts.shape(found.values[0, 0], found.slopes[0, 0]) == words
+
+
+def test_a_run_that_is_not_finished_has_a_page_too(runs, tmp_path):
+    copy = tmp_path / "stopped"
+    shutil.copytree(runs[0].folder, copy)
+    (copy / "summary.json").unlink()
+    text = report([copy]).read_text()
+    assert "not finished" in text
+    assert load_run(copy).distinct[0]["formula"] is not None
+
+
+def test_what_others_wrote_is_escaped(runs, tmp_path):
+    copy = tmp_path / "evil"
+    shutil.copytree(runs[0].folder, copy)
+    summary = json.loads((copy / "summary.json").read_text())
+    evil = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+    summary["winner"]["label"] = summary["finalists"][0]["label"] = evil
+    summary["verdict"] = '"><script>x</script>'
+    (copy / "summary.json").write_text(json.dumps(summary))
+    environment = json.loads((copy / "environment.json").read_text())
+    environment["processor"] = evil
+    (copy / "environment.json").write_text(json.dumps(environment))
+    text = report([copy]).read_text()
+    page = Page(text)
+    assert "script" not in page.tags
+    assert "onerror" not in re.sub(r"&lt;.*?&gt;", "", text)
+    assert evil in page.text
+
+
+def test_the_command_line(runs, tmp_path, capsys):
+    assert main(["report", str(runs[0].folder), "--out", str(tmp_path / "p")]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "p" / "report.html")
+    assert main(["report", str(tmp_path / "nowhere")]) == 2
+    assert "holds no run" in capsys.readouterr().err
+    with pytest.raises(UserError, match="expected the folder of a run"):
+        report([])
+
+
+def test_windows_are_never_too_small():
+    outcomes = [{"genome": "id x", "known": False}] * 15
+    assert facts.token_shares(outcomes) is None
+    assert facts.diversity(SimpleNamespace(outcomes=outcomes * 2)).at.shape == (3,)
+
+
+@pytest.mark.parametrize(("width", "dark"), [(390, False), (1000, False), (1000, True)])
+def test_a_real_browser_draws_it(runs, tmp_path, width, dark):
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    if browser is None:
+        pytest.skip("there is no Chromium here")
+    page, picture = report([runs[0].folder], tmp_path / "p"), tmp_path / "page.png"
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+    command += [f"--window-size={width},1400", f"--screenshot={picture}"]
+    command += ["--blink-settings=preferredColorScheme=0"] if dark else []
+    subprocess.run([*command, page.as_uri()], check=True, capture_output=True, timeout=120)
+    from matplotlib.image import imread
+
+    pixels = imread(picture)[..., :3]
+    assert pixels.shape[1] == width
+    corner = pixels[5:50, :8].mean()  # the page's background
+    assert corner < 0.2 if dark else corner > 0.9
+    assert pixels.std() > 0.05  # something is drawn
+    assert (pixels[:, -4:].std(axis=0) < 0.01).all()  # nothing runs over the right edge
