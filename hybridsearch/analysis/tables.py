@@ -46,7 +46,8 @@ def show_summary(summary: dict[str, Json], console: Console) -> None:
         f"{spent['distinct']:,} distinct functions evaluated ({spent['trained']:,} trained, "
         f"{spent['cache_hits']:,} from the cache), {spent['rejected']:,} rejected untrained, "
         f"{spent['training_steps']:,} training steps, {spent['seconds']:,.0f} s",
-        f"Everything is in {escape(str(summary['folder']))}",
+        f"Everything is in {escape(str(summary['folder']))}; one page of it: "
+        f"python -m hybridsearch report {escape(str(summary['folder']))}",
     ]
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
 
