@@ -40,7 +40,6 @@ SETTINGS = {
 def runs(tmp_path_factory):
     """Two finished runs."""
 
-
     folder = tmp_path_factory.mktemp("runs")
     for name, strategy in (("a", "rl"), ("b", "evolution")):
         search(make_config({**SETTINGS, "strategy": strategy}), folder / name)
