@@ -47,7 +47,7 @@ class Sizes:
     hours: float = 0.0  # of the long search; none by default
 
 
-QUICK = Sizes(boundaries=0.003, kills=6, faults=4, crowds=1, inputs=3000)
+QUICK = Sizes(boundaries=0.0015, kills=2, faults=2, crowds=1, inputs=1000)
 LANES = 2  # processes that work through the kills side by side
 FAULT_EVERY = 60.0  # seconds between kills of a worker in the long search
 KILLED = 3  # drivers of a crowd that are killed

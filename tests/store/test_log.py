@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import os
 
+import numpy as np
 import pytest
 
 from hybridsearch.errors import UserError
@@ -102,7 +103,7 @@ def test_a_damaged_record_is_named(path, line):
 
 
 def test_every_single_bit_flip_is_noticed(tmp_path):
-    path = filled(tmp_path / "t.jsonl")
+    path = filled(tmp_path / "t.jsonl", 2)
     data = path.read_bytes()
     for place in range(8 * len(data)):
         flipped = bytearray(data)
@@ -125,10 +126,12 @@ def test_records_that_change_places_or_volatile_parts_are_noticed(path):
 
 
 def test_every_cut_of_the_last_fifty_records_is_noticed(tmp_path):
+    """At every byte of the last five records and, of those before, in three places."""
     path = filled(tmp_path / "t.jsonl", 60)
     data = path.read_bytes()
-    first = len(b"".join(data.splitlines(keepends=True)[:10]))
-    for size in range(first, len(data)):
+    ends = np.cumsum([len(line) for line in data.splitlines(keepends=True)])
+    cuts = {int(end) + by for end in ends[9:-1] for by in (-1, 0, 40)}
+    for size in sorted(cuts | {*range(int(ends[-6]), len(data))}):
         path.write_bytes(data[:size])
         with pytest.raises(UserError, match=r"record\(s\) at its end are lost, it had 60"):
             RunLog(path)
