@@ -159,8 +159,8 @@ def _long(hours: float, folder: Path, seed: int) -> Row:
     if not _through(path):
         shutil.rmtree(place, ignore_errors=True)
     looks = memory.watch(place, 3600 * hours, FAULT_EVERY, seed)
-    kept("memory", folder, lambda: map(asdict, looks), "one long search")
-    return memory.slopes(memory.kept(path))
+    rows = kept("memory", folder, lambda: map(asdict, looks), "one long search")
+    return memory.slopes([memory.Look(**row) for row in rows])
 
 
 def _fuzz(count: int, folder: Path, seed: int) -> Iterator[Row]:

@@ -35,7 +35,7 @@ def merged_settings(**changes):
     return merged
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_settings():
     """A function that makes tiny settings as plain values."""
     return merged_settings

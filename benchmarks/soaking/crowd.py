@@ -52,7 +52,7 @@ def crowd(folder: Path, seed: int, kills: int) -> Crowd:
             running[start(scene)] = scene
     for process, scene in running.items():
         if status := end(process):
-            wrong.append(f"driver {scene.folder.name}: {_error(scene)} (status {status})")
+            wrong.append(f"driver {scene.folder.name}: {_last(scene.error)} (status {status})")
     logs = [logged(scene) for scene in scenes]
     if any(log != logs[0] for log in logs):
         wrong.append("the records differ")
@@ -68,6 +68,5 @@ def crowd(folder: Path, seed: int, kills: int) -> Crowd:
     return Crowd(DRIVERS, total, total - len(counts), expired, killed, seconds, "; ".join(wrong))
 
 
-def _error(scene: Scene) -> str:
-    path = scene.folder / "error.txt"
-    return path.read_text().strip().splitlines()[-1] if path.exists() else "no word"
+def _last(text: str) -> str:
+    return text.strip().splitlines()[-1] if text else "no word"

@@ -50,6 +50,7 @@ CAMPAIGNS: dict[str, dict[str, Any]] = {
     "compare": {"budget": 6, "retest": {"seeds": 2, "finalists": 1, "resamples": 100}},
 }
 COMPARED = ("random", "evolution")
+ERROR = "error.txt"
 # What a summary says of time and of the cache, which a stop may change.
 VOLATILE = ("seconds", "retest_seconds", "trained", "cache_hits")
 
@@ -87,6 +88,12 @@ class Scene:
         """Where every driver notes how many claims of others it has taken over."""
         return self.folder / "claims.txt"
 
+    @property
+    def error(self) -> str:
+        """What a driver that ended badly has said; "" where it has not."""
+        path = self.folder / ERROR
+        return path.read_text() if path.exists() else ""
+
     def logs(self) -> list[Path]:
         return sorted(self.run.rglob(LOG))
 
@@ -120,9 +127,9 @@ def start(scene: Scene, killer: Killer | None = None) -> int:
         status = 0
     except UserError as error:
         status = 2
-        (scene.folder / "error.txt").write_text(str(error))
+        (scene.folder / ERROR).write_text(str(error))
     except BaseException:
-        (scene.folder / "error.txt").write_text(traceback.format_exc())
+        (scene.folder / ERROR).write_text(traceback.format_exc())
     finally:
         os._exit(status)
 

@@ -57,7 +57,7 @@ def undisturbed(campaign: str, folder: Path, checkpoints: float) -> Whole:
     began = time.monotonic()
     status = end(start(scene))
     if status:
-        raise RuntimeError(f"{campaign}: {(scene.folder / 'error.txt').read_text()}")
+        raise RuntimeError(f"{campaign}: {scene.error}")
     seconds = time.monotonic() - began
     return Whole(fingerprint(scene), int((scene.folder / "touches.txt").read_text()), seconds)
 
@@ -121,8 +121,7 @@ def _told(scene: Scene, whole: Whole, kills: list[Killer] | list[float], name: s
         story.repeated += sum(task in known for task in trained(scene)[made:])
         before = now
         if status not in (0, -9):
-            error = scene.folder / "error.txt"
-            story.why = f"status {status}: {error.read_text() if error.exists() else ''}"
+            story.why = f"status {status}: {scene.error}"
             return story
     found = fingerprint(scene)
     different = [key for key in whole.print_ if found.get(key) != whole.print_[key]]

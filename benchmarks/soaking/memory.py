@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -128,9 +127,3 @@ def _resident(process: int) -> int:
     except OSError:
         return 0
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
-
-
-def kept(path: Path) -> list[Look]:
-    """The looks that a file has."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [Look(**row) for row in map(json.loads, lines) if "through" not in row]

@@ -19,7 +19,6 @@ from hybridsearch.analysis.plots import (
 from hybridsearch.analysis.runs import Run, load_run
 from hybridsearch.genome.function import resolve
 from hybridsearch.genome.genome import Genome
-from hybridsearch.types import Json
 
 AXIS = {"loss": "minus validation loss (nats)", "accuracy": "validation accuracy"}
 SHOWN = 5  # finalists drawn
@@ -34,7 +33,7 @@ def draw_run(folder: str | Path) -> list[Path]:
     made = [_search_curve(run)]
     if "pareto" in run.summary:
         made.append(_pareto(run))
-    if _fully_trained(run):
+    if run.fully_trained:
         made.append(_found(run))
     return [*made, _best_functions(run), _retest(run)] if run.summary["finalists"] else made
 
@@ -44,7 +43,7 @@ def _what(run: Run) -> str:
 
 
 def _search_curve(run: Run) -> Path:
-    path, top = run.folder / "search_curve.png", _top(run)
+    path, top = run.folder / "search_curve.png", run.top
     points = [
         SearchPoint(o["order"], o["fitness"], o["rung"] == top, o["formula"]) for o in run.distinct
     ]
@@ -65,7 +64,7 @@ def _pareto(run: Run) -> Path:
     front = {row["key"] for row in run.summary["pareto"]}
     points = [
         TimedPoint(1e9 * o["cost"], o["fitness"], o["formula"], o["key"] in front)
-        for o in _fully_trained(run)
+        for o in run.fully_trained
         if o["cost"] is not None
     ]
     plot_pareto(
@@ -80,20 +79,9 @@ def _pareto(run: Run) -> Path:
     return path
 
 
-def _fully_trained(run: Run) -> list[dict[str, Json]]:
-    """Outcomes of the functions that were trained to the end, in the order of evaluation."""
-    top = _top(run)
-    return [o for o in run.distinct if o["rung"] == top and o["status"] == "ok"]
-
-
-def _top(run: Run) -> int:
-    """The number of the top rung."""
-    return len(run.config.fidelity.rungs) - 1
-
-
 def _found(run: Run) -> Path:
     path = run.folder / "found_functions.png"
-    best = sorted(_fully_trained(run), key=lambda o: -float(o["fitness"]))
+    best = sorted(run.fully_trained, key=lambda o: -float(o["fitness"]))
     draw_found([o["function"] for o in best], path, f"Top functions found: {_what(run)}")
     return path
 

@@ -48,6 +48,16 @@ class Run:
         """The outcomes of the functions evaluated, each once, in the order of evaluation."""
         return [o for o in self.outcomes if o["order"] > 0]
 
+    @property
+    def top(self) -> int:
+        """The number of the top rung."""
+        return len(self.config.fidelity.rungs) - 1
+
+    @property
+    def fully_trained(self) -> list[dict[str, Json]]:
+        """Outcomes of the functions that were trained to the end, in the order of evaluation."""
+        return [o for o in self.distinct if o["rung"] == self.top and o["status"] == "ok"]
+
 
 def load_run(folder: str | Path) -> Run:
     """Read a run's folder, finished or not.

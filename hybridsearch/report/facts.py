@@ -81,11 +81,8 @@ def best_so_far(run: Run) -> tuple[Floats, Floats]:
     """Distinct functions evaluated, and the best fitness of a fully trained one by then; nan before
     there is one.
     """
-    top = len(run.config.fidelity.rungs) - 1
-    fitness = [
-        o["fitness"] if o["rung"] == top and o["status"] == "ok" else -math.inf
-        for o in run.distinct
-    ]
+    full = {o["order"] for o in run.fully_trained}
+    fitness = [o["fitness"] if o["order"] in full else -math.inf for o in run.distinct]
     best = np.maximum.accumulate(np.array(fitness, dtype=np.float64)) if fitness else np.zeros(0)
     return np.arange(1.0, len(best) + 1), np.where(np.isfinite(best), best, np.nan)
 
@@ -143,9 +140,7 @@ def _middles(parts: Sequence[tuple[int, int]]) -> Floats:
 
 def fully_trained(run: Run) -> list[dict[str, Json]]:
     """Outcomes of what was trained to the end, the best first."""
-    top = len(run.config.fidelity.rungs) - 1
-    full = [o for o in run.distinct if o["rung"] == top and o["status"] == "ok"]
-    return sorted(full, key=lambda o: -float(o["fitness"]))
+    return sorted(run.fully_trained, key=lambda o: -float(o["fitness"]))
 
 
 def common_tokens(run: Run) -> list[Common]:

@@ -84,12 +84,18 @@ class Cache:
         wanted = list(tasks)
         names = [task.hash for task in wanted]
         hits = {name: replace(self._new[name], cached=True) for name in names if name in self._new}
-        names = [name for name in names if name not in hits]
-        for start in range(0, len(names), TASKS_PER_QUERY):
-            hits |= self._found(names[start : start + TASKS_PER_QUERY])
+        hits |= self._found([name for name in names if name not in hits])
         return hits, [task for task in wanted if task.hash not in hits]
 
     def _found(self, names: list[str]) -> dict[str, Evaluation]:
+        """Those of the tasks that the file has, marked as cached."""
+        found: dict[str, Evaluation] = {}
+        for start in range(0, len(names), TASKS_PER_QUERY):
+            found |= self._query(names[start : start + TASKS_PER_QUERY])
+        return found
+
+    def _query(self, names: list[str]) -> dict[str, Evaluation]:
+        """The same of at most TASKS_PER_QUERY."""
         marks = ",".join("?" * len(names))
         query = f"SELECT task, payload, volatile, checksum FROM evaluations WHERE task IN ({marks})"
         found, bad = {}, []
@@ -113,10 +119,7 @@ class Cache:
     def put_back(self, evaluations: Iterable[Evaluation]) -> int:
         """Store those that are missing and lasting; how many they were."""
         wanted = {e.task: e for e in evaluations if _lasts(e)}
-        there: set[str] = set()
-        names = list(wanted)
-        for start in range(0, len(names), TASKS_PER_QUERY):
-            there |= self._found(names[start : start + TASKS_PER_QUERY]).keys()
+        there = self._found(list(wanted))
         self._new |= {name: e for name, e in wanted.items() if name not in there}
         self.commit()
         return len(wanted) - len(there)

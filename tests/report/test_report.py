@@ -22,27 +22,15 @@ from hybridsearch.report import facts
 from hybridsearch.report.page import report
 from hybridsearch.session import search
 
-SETTINGS = {
-    "budget": 40,
-    "batch": 8,
-    "pool": "inline",
-    "screen": {"use": "off"},
-    "data": {"train": 200, "validation": 100},
-    "network": {"name": "digits_mlp", "width": 4},
-    "training": {"steps": 20, "batch_size": 32, "warmup": 3},
-    "fidelity": {"rungs": [0.2, 0.5, 1.0], "keep": 0.4},
-    "race": {"candidates": 0},
-    "retest": {"seeds": 2, "finalists": 2, "resamples": 200},
-}
-
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(tiny_settings, tmp_path_factory):
     """Two finished runs."""
 
     folder = tmp_path_factory.mktemp("runs")
     for name, strategy in (("a", "rl"), ("b", "evolution")):
-        search(make_config({**SETTINGS, "strategy": strategy}), folder / name)
+        settings = tiny_settings(strategy=strategy, budget=40, screen={"use": "off"})
+        search(make_config(settings), folder / name)
     return [load_run(folder / name) for name in "ab"]
 
 
