@@ -1,11 +1,11 @@
-# make search | test | lint | bench; each sets up .venv first, once.
+# make search | test | test-extras | lint | bench; each sets up .venv first, once.
 PYTHON ?= python3
 # For a CPU build of torch: make setup PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_FLAGS ?=
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: setup search test lint format bench clean
+.PHONY: setup search test test-extras lint format bench clean
 
 setup: $(READY)
 
@@ -19,6 +19,16 @@ search: setup
 
 test: setup
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+# In an environment of its own, so that `make test` stays what the core install can do.
+test-extras: .venv-extras/ready
+	.venv-extras/bin/python -m pytest -q -m extras
+
+.venv-extras/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-extras
+	.venv-extras/bin/python -m pip install -q --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt \
+	  -e ".[dev,docs,jax,models,notebook,onnx,tensorboard]"
+	touch $@
 
 lint: setup
 	$(BIN)/ruff check .
@@ -40,4 +50,4 @@ bench: setup
 	$(BIN)/python benchmarks/fidelity.py --quick
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-extras build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

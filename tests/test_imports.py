@@ -64,6 +64,7 @@ INNER = {
     ],
     "store": [["disk"], ["anchor", "claims", "checkpoint"], ["cache", "log"]],
     "surrogate": [["features", "targets"], ["process"], ["experience"]],
+    "cli": [["apps"], ["looking", "training"]],
     "report": [["facts"], ["figures"], ["page"]],
     "kernels": [
         ["program", "build", "memory"],

@@ -1,56 +1,27 @@
-"""The command line: `python -m hybridsearch [options]`, and commands beside the search.
-
-Errors that a user can mend end in one line and exit status 2, Ctrl-C in 130 with the line that
-continues the run.
-"""
+"""Commands that train, or get data to train on."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import cyclopts
-from cyclopts import App, Parameter
-from cyclopts.config import Dict
-from pydantic import ValidationError
+from cyclopts import Parameter
 from rich.console import Console
 from rich.markup import escape
 
-from hybridsearch.config import Config, explain, read_settings
-from hybridsearch.errors import UserError, nearest
-
-EPILOGUE = """\
-Every setting can stand in the config file (a key, nested by sections) or on the command line
-(dotted, e.g. --controller.lr 0.01); the command line wins. Lists are given as --space.unary id
---space.unary tanh. Configs that ship: digits, fashion_mnist, cifar10_small, cifar10
-and cifar10_paper (ResNet-20, for a GPU), table_digits and table_cifar10 (a search on a recorded
-table, without training).
-"""
-
-DEFAULTS = Config()
-COMMANDS = ("resume", "data", "record", "table", "compare", "benchmark", "report")
-STRATEGIES = "rl,evolution,regularized,local,random,hybrid"
-
-ConfigFile = Annotated[
-    str | None, Parameter(help="YAML file with settings: a path, or the name of a packaged one.")
-]
-
-app = App(
-    name="hybridsearch",
-    help="Search for an activation function, and retest the winners honestly.",
-    help_epilogue=EPILOGUE,
-    result_action="return_value",
+from hybridsearch.cli.apps import (
+    DEFAULTS,
+    ConfigFile,
+    app,
+    comparer,
+    recorder,
+    retrainer,
+    searcher,
 )
+from hybridsearch.config import Config
+from hybridsearch.errors import UserError
 
-
-# Those that take settings again, without the commands beside them: in a config file the section
-# `data` must not be taken for the command `data`, nor be looked for under `compare`.
-searcher = App(name="hybridsearch", result_action="return_value")
-recorder = App(name="hybridsearch record", result_action="return_value")
-comparer = App(name="hybridsearch compare", result_action="return_value")
-retrainer = App(name="hybridsearch benchmark", result_action="return_value")
-WITH_SETTINGS = {"record": recorder, "compare": comparer, "benchmark": retrainer}
+STRATEGIES = "rl,evolution,regularized,local,random,hybrid"
 
 
 @searcher.default
@@ -134,23 +105,6 @@ def record(
         )
         return 130
     console.print(f"table: {made}, card: {made.with_name('card.md')}", highlight=False)
-    return 0
-
-
-@app.command
-def table(name: str, /) -> int:
-    """Show the data card of a recorded table.
-
-    Parameters
-    ----------
-    name
-        one that ships (digits, cifar10), a table file, or a recording's folder (as far as it is).
-    """
-    from rich.markdown import Markdown
-
-    from hybridsearch.session import card_of
-
-    Console().print(Markdown(card_of(name)))
     return 0
 
 
@@ -269,28 +223,6 @@ def benchmark(
     return run_and_show(asked, settings, out or Path("benchmark", scale), estimate, Console())
 
 
-@app.command
-def report(
-    runs: Annotated[list[Path], Parameter(negative="")],
-    /,
-    *,
-    out: Annotated[
-        Path | None, Parameter(help="Folder of the page; default that of the (first) run.")
-    ] = None,
-) -> int:
-    """Write one HTML page about a run, or several side by side: verdict, curves, what it cost.
-
-    Parameters
-    ----------
-    runs
-        Folders of runs, finished or not.
-    """
-    from hybridsearch.report.page import report as write
-
-    print(write(runs, out))
-    return 0
-
-
 def _listed(text: str) -> list[str]:
     """Words with commas between them."""
     return [word.strip() for word in text.split(",") if word.strip()]
@@ -325,59 +257,3 @@ def _watched(folder: Path, run: Any) -> int:
         return 130
     show_summary(summary, console)
     return 0
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Parse, run, and turn every mendable error into one line; returns the exit status."""
-    words = [_full_name(w) for w in (sys.argv[1:] if arguments is None else arguments)]
-    try:
-        name = _config_file(words)
-        chosen, rest = _app(words)
-        given = (Dict(read_settings(name), source=name),) if name else ()
-        for one in (searcher, *WITH_SETTINGS.values()):
-            one.config = given
-        result = chosen(rest, exit_on_error=False, print_error=False)
-        return result if isinstance(result, int) else 0
-    except cyclopts.ValidationError as error:
-        cause = error.__cause__
-        return _fail(explain(cause) if isinstance(cause, ValidationError) else str(error))
-    except cyclopts.UnusedCliTokensError as error:
-        word = (error.unused_tokens or [""])[0]
-        return _fail(f"unexpected {word!r}{nearest(word, COMMANDS)}")
-    except (cyclopts.CycloptsError, UserError) as error:
-        return _fail(str(error))
-    except BrokenPipeError:
-        return 1
-
-
-def _app(words: list[str]) -> tuple[App, list[str]]:
-    """The program for some words of a command line, and the words that are for it."""
-    if {"--help", "-h"} & set(words):
-        return app, words
-    if words and words[0] in WITH_SETTINGS:
-        return WITH_SETTINGS[words[0]], words[1:]
-    return (app if set(words[:1]) & {*COMMANDS} else searcher), words
-
-
-def _full_name(word: str) -> str:
-    """`--data digits` is short for `--data.name digits`, as in a config file."""
-    option, equals, value = word.partition("=")
-    return f"{option}.name{equals}{value}" if option in ("--data", "--network") else word
-
-
-def _config_file(words: list[str]) -> str | None:
-    """The value of --config, needed before the other options are read."""
-    for place, word in enumerate(words):
-        if word.startswith("--config="):
-            return word.removeprefix("--config=")
-        if word == "--config":
-            if place + 1 == len(words):
-                raise UserError("--config: expected a file or the name of a packaged config")
-            return words[place + 1]
-    return None
-
-
-def _fail(message: str) -> int:
-    line = " ".join(message.split())
-    print(f"hybridsearch: {line}", file=sys.stderr)
-    return 2

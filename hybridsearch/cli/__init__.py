@@ -1,0 +1,77 @@
+"""The command line: `python -m hybridsearch [options]`, and commands beside the search.
+
+Errors that a user can mend end in one line and exit status 2, Ctrl-C in 130 with the line that
+continues the run.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import cyclopts
+from cyclopts import App
+from cyclopts.config import Dict
+from pydantic import ValidationError
+
+from hybridsearch.cli import looking, training  # noqa: F401  (they add their commands)
+from hybridsearch.cli.apps import WITH_SETTINGS, app, searcher
+from hybridsearch.config import explain, read_settings
+from hybridsearch.errors import UserError, nearest
+
+COMMANDS = tuple(name for name in app if not name.startswith("-"))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse, run, and turn every mendable error into one line; returns the exit status."""
+    words = [_full_name(w) for w in (sys.argv[1:] if arguments is None else arguments)]
+    try:
+        name = _config_file(words)
+        chosen, rest = _app(words)
+        given = (Dict(read_settings(name), source=name),) if name else ()
+        for one in (searcher, *WITH_SETTINGS.values()):
+            one.config = given
+        result = chosen(rest, exit_on_error=False, print_error=False)
+        return result if isinstance(result, int) else 0
+    except cyclopts.ValidationError as error:
+        cause = error.__cause__
+        return _fail(explain(cause) if isinstance(cause, ValidationError) else str(error))
+    except cyclopts.UnusedCliTokensError as error:
+        word = (error.unused_tokens or [""])[0]
+        return _fail(f"unexpected {word!r}{nearest(word, COMMANDS)}")
+    except (cyclopts.CycloptsError, UserError) as error:
+        return _fail(str(error))
+    except BrokenPipeError:
+        return 1
+
+
+def _app(words: list[str]) -> tuple[App, list[str]]:
+    """The program for some words of a command line, and the words that are for it."""
+    if {"--help", "-h"} & set(words):
+        return app, words
+    if words and words[0] in WITH_SETTINGS:
+        return WITH_SETTINGS[words[0]], words[1:]
+    return (app if set(words[:1]) & {*COMMANDS} else searcher), words
+
+
+def _full_name(word: str) -> str:
+    """`--data digits` is short for `--data.name digits`, as in a config file."""
+    option, equals, value = word.partition("=")
+    return f"{option}.name{equals}{value}" if option in ("--data", "--network") else word
+
+
+def _config_file(words: list[str]) -> str | None:
+    """The value of --config, needed before the other options are read."""
+    for place, word in enumerate(words):
+        if word.startswith("--config="):
+            return word.removeprefix("--config=")
+        if word == "--config":
+            if place + 1 == len(words):
+                raise UserError("--config: expected a file or the name of a packaged config")
+            return words[place + 1]
+    return None
+
+
+def _fail(message: str) -> int:
+    line = " ".join(message.split())
+    print(f"hybridsearch: {line}", file=sys.stderr)
+    return 2
