@@ -11,7 +11,7 @@ from hybridsearch.config import Config, saved_config
 from hybridsearch.errors import UserError
 from hybridsearch.store.disk import read_json
 from hybridsearch.store.log import Record, read_log
-from hybridsearch.types import Json
+from hybridsearch.types import Json, Measure, accuracy_of
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,11 @@ class Run:
         """The summary; None while the run is not finished. Raises: UserError when it is damaged."""
         path = self.folder / "summary.json"
         return read_json(path) if path.is_file() else None
+
+    @property
+    def measure(self) -> Measure:
+        """What the run measures on test data; accuracy while it is not finished."""
+        return Measure(**self.summary["metric"]) if self.summary else accuracy_of(2)
 
     def payloads(self, kind: str) -> Iterator[dict[str, Json]]:
         """The payloads of one kind of record: "evaluation", "outcome" or "winner"."""

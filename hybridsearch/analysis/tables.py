@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from hybridsearch.types import Json
+from hybridsearch.types import Json, Measure
 
 SAYS = {
     "better": "better: on test, the winner beats the best baseline",
@@ -17,8 +17,10 @@ SAYS = {
 }
 
 
-def percent(value: float) -> str:
-    return f"{100 * value:.2f}"
+def resampled(summary: dict[str, Json]) -> str:
+    """What the intervals of a retest are over."""
+    what = "images" if summary["metric"]["name"] == "accuracy" else "examples"
+    return f"seeds and test {what}" if summary["test_examples"] > 1 else "seeds"
 
 
 def show_summary(summary: dict[str, Json], console: Console) -> None:
@@ -31,13 +33,16 @@ def show_summary(summary: dict[str, Json], console: Console) -> None:
     gap = summary["difference_to_best_baseline"]
     lines = [f"[bold]Verdict: {SAYS[summary['verdict']]}[/bold]"]
     if winner:
-        seeds = len(winner["test_scores"])
+        seeds, measure = len(winner["test_scores"]), Measure(**summary["metric"])
+        low, high = (
+            measure.words(gap[end], True).removesuffix(" points") for end in ("low", "high")
+        )
         lines += [
             f"Winner on validation: {escape(winner['label'])}",
             f"Best baseline on validation: {escape(best['label'])}",
-            f"Test accuracy, winner minus best baseline: {100 * gap['mean']:+.2f} points, "
-            f"95% interval {100 * gap['low']:+.2f} to {100 * gap['high']:+.2f} "
-            f"({seeds} seeds, paired; seeds and test images resampled)",
+            f"Test {measure.name}, winner minus best baseline: "
+            f"{measure.words(gap['mean'], True)}, 95% interval {low} to {high} "
+            f"({seeds} seeds, paired; {resampled(summary)} resampled)",
         ]
     spent = summary["budgets"]
     lines += [
@@ -54,7 +59,9 @@ def show_summary(summary: dict[str, Json], console: Console) -> None:
 
 def _table(summary: dict[str, Json]) -> Table:
     """One row per function, best on validation first within its group."""
-    table = Table(title="Retest on fresh seeds: test accuracy in % (mean, 95% interval)")
+    measure = Measure(**summary["metric"])
+    unit = " in %" if measure.name == "accuracy" else ""
+    table = Table(title=f"Retest on fresh seeds: test {measure.name}{unit} (mean, 95% interval)")
     table.add_column("")
     table.add_column("function")
     for heading in ("validation", "test", "low", "high"):
@@ -68,7 +75,7 @@ def _table(summary: dict[str, Json]) -> Table:
                 mark,
                 escape(row["label"]),
                 f"{row['validation']:.4f}",
-                *(percent(row[name]) for name in ("mean", "low", "high")),
+                *(measure.words(row[name]).removesuffix("%") for name in ("mean", "low", "high")),
                 style="bold" if row["key"] in (winner, best) else None,
             )
         table.add_section()

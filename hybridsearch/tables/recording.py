@@ -25,7 +25,7 @@ from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.evaluate.pool import Failure
 from hybridsearch.evaluate.stacks import jobs_of
 from hybridsearch.evaluate.trajectory import FollowJob, Scores, Trajectory, follow
-from hybridsearch.fidelity import Scale, rung_steps
+from hybridsearch.fidelity import rung_steps
 from hybridsearch.genome.function import Function, baselines, resolve
 from hybridsearch.genome.genome import Genome
 from hybridsearch.genome.index import representative
@@ -33,7 +33,7 @@ from hybridsearch.genome.preflight import inspect
 from hybridsearch.observe import Observer
 from hybridsearch.propose.exhaustive import ExhaustiveProposer
 from hybridsearch.store.disk import cut_torn_tail, read_lines, write_text
-from hybridsearch.types import Json, Status, Task, number_for
+from hybridsearch.types import Json, Scale, Status, Task, number_for
 
 CONFIG, FUNCTIONS, SHARDS = "config.yaml", "functions.jsonl", "cells-{:03d}.jsonl"
 CELL = ("key", "replicate", "status", "scores", "seconds")
@@ -168,7 +168,7 @@ class Recording:
 
     @cached_property
     def scale(self) -> Scale:
-        return Scale(self.config.fitness, load_search_data(self.config.data).classes)
+        return Scale.of_classes(self.config.fitness, load_search_data(self.config.data).classes)
 
     # Stages ----------------------------------------------------------------------------------
 
