@@ -22,6 +22,7 @@ from hybridsearch.digests import dump
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate.data import load_search_data
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
+from hybridsearch.evaluate.judge import make_objective
 from hybridsearch.evaluate.pool import Failure
 from hybridsearch.evaluate.stacks import jobs_of
 from hybridsearch.evaluate.trajectory import FollowJob, Scores, Trajectory, follow
@@ -111,7 +112,8 @@ class Recording:
         """A new recording, or the one that is there with what it lacks of functions; default all of
         the config's space. The baselines are in every one.
 
-        Raises: UserError when the folder holds one of another config.
+        Raises: UserError when the folder holds one of another config, or when what the config asks
+        of children is not what a table holds.
         """
         folder = Path(folder)
         text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
@@ -123,6 +125,12 @@ class Recording:
             raise UserError(
                 f"{folder} holds a recording with other settings; continue it with those that it "
                 "was started with, or choose another folder"
+            )
+        goal = make_objective(config, load_search_data(config.data))
+        if not goal.plain:
+            raise UserError(
+                "a table holds cross-entropy and accuracy of classes, but this config has the loss "
+                f"{goal.loss_name} and the metric {goal.metric_name}"
             )
         folder.mkdir(parents=True, exist_ok=True)
         chosen = space_functions(config) if functions is None else list(functions)

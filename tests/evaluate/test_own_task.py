@@ -16,7 +16,7 @@ from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.evaluate.training import Trainer
 from hybridsearch.genome.activation import Activation
 from hybridsearch.genome.function import resolve
-from hybridsearch.session import search
+from hybridsearch.session import record, search
 
 OWN = """
 import random
@@ -216,3 +216,9 @@ def test_all_that_changes_a_number_changes_the_context(tmp_path):
     ]
     assert len(set(found)) == len(found)
     assert context(network={"fixed": ("late=max(x, 0)",)}) == found[1]  # the same function
+
+
+def test_a_table_of_a_regression_is_refused(tmp_path):
+    with pytest.raises(UserError, match="a table holds cross-entropy and accuracy of classes"):
+        record(settings("numbers", "build"), tmp_path / "table")
+    assert not (tmp_path / "table" / "config.yaml").exists()
