@@ -1,11 +1,11 @@
-# make search | test | test-extras | lint | bench; each sets up .venv first, once.
+# make search | test | test-extras | docs | lint | bench; each sets up .venv first, once.
 PYTHON ?= python3
 # For a CPU build of torch: make setup PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_FLAGS ?=
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: setup search test test-extras lint format bench clean
+.PHONY: setup search test test-extras docs lint format bench clean
 
 setup: $(READY)
 
@@ -23,6 +23,10 @@ test: setup
 # In an environment of its own, so that `make test` stays what the core install can do.
 test-extras: .venv-extras/ready
 	.venv-extras/bin/python -m pytest -q -m extras
+
+# The site of guides, settings and reference, into site/.
+docs: .venv-extras/ready
+	NO_MKDOCS_2_WARNING=1 .venv-extras/bin/mkdocs build -q
 
 .venv-extras/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-extras
@@ -50,4 +54,4 @@ bench: setup
 	$(BIN)/python benchmarks/fidelity.py --quick
 
 clean:
-	rm -rf .venv .venv-extras build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-extras site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
