@@ -14,15 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hybridsearch.transplant.names import words
+
 _MARK = "_hybridsearch_channels"
-_LAST = frozenset("linear bilinear embedding addmm multi_head_attention_forward".split())
-_PRODUCTS = frozenset("matmul __matmul__ mm".split())
-_FIRST_NORMS = frozenset("batch_norm instance_norm group_norm".split())
-_LAST_NORMS = frozenset("layer_norm rms_norm".split())
+_LAST = words("linear bilinear embedding addmm multi_head_attention_forward")
+_PRODUCTS = words("matmul __matmul__ mm")
+_FIRST_NORMS = words("batch_norm instance_norm group_norm")
+_LAST_NORMS = words("layer_norm rms_norm")
 # Calls that move elements and change none of them.
-_MOVERS = frozenset(
+_MOVERS = words(
     "permute transpose view reshape flatten unflatten squeeze unsqueeze movedim moveaxis swapaxes "
-    "swapdims t T mT chunk split unbind narrow select __getitem__ repeat expand rot90".split()
+    "swapdims t T mT chunk split unbind narrow select __getitem__ repeat expand"
 )
 
 
@@ -127,4 +129,4 @@ def _axis_of(numbers: Tensor, source: str) -> Channels | None:
     if len(differ) != 1:
         return None
     line = numbers.movedim(differ[0], -1).reshape(-1, numbers.shape[differ[0]])[0]
-    return Channels(differ[0], source) if line.unique().numel() == line.numel() else None
+    return Channels(differ[0], source) if len(set(line.tolist())) == line.numel() else None

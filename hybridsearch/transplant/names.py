@@ -16,19 +16,23 @@ from hybridsearch.errors import UserError, nearest
 from hybridsearch.genome.activation import Activation
 
 
+def words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 def plain(name: str) -> str:
     """LeakyReLU, leaky_relu, leaky_relu_ -> leakyrelu; GELUActivation -> gelu."""
     return name.lower().replace("_", "").removesuffix("activation")
 
 
 # What a network uses between its layers: replaced unless the caller says otherwise.
-RECTIFIERS = frozenset(
+RECTIFIERS = words(
     "relu relu6 leakyrelu prelu rrelu elu celu selu gelu silu swish mish hardswish hardmish "
-    "gelutanh pytorchgelutanh quickgelu newgelu fastgelu clippedgelu accurategelu geluquick "
-    "laplace relusquared".split()
+    "gelutanh pytorchgelutanh quickgelu newgelu fastgelu clippedgelu accurategelu laplace "
+    "relusquared"
 )
 # What is more often a gate, a bounded output or a positive scale: replaced when named.
-GATES = frozenset("sigmoid hardsigmoid logsigmoid tanh hardtanh softplus softsign".split())
+GATES = words("sigmoid hardsigmoid logsigmoid tanh hardtanh softplus")
 KNOWN = RECTIFIERS | GATES
 
 
@@ -65,7 +69,9 @@ class Wanted:
         return name_of(function) in self.names
 
 
-def wanted(replace: Sequence[str | type[nn.Module]] | None) -> Wanted:
+def wanted(
+    replace: str | type[nn.Module] | Sequence[str | type[nn.Module]] | None,
+) -> Wanted:
     """What a caller's list means; None: the rectifiers, and what was swapped before."""
     if replace is None:
         return Wanted(RECTIFIERS | {"activation"}, ())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 
-from rich.console import Console
+from rich import box
+from rich.console import Console, Group
 from rich.table import Table
 from torch import nn
 
@@ -49,8 +50,8 @@ class Swapped:
             f"{len(self.kept)} kept, {len(self.could_not)} could not be replaced"
         )
 
-    def __rich__(self) -> Table:
-        table = Table(title=self.summary, title_justify="left")
+    def __rich__(self) -> Group:
+        table = Table(box=box.SIMPLE_HEAD)
         for column in ("", "site", "was", "input", "betas", "after", "note"):
             table.add_column(column, overflow="fold")
         groups = (self.replaced, self.kept, self.could_not)
@@ -59,7 +60,7 @@ class Swapped:
                 shape = "x".join(map(str, site.shape)) if site.shape is not None else "not called"
                 betas = _betas(site, len(self.function.starts)) if word == "replaced" else ""
                 table.add_row(word, site.name, site.was, shape, betas, site.after, site.note)
-        return table
+        return Group(self.summary, table)
 
     def __str__(self) -> str:
         text = io.StringIO()

@@ -6,21 +6,20 @@ copy, after unpickling and in the replicas of DataParallel.
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import (
-    TorchFunctionMode,
-    _get_current_function_mode,
-    _pop_mode,
-    _push_mode,
-)
+from torch.overrides import TorchFunctionMode, _get_current_function_mode, _pop_mode, _push_mode
 
 from hybridsearch.transplant.names import name_of
 
+MODULE_FILE = nn.Module.__call__.__code__.co_filename  # of torch's frames around a forward
 OUTSIDE = -1
 _HELD = "_hybridsearch_held"
 Hook = Any  # a RemovableHandle; torch exports the class under no stable name
@@ -42,7 +41,7 @@ class Sites(nn.ModuleList):
 
     def __init__(self, sites: Iterable[nn.Module], counted: bool) -> None:
         super().__init__(sites)
-        self.counted, self.calls = counted, OUTSIDE
+        self.counted, self.calls, self.thread = counted, OUTSIDE, 0
 
     def forward(self, x: Tensor) -> Tensor:
         result: Tensor = self.turn()(x)
@@ -80,20 +79,30 @@ class Begin:
     path: str
 
     def __call__(self, owner: nn.Module, args: Any) -> None:
-        _sites(owner, self.path).calls = 0
+        sites = _sites(owner, self.path)
+        if not torch.compiler.is_compiling():
+            thread = threading.get_ident()
+            # Of the same thread it is a forward that was interrupted.
+            if sites.calls != OUTSIDE and sites.thread != thread:
+                raise RuntimeError(
+                    "expected one forward of a swapped model at a time, got a second of another "
+                    "thread; give each thread a copy, or swap with betas='scalar'"
+                )
+            sites.thread = thread
+        sites.calls = 0
 
 
 @dataclass(frozen=True)
 class End:
-    """After it: all calls were made."""
+    """After it, also when it failed (there is no output then): all calls were made."""
 
     path: str
 
     def __call__(self, owner: nn.Module, args: Any, out: Any) -> None:
         sites = _sites(owner, self.path)
-        if sites.calls != len(sites):
-            sites.wrong(sites.calls)
-        sites.calls = OUTSIDE
+        calls, sites.calls = sites.calls, OUTSIDE
+        if out is not None and calls != len(sites):
+            sites.wrong(calls)
 
 
 def _sites(owner: nn.Module, path: str) -> Sites:
@@ -103,21 +112,62 @@ def _sites(owner: nn.Module, path: str) -> Sites:
 
 
 class Redirect(TorchFunctionMode):
-    """While an owner's forward runs: calls of activation functions go to its sites."""
+    """While an owner's forward runs: calls of activation functions go to its sites.
 
-    def __init__(self, sites: Sites, names: frozenset[str]) -> None:
+    frame: of that forward. A KeyboardInterrupt ends a forward without its hooks, so the mode stays
+    behind; it is dead then, and passes everything on.
+    """
+
+    def __init__(self, sites: Sites, names: frozenset[str], frame: FrameType) -> None:
         super().__init__()
-        self.sites, self.names = sites, names
+        self.sites, self.names, self.frame = sites, names, frame
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if name_of(func) in self.names:
+        if name_of(func) in self.names and (torch.compiler.is_compiling() or self.alive()):
             site = self.sites.turn()
             if not isinstance(site, Original):
                 return site(args[0] if args else kwargs["input"])
         return func(*args, **kwargs)
+
+    def alive(self) -> bool:
+        """Whether its forward is running, that is, among the callers."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and frame is not self.frame:
+            frame = frame.f_back
+        return frame is not None
+
+
+def _current() -> TorchFunctionMode | None:
+    mode: TorchFunctionMode | None = _get_current_function_mode()  # type: ignore[no-untyped-call]
+    return mode
+
+
+def _push(mode: TorchFunctionMode) -> None:
+    _push_mode(mode)  # type: ignore[no-untyped-call]
+
+
+def _pop() -> None:
+    _pop_mode()  # type: ignore[no-untyped-call]
+
+
+def _forward_frame() -> FrameType:
+    """The frame of torch's that runs a module's hooks and forward, from within a hook."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename != MODULE_FILE:
+        frame = frame.f_back
+    return frame
+
+
+def _top() -> Redirect | None:
+    """The mode that a module's own calls go to now; dead ones are thrown away."""
+    while isinstance(mode := _current(), Redirect):
+        if mode.alive():
+            return mode
+        _pop()
+    return None
 
 
 # torch.compile would trace these hooks and lose the mode, so it has to stop at them: it breaks the
@@ -131,7 +181,8 @@ class Enter:
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def __call__(self, owner: nn.Module, args: Any) -> None:
-        _push_mode(Redirect(_sites(owner, self.path), self.names))
+        _top()
+        _push(Redirect(_sites(owner, self.path), self.names, _forward_frame()))
 
 
 class Leave:
@@ -139,8 +190,8 @@ class Leave:
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def __call__(self, owner: nn.Module, args: Any, out: Any) -> None:
-        if isinstance(_get_current_function_mode(), Redirect):
-            _pop_mode()
+        if _top():
+            _pop()
 
 
 class Pause:
@@ -148,8 +199,10 @@ class Pause:
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def __call__(self, child: nn.Module, args: Any) -> None:
-        inside = isinstance(_get_current_function_mode(), Redirect)
-        child.__dict__.setdefault(_HELD, []).append(_pop_mode() if inside else None)
+        mode = _top()
+        if mode:
+            _pop()
+        child.__dict__.setdefault(_HELD, {}).setdefault(threading.get_ident(), []).append(mode)
 
 
 class Resume:
@@ -157,17 +210,20 @@ class Resume:
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def __call__(self, child: nn.Module, args: Any, out: Any) -> None:
-        held = child.__dict__.get(_HELD)
-        mode = held.pop() if held else None
-        if mode is not None:
-            _push_mode(mode)
+        held = child.__dict__.get(_HELD, {})
+        modes = held.get(threading.get_ident(), [])
+        mode = modes.pop() if modes else None
+        if mode and mode.alive():
+            _push(mode)
+        if not any(modes):  # what interrupts left behind goes with it
+            held.pop(threading.get_ident(), None)
 
 
 def count(owner: nn.Module, path: str) -> list[Hook]:
     """Let an owner count the calls of the sites at a path below it."""
     return [
         owner.register_forward_pre_hook(Begin(path)),
-        owner.register_forward_hook(End(path)),
+        owner.register_forward_hook(End(path), always_call=True),
     ]
 
 
@@ -184,6 +240,18 @@ def redirect(
         owner.register_forward_hook(Leave(), prepend=True, always_call=True),
     ]
     for child in children:
-        hooks.append(child.register_forward_pre_hook(Pause(), prepend=True))
-        hooks.append(child.register_forward_hook(Resume(), always_call=True))
+        hooks += pause(child)
     return hooks
+
+
+def pause(child: nn.Module) -> list[Hook]:
+    """Let what a child calls be no call of its owner's."""
+    return [
+        child.register_forward_pre_hook(Pause(), prepend=True),
+        child.register_forward_hook(Resume(), always_call=True),
+    ]
+
+
+def paused(child: nn.Module) -> bool:
+    """Whether a module does so, and then what takes its place has to."""
+    return any(isinstance(hook, Pause) for hook in child._forward_pre_hooks.values())

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import copy as copying
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace as changed
-from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from hybridsearch.errors import UserError
-from hybridsearch.genome.activation import Activation
 from hybridsearch.genome.function import Function, resolve
 from hybridsearch.genome.genome import Genome
-from hybridsearch.transplant.names import check_found, name_of, title, wanted
-from hybridsearch.transplant.plan import Plan, plan, width
+from hybridsearch.transplant.names import check_found, name_of, plain, title, wanted
 from hybridsearch.transplant.report import Site, Swapped
-from hybridsearch.transplant.runtime import Original, Sites, count, redirect
-from hybridsearch.transplant.trace import Call, Slot, Trace, find_slots, run, trace
-
-FUNCTIONAL = "functional"  # the name below its owner of what replaces calls such as F.relu(x)
+from hybridsearch.transplant.surgery import Surgery
+from hybridsearch.transplant.trace import find_slots, trace
 
 
 def swap(
@@ -42,12 +36,13 @@ def swap(
     function: as for `Activation`. example_inputs: a tensor, a tuple of arguments or a dict of
     keyword arguments; the model runs on them in evaluation mode without gradients, once to find
     the calls and their channels, and again to see that the new activations are called.
-    replace: names ("relu", "tanh") or classes of what is replaced; None: what stands between
-    layers (ReLU, LeakyReLU, ELU, GELU, SiLU, Mish, Hardswish and the like, and what `swap` put
-    there before), not gates (sigmoid, tanh, softplus). skip: patterns such as "layer4.*" of the
-    sites, by their names in the report, that are kept. axis: of the channels of every site; None:
-    followed from the layer that made them. betas: "channel", as the search trains them, or
-    "scalar", one set per site, which also does where calls cannot be told apart.
+    replace: names ("relu", "tanh": modules and calls) or classes (modules) of what is replaced;
+    None: what stands between layers (ReLU, LeakyReLU, ELU, GELU, SiLU, Mish, Hardswish and the
+    like, and what `swap` put there before), not gates (sigmoid, tanh, softplus). skip: patterns
+    such as "layer4.*" of the sites, by their names in the report, that are kept. axis: of the
+    channels of every site; None: followed from the layer that made them. betas: "channel", as the
+    search trains them, or "scalar", one set per site, which also does where calls cannot be told
+    apart.
 
     Modules are replaced where they stand. One that is called in several places, such as the ReLU
     of torchvision's Bottleneck, and calls such as F.relu(x) in a forward, get one activation per
@@ -68,12 +63,12 @@ def swap(
     _check(model, betas)
     if copy:
         model = copying.deepcopy(model)
-    work = _Work(model, function, axis, betas == "channel" and bool(function.starts), skip)
+    work = Surgery(model, function, axis, betas == "channel" and bool(function.starts), skip)
     asked = wanted(replace)
     slots = find_slots(model, asked)
     traced = trace(model, example_inputs, slots, asked)
     functions = {call.what for calls in traced.functions.values() for call in calls}
-    check_found(asked, {name_of(slot.module) for slot in slots} | {_plain(f) for f in functions})
+    check_found(asked, {name_of(slot.module) for slot in slots} | {plain(f) for f in functions})
     with ExitStack() as undo:
         for slot in slots:
             if asked.module(slot.module):
@@ -83,13 +78,13 @@ def swap(
                 work.kept.append(Site(slot.path, title(slot.module), shape, note="not asked for"))
         work.verify(example_inputs)
         for owner, calls in traced.functions.items():
-            mine = [call for call in calls if _plain(call.what) in asked.names]
+            mine = [call for call in calls if plain(call.what) in asked.names]
             if mine:
                 work.functions(owner, mine, asked.names, traced.callees[owner], undo)
+            others = {call.what: call for call in calls if plain(call.what) not in asked.names}
             work.kept += [
-                Site(owner, f"{call.what}()", call.shape, note="not asked for")
-                for call in calls
-                if call not in mine
+                Site(owner or "(model)", f"{what}()", call.shape, note="not asked for")
+                for what, call in others.items()
             ]
         work.verify(example_inputs)
         answer = work.answer()
@@ -98,227 +93,11 @@ def swap(
 
 
 def _check(model: nn.Module, betas: str) -> None:
+    if not isinstance(model, nn.Module):
+        raise UserError(f"expected an nn.Module, got {type(model).__name__}")
     if isinstance(model, torch.jit.ScriptModule) or hasattr(model, "_orig_mod"):
         raise UserError(
             "expected a model as it was written, got a compiled one; swap first, then compile"
         )
     if betas not in ("channel", "scalar"):
         raise UserError(f"expected betas='channel' or betas='scalar', got {betas!r}")
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("_", "")
-
-
-class _Work:
-    """A swap under way: what was put in, and how to take it out again."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        function: Function,
-        axis: int | None,
-        per_channel: bool,
-        skip: str | Sequence[str],
-    ) -> None:
-        self.model, self.function = model, function
-        self.axis, self.per_channel = axis, per_channel
-        self.skip = [skip] if isinstance(skip, str) else list(skip)
-        self.replaced: list[Site] = []
-        self.kept: list[Site] = []
-        self.could_not: list[Site] = []
-        # What the next verification has to see called: site -> module, and how to undo its group.
-        self.new: list[tuple[Site, nn.Module, Callable[[], None]]] = []
-
-    def slot(self, slot: Slot, traced: Trace, undo: ExitStack) -> None:
-        """Replace a module."""
-        calls = traced.modules[slot.path]
-        was = title(slot.module)
-        if self._skipped(slot.path):
-            shape = calls[0].shape if calls else None
-            self.kept.append(Site(slot.path, was, shape, note="skipped"))
-            return
-        made = plan(calls, self.axis, self.per_channel)
-        owner = calls[0].owner if calls else ""
-        counted = len(made.sites) > 1
-        if slot.path in traced.astray:
-            made = Plan((), "called by another reference than its place in the model")
-        elif counted and owner and not slot.path.startswith(f"{owner}."):
-            made = Plan((), f"called by {owner}, which does not hold it")
-        if made.refusal:
-            self._refuse(slot.path, was, calls, made.refusal)
-            return
-        paths = [f"{slot.path}.{i}" for i in range(len(made.sites))] if counted else [slot.path]
-        modules = self._modules(slot.parent, paths, made, slot.module)
-        hooks: list[Any] = []
-        if counted:
-            slot.put(Sites(modules, counted=True))
-            holder = self.model.get_submodule(owner)
-            hooks = count(holder, slot.path.removeprefix(f"{owner}.") if owner else slot.path)
-        else:
-            slot.put(modules[0])
-        fast = _no_fast_path(slot.parent)
-
-        def back() -> None:
-            slot.put(slot.module)
-            _remove(hooks)
-            fast()
-
-        undo.callback(back)
-        self._note(paths, made, modules, was, back)
-
-    def functions(
-        self,
-        owner: str,
-        calls: list[Call],
-        names: frozenset[str],
-        callees: set[str],
-        undo: ExitStack,
-    ) -> None:
-        """Replace the calls of functions that one module's forward makes."""
-        holder = self.model.get_submodule(owner)
-        path = f"{owner}.{FUNCTIONAL}" if owner else FUNCTIONAL
-        was = ", ".join(dict.fromkeys(f"{call.what}()" for call in calls))
-        if self._skipped(path):
-            self.kept.append(Site(path, was, calls[0].shape, note="skipped"))
-            return
-        made = plan(calls, self.axis, self.per_channel)
-        if hasattr(holder, FUNCTIONAL):
-            made = Plan((), f"its module has an attribute {FUNCTIONAL!r} of its own")
-        if made.refusal:
-            self._refuse(path, was, calls, made.refusal)
-            return
-        paths = [f"{path}.{i}" for i in range(len(made.sites))]
-        modules = self._modules(holder, paths, made, Original())
-        below = {id(m): m for m in _children(holder)}
-        below |= {id(m): m for m in map(self.model.get_submodule, sorted(callees))}
-        counted = len(made.sites) > 1
-        holder.add_module(FUNCTIONAL, Sites(modules, counted))
-        hooks = redirect(holder, FUNCTIONAL, names, below.values())
-        if counted:
-            hooks += count(holder, FUNCTIONAL)
-        fast = _no_fast_path(holder)
-
-        def back() -> None:
-            _remove(hooks)
-            holder._modules.pop(FUNCTIONAL, None)
-            fast()
-
-        undo.callback(back)
-        self._note(paths, made, modules, was, back)
-
-    def verify(self, inputs: Any) -> None:
-        """Run the model: what is not called now, though it was in the trace, is taken out."""
-        called: set[int] = set()
-
-        def seen(module: nn.Module, args: Any) -> None:
-            called.add(id(module))
-
-        hooks = [module.register_forward_pre_hook(seen) for _, module, _ in self.new]
-        try:
-            run(self.model, inputs)
-        finally:
-            _remove(hooks)
-        idle = {id(back): back for _, module, back in self.new if id(module) not in called}
-        for back in idle.values():
-            back()
-        for site, _, back in self.new:
-            if id(back) not in idle:
-                self.replaced.append(site)
-            else:
-                note = "the model did not call what was put there"
-                self.could_not.append(changed(site, channels=None, axis=None, note=note))
-        self.new = []
-
-    def answer(self) -> Swapped:
-        """Raises: UserError when nothing was replaced."""
-        if not self.replaced:
-            why = [f"{site.name}: {site.note}" for site in [*self.could_not, *self.kept][:3]]
-            raise UserError(
-                f"expected activations to replace in {type(self.model).__name__}, got none"
-                + ("; " + "; ".join(why) if why else "; name them with replace=")
-            )
-        groups = (tuple(self.replaced), tuple(self.kept), tuple(self.could_not))
-        return Swapped(self.function, self.model, *groups)
-
-    def _skipped(self, path: str) -> bool:
-        return any(fnmatchcase(path, pattern) for pattern in self.skip)
-
-    def _modules(
-        self, holder: nn.Module, paths: list[str], made: Plan, original: nn.Module
-    ) -> list[nn.Module]:
-        """A module for every site: a new activation, or the original where it is skipped."""
-        like = next(_floats(holder, self.model), torch.empty(0))
-        result = []
-        for path, calls in zip(paths, made.sites, strict=True):
-            if self._skipped(path):
-                result.append(original)
-                continue
-            fits = width(calls[0], self.axis) if self.per_channel else None
-            new = Activation(
-                self.function, fits.channels if fits else None, fits.axis if fits else None
-            )
-            new.betas.requires_grad_(new.betas.numel() > 0)
-            result.append(new.to(like.device, like.dtype).train(holder.training))
-        return result
-
-    def _note(
-        self,
-        paths: list[str],
-        made: Plan,
-        modules: list[nn.Module],
-        was: str,
-        back: Callable[[], None],
-    ) -> None:
-        for path, calls, module in zip(paths, made.sites, modules, strict=True):
-            first = calls[0] if calls else None
-            shape = first.shape if first else None
-            old = f"{first.what}()" if first and was.endswith("()") else was
-            if not isinstance(module, Activation):
-                self.kept.append(Site(path, old, shape, note="skipped"))
-                continue
-            site = Site(path, old, shape, after=first.source if first else "")
-            if first and self.per_channel:
-                fits = width(first, self.axis)
-                site = changed(site, channels=fits.channels, axis=fits.axis)
-                site = changed(site, note="axis by rule") if fits.guessed else site
-            if first:
-                self.new.append((site, module, back))
-            else:
-                self.replaced.append(site)
-
-    def _refuse(self, path: str, was: str, calls: Sequence[Call], why: str) -> None:
-        first = calls[0] if calls else None
-        shape, source = (first.shape, first.source) if first else (None, "")
-        self.could_not.append(Site(path, was, shape, after=source, note=why))
-
-
-def _floats(holder: nn.Module, model: nn.Module) -> Iterator[torch.Tensor]:
-    """Parameters of the nearest module, whose dtype and device new betas get."""
-    for module in (holder, model):
-        yield from (p for p in module.parameters() if p.is_floating_point())
-
-
-def _children(holder: nn.Module) -> Iterator[nn.Module]:
-    """The modules that a forward can call by itself: its children, and those in its lists."""
-    for child in holder.children():
-        yield child
-        if isinstance(child, nn.ModuleList | nn.ModuleDict):
-            yield from _children(child)
-
-
-def _no_fast_path(holder: nn.Module) -> Callable[[], None]:
-    """torch's encoder layer computes ReLU and GELU in one fused call in evaluation, whatever its
-    `activation` is by then, unless this is 0. Returns how to undo it.
-    """
-    name = "activation_relu_or_gelu"
-    before = getattr(holder, name, None)
-    if not isinstance(holder, nn.TransformerEncoderLayer) or before is None:
-        return lambda: None
-    setattr(holder, name, 0)
-    return lambda: setattr(holder, name, before)
-
-
-def _remove(hooks: list[Any]) -> None:
-    for hook in hooks:
-        hook.remove()

@@ -18,10 +18,10 @@ from torch.overrides import TorchFunctionMode
 from hybridsearch.errors import UserError
 from hybridsearch.transplant.axes import channels_of, follow, tensors
 from hybridsearch.transplant.names import KNOWN, Wanted, is_activation, name_of, title
+from hybridsearch.transplant.runtime import MODULE_FILE
 
 Place = tuple[tuple[CodeType, int], ...]
-_MODULE = nn.Module.__call__.__code__.co_filename
-_BETWEEN = {_MODULE, torch.nn.functional.__file__, torch.overrides.__file__, __file__}
+_BETWEEN = {MODULE_FILE, torch.nn.functional.__file__, torch.overrides.__file__, __file__}
 _READ = "_hybridsearch_in_place"
 
 
@@ -103,6 +103,7 @@ def trace(model: nn.Module, inputs: Any, slots: list[Slot], wanted: Wanted) -> T
         for slot, twin in zip(slots, twins, strict=True):
             original = slot.module
             stack.callback(original.register_forward_pre_hook(tracer.stray(slot.path)).remove)
+            stack.callback(original.register_forward_hook(tracer.returned).remove)
             twin.register_forward_pre_hook(tracer.called(slot.path), prepend=True)
             twin.register_forward_hook(tracer.returned)
             stack.callback(slot.put, original)
@@ -151,6 +152,7 @@ class _Tracer(TorchFunctionMode):
         self.running: list[tuple[str, int]] = []
         self.runs: Counter[str] = Counter()
         self.inside = 0  # of an activation, where every call is its own affair
+        self.last: Call | None = None  # of a module
 
     # Hooks ------------------------------------------------------------------------------------
 
@@ -169,23 +171,24 @@ class _Tracer(TorchFunctionMode):
     def called(self, path: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any) -> None:
             if args and isinstance(args[0], Tensor) and not self.inside:
-                self.found.modules[path].append(self._call(title(module), args[0]))
+                self.last = self._call(title(module), args[0])
+                self.found.modules[path].append(self.last)
             self.inside += 1
 
         return hook
 
     def returned(self, module: nn.Module, args: Any, out: Any) -> Any:
         self.inside -= 1
-        if not self.inside and args and out is args[0]:
+        if not self.inside and args and out is args[0] and self.last:
             other = out.view_as(out)
-            calls = [c for calls in self.found.modules.values() for c in calls]
-            setattr(out, _READ, calls[-1])
+            setattr(out, _READ, self.last)
             return other
         return None
 
     def stray(self, path: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any) -> None:
             self.found.astray.add(path)
+            self.inside += 1
 
         return hook
 
@@ -231,7 +234,7 @@ def _place() -> Place:
     while frame.f_back is not None and frame.f_code.co_filename in _BETWEEN:
         frame = frame.f_back
     found = []
-    while frame.f_back is not None and frame.f_code.co_filename != _MODULE:
+    while frame.f_back is not None and frame.f_code.co_filename != MODULE_FILE:
         found.append((frame.f_code, frame.f_lasti))
         frame = frame.f_back
     return tuple(found)
