@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -14,7 +14,7 @@ from hybridsearch.genome.function import Function, resolve
 from hybridsearch.genome.genome import Genome
 from hybridsearch.genome.primitives import BINARY, UNARY
 from hybridsearch.genome.torch_ops import BINARY_TORCH, UNARY_TORCH
-from hybridsearch.genome.units import Tokens, normal_form, to_units
+from hybridsearch.genome.units import Tokens, Unit, normal_form, to_units
 
 # Constants: PAPER.md (LReLU 0.01, ELU 1); PReLU's slope is its one trainable parameter.
 _NAMED: dict[str, Callable[[Tensor, list[Tensor]], Tensor]] = {
@@ -74,6 +74,7 @@ class Activation(nn.Module):
         channels = channels or 1
         self.channels, self.axis = channels, -1 if axis is None else axis
         self.live: Tokens | None = normal_form(function.genome.tokens) if function.genome else None
+        self.units = to_units(self.live) if self.live else ()
         starts = torch.tensor(function.starts).reshape(-1, 1)
         self.betas = nn.Parameter(starts.repeat(1, channels))
         # torch computes the named ones in single precision inside.
@@ -98,7 +99,7 @@ class Activation(nn.Module):
         if self.live is None:
             out = _NAMED[self.function.spec](wide, each)
         else:
-            out = evaluate(self.live, wide, each)
+            out = _value(self.units, wide, each)
         return out.to(x.dtype) if half else out
 
     def extra_repr(self) -> str:
@@ -130,10 +131,14 @@ def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, 
 
 def evaluate(tokens: Tokens, x: Tensor, betas: list[Tensor]) -> Tensor:
     """The value of a genome at x; betas (any shapes that broadcast) in the order of `batch`."""
+    return _value(to_units(tokens), x, betas)
+
+
+def _value(units: Sequence[Unit], x: Tensor, betas: list[Tensor]) -> Tensor:
     remaining = iter(betas)
     none = x.new_ones(())
     values = [x]
-    for unit in to_units(tokens):
+    for unit in units:
         (name, source), second = unit.operands
         beta = next(remaining) if UNARY[name].uses_beta else none
         sides = [UNARY_TORCH[name](values[source], beta)]
