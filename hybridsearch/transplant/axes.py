@@ -18,7 +18,7 @@ from hybridsearch.transplant.names import words
 
 _MARK = "_hybridsearch_channels"
 _LAST = words("linear bilinear embedding addmm multi_head_attention_forward")
-_PRODUCTS = words("matmul __matmul__ mm")
+_PRODUCTS = words("matmul __matmul__ mm bmm")
 _FIRST_NORMS = words("batch_norm instance_norm group_norm")
 _LAST_NORMS = words("layer_norm rms_norm")
 # Calls that move elements and change none of them.
@@ -30,10 +30,15 @@ _MOVERS = words(
 
 @dataclass(frozen=True)
 class Channels:
-    """The axis (from the front) of a tensor's channels and the module that made them."""
+    """The axis (from the front) of a tensor's channels and the module that made them.
 
-    axis: int
+    numbers: of the channel that each element belongs to, in the tensor's shape, where they are
+    spread over several axes (the heads of an attention); axis is None then.
+    """
+
+    axis: int | None
     source: str
+    numbers: Tensor | None = None
 
 
 def channels_of(x: Tensor) -> Channels | None:
@@ -83,9 +88,12 @@ def _made(name: str, inputs: list[Tensor], out: Tensor, source: str) -> Channels
         return Channels(out.dim() - 1, source)
     if name in _FIRST_NORMS:
         return Channels(1, source)
+    if name in _PRODUCTS:  # of weights and values, as in attention: the values' channels
+        inputs = inputs[::-1]
     kept = _kept(inputs, out, name in ("cat", "concat", "concatenate"))
     if name in _LAST_NORMS:
-        return Channels(kept.axis if kept else out.dim() - 1, source)
+        at = kept.axis if kept else None
+        return Channels(out.dim() - 1 if at is None else at, source)
     return kept
 
 
@@ -93,7 +101,10 @@ def _kept(inputs: list[Tensor], out: Tensor, joined: bool) -> Channels | None:
     """An elementwise call, a pooling or an upsampling leaves the channels where they are."""
     for x in inputs:
         mark = channels_of(x)
-        if mark and x.dim() == out.dim():
+        if mark and mark.axis is None:
+            if x.shape == out.shape:
+                return mark
+        elif mark and mark.axis is not None and x.dim() == out.dim():
             same = x.shape[mark.axis] == out.shape[mark.axis]
             if same or joined:
                 return mark
@@ -108,25 +119,32 @@ def _moved(
     mark = channels_of(x) if x is not None else None
     if x is None or mark is None or not x.numel():
         return []
-    shape = [1] * x.dim()
-    shape[mark.axis] = -1
-    numbers = torch.arange(x.shape[mark.axis], device=x.device).reshape(shape)
-    numbers = numbers.expand(x.shape).contiguous()
+    numbers = mark.numbers
+    if numbers is None and mark.axis is not None:
+        shape = [1] * x.dim()
+        shape[mark.axis] = -1
+        numbers = torch.arange(x.shape[mark.axis], device=x.device).reshape(shape)
+        numbers = numbers.expand(x.shape).contiguous()
     try:
         moved = function(*(numbers if value is x else value for value in args), **kwargs)
     except (RuntimeError, TypeError):
         return []
-    return [_axis_of(part, mark.source) for part in tensors(moved)]
+    return [_settled(part, mark.source) for part in tensors(moved)]
 
 
-def _axis_of(numbers: Tensor, source: str) -> Channels | None:
+def _settled(numbers: Tensor, source: str) -> Channels:
+    axis = _axis_of(numbers)
+    return Channels(axis, source, numbers if axis is None else None)
+
+
+def _axis_of(numbers: Tensor) -> int | None:
     """The one axis along which the channels' numbers differ, if each is there once."""
-    if not numbers.numel():
-        return None
     differ = [
-        axis for axis in range(numbers.dim()) if bool((numbers != numbers.narrow(axis, 0, 1)).any())
+        axis
+        for axis in range(numbers.dim())
+        if numbers.numel() and bool((numbers != numbers.narrow(axis, 0, 1)).any())
     ]
     if len(differ) != 1:
         return None
-    line = numbers.movedim(differ[0], -1).reshape(-1, numbers.shape[differ[0]])[0]
-    return Channels(differ[0], source) if len(set(line.tolist())) == line.numel() else None
+    line = numbers.movedim(differ[0], -1).reshape(-1, numbers.shape[differ[0]])[0].tolist()
+    return differ[0] if len(set(line)) == len(line) else None

@@ -161,7 +161,7 @@ def test_threads_get_a_right_result_or_an_error(build):
         def wait(module, args, meet=meet):
             meet.wait(timeout=10)
 
-        def work(model=model, x=x, found=found):
+        def work(model=model, x=x, found=found, meet=meet):
             try:
                 found.append(model(x).detach())
             except RuntimeError as error:
