@@ -97,7 +97,9 @@ class Surgery:
             self.kept.append(Site(path, was, calls[0].shape, note="skipped"))
             return
         made = plan(calls, self.axis, self.per_channel)
-        if hasattr(holder, FUNCTIONAL):
+        if isinstance(getattr(holder, FUNCTIONAL, None), Sites):
+            made = Plan((), "other calls of its forward were replaced before; name all at once")
+        elif hasattr(holder, FUNCTIONAL):
             made = Plan((), f"its module has an attribute {FUNCTIONAL!r} of its own")
         if made.refusal:
             self._refuse(path, was, calls, made.refusal)
