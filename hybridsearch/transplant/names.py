@@ -22,7 +22,8 @@ def words(text: str) -> frozenset[str]:
 
 def plain(name: str) -> str:
     """LeakyReLU, leaky_relu, leaky_relu_ -> leakyrelu; GELUActivation -> gelu."""
-    return name.lower().replace("_", "").removesuffix("activation")
+    low = name.lower().replace("_", "")
+    return low.removesuffix("activation") or low
 
 
 # What a network uses between its layers: replaced unless the caller says otherwise.
@@ -84,7 +85,7 @@ def wanted(
 def check_found(asked: Wanted, found: Iterable[str]) -> None:
     """Raises: UserError when a name that the caller gave is nowhere in the model."""
     found = set(found)
-    for name in sorted(asked.names - found - RECTIFIERS - {"activation"}):
+    for name in sorted(asked.names - found):
         raise UserError(f"expected an activation of this model, got {name!r}{nearest(name, found)}")
 
 

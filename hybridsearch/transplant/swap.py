@@ -67,8 +67,9 @@ def swap(
     asked = wanted(replace)
     slots = find_slots(model, asked)
     traced = trace(model, example_inputs, slots, asked)
-    functions = {call.what for calls in traced.functions.values() for call in calls}
-    check_found(asked, {name_of(slot.module) for slot in slots} | {plain(f) for f in functions})
+    if replace is not None:
+        called = {plain(call.what) for calls in traced.functions.values() for call in calls}
+        check_found(asked, called | {name_of(slot.module) for slot in slots})
     with ExitStack() as undo:
         for slot in slots:
             if asked.module(slot.module):

@@ -400,6 +400,7 @@ def test_weight_decay_spares_betas_biases_and_norms(build):
             {"replace": "rleu"},
             "of this model, got 'rleu'; did you mean 'relu'",
         ),
+        ({"replace": ["relu", "gelu"]}, "expected an activation of this model, got 'gelu'"),
         ({"replace": nn.Tanh}, "expected activations to replace in Bottleneck, got none"),
         ({"skip": "*"}, "got none; relu: skipped"),
         ({"betas": "each"}, "expected betas='channel' or betas='scalar', got 'each'"),
