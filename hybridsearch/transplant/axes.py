@@ -123,7 +123,7 @@ def _moved(
     if numbers is None and mark.axis is not None:
         shape = [1] * x.dim()
         shape[mark.axis] = -1
-        numbers = torch.arange(x.shape[mark.axis], device=x.device).reshape(shape)
+        numbers = torch.arange(x.shape[mark.axis]).reshape(shape)  # on the CPU, whatever x
         numbers = numbers.expand(x.shape).contiguous()
     try:
         moved = function(*(numbers if value is x else value for value in args), **kwargs)

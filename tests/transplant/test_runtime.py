@@ -182,6 +182,35 @@ def test_threads_get_a_right_result_or_an_error(build):
             assert any("a second of another thread" in one for one in found if isinstance(one, str))
 
 
+def replica(module):
+    """What DataParallel makes of a module for another device."""
+    made = module._replicate_for_data_parallel()
+    made._parameters = dict(module._parameters)
+    made._modules = {name: replica(child) for name, child in module._modules.items()}
+    return made
+
+
+@pytest.mark.parametrize("name", ["bottleneck", "functional"])
+def test_replicas_run_side_by_side(build, name):
+    model, x = build(name)
+    swap(model, SWISH, x)
+    want, found, meet = model(x).detach(), [], threading.Barrier(2)
+
+    def wait(module, args):
+        meet.wait(timeout=10)
+
+    def work(one):
+        found.append(one(x).detach())
+
+    model._modules["conv" if name == "functional" else "conv2"].register_forward_pre_hook(wait)
+    threads = [threading.Thread(target=work, args=(replica(model),)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 2 and all(torch.equal(one, want) for one in found)
+
+
 def test_called_without_its_hooks_is_an_error(build):
     model, x = build("bottleneck")
     swap(model, SWISH, x)

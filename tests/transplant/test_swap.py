@@ -333,6 +333,14 @@ def test_dtype_device_and_mode_are_the_owners():
     assert model[1].betas.dtype == torch.float64 and model[1].training and model.training
 
 
+def test_a_model_without_data_has_axes_all_the_same(build):
+    with torch.device("meta"):
+        model, x = build("functional")
+    answer = swap(model, SWISH, x)
+    assert sites(answer)["functional.2"] == (5, -1)
+    assert model.functional[2].betas.device.type == "meta"
+
+
 def test_a_function_without_betas_needs_no_widths():
     class Aux(nn.Module):
         def __init__(self):
