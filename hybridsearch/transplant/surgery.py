@@ -148,7 +148,14 @@ class Surgery:
         self.new = []
 
     def answer(self) -> Swapped:
-        """Raises: UserError when nothing was replaced."""
+        """Raises: UserError when nothing was replaced, or a pattern of `skip` has no site."""
+        names = [site.name for site in [*self.replaced, *self.kept, *self.could_not]]
+        for pattern in self.skip:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise UserError(
+                    f"expected patterns of sites to skip, got {pattern!r}, which fits none; "
+                    f"sites are {', '.join(names[:4])}{', ...' if len(names) > 4 else ''}"
+                )
         if not self.replaced:
             why = [f"{site.name}: {site.note}" for site in [*self.could_not, *self.kept][:3]]
             raise UserError(

@@ -96,9 +96,13 @@ def swap(
 def _check(model: nn.Module, betas: str) -> None:
     if not isinstance(model, nn.Module):
         raise UserError(f"expected an nn.Module, got {type(model).__name__}")
-    if isinstance(model, torch.jit.ScriptModule) or hasattr(model, "_orig_mod"):
-        raise UserError(
-            "expected a model as it was written, got a compiled one; swap first, then compile"
-        )
+    for path, module in model.named_modules():
+        script = isinstance(module, torch.jit.ScriptModule)
+        if script or hasattr(module, "_orig_mod") or module._compiled_call_impl is not None:
+            where = f" ({path})" if path else ""
+            raise UserError(
+                "expected a model as it was written, got a compiled or scripted one"
+                f"{where}; swap first, then compile"
+            )
     if betas not in ("channel", "scalar"):
         raise UserError(f"expected betas='channel' or betas='scalar', got {betas!r}")

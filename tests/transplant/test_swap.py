@@ -411,6 +411,7 @@ def test_weight_decay_spares_betas_biases_and_norms(build):
         ({"replace": ["relu", "gelu"]}, "expected an activation of this model, got 'gelu'"),
         ({"replace": nn.Tanh}, "expected activations to replace in Bottleneck, got none"),
         ({"skip": "*"}, "got none; relu: skipped"),
+        ({"skip": ["*.2", "layer*"]}, "got 'layer.', which fits none; sites are relu.0, relu.1, r"),
         ({"betas": "each"}, "expected betas='channel' or betas='scalar', got 'each'"),
     ],
 )
@@ -427,8 +428,15 @@ def test_a_model_that_does_not_run(build):
     with pytest.raises(UserError, match="expected example_inputs that the model runs on"):
         swap(model, SWISH, x[:, :3])
     assert isinstance(model.relu, nn.ReLU) and not model._forward_pre_hooks
-    with pytest.raises(UserError, match="got a compiled one"):
-        swap(torch.compile(model, backend="eager"), SWISH, x)
+    inner = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    inner[0].compile(backend="eager")
+    for one in (
+        torch.compile(model, backend="eager"),
+        nn.Sequential(torch.compile(model, backend="eager")),
+        inner,
+    ):
+        with pytest.raises(UserError, match="got a compiled or scripted one"):
+            swap(one, SWISH, x)
     with pytest.raises(UserError, match=r"expected an nn.Module, got function"):
         swap(F.relu, SWISH, x)
 
