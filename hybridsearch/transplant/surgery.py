@@ -37,6 +37,7 @@ class Surgery:
         self.model, self.function = model, function
         self.axis, self.per_channel = axis, per_channel
         self.skip = [skip] if isinstance(skip, str) else list(skip)
+        self.fitting: set[str] = set()  # patterns that have a site
         self.replaced: list[Site] = []
         self.kept: list[Site] = []
         self.could_not: list[Site] = []
@@ -47,13 +48,12 @@ class Surgery:
         """Replace a module."""
         calls = traced.modules[slot.path]
         was = title(slot.module)
-        if self._skipped(slot.path):
-            shape = calls[0].shape if calls else None
-            self.kept.append(Site(slot.path, was, shape, note="skipped"))
-            return
         made = plan(calls, self.axis, self.per_channel)
-        owner = calls[0].owner if calls else ""
         counted = len(made.sites) > 1
+        paths = [f"{slot.path}.{i}" for i in range(len(made.sites))] if counted else [slot.path]
+        if self._nothing_left(slot.path, was, calls, paths):
+            return
+        owner = calls[0].owner if calls else ""
         if slot.path in traced.astray:
             made = Plan((), "called by another reference than its place in the model")
         elif counted and owner and not slot.path.startswith(f"{owner}."):
@@ -61,10 +61,10 @@ class Surgery:
         if made.refusal:
             self._refuse(slot.path, was, calls, made.refusal)
             return
-        paths = [f"{slot.path}.{i}" for i in range(len(made.sites))] if counted else [slot.path]
-        modules = self._modules(slot.parent, paths, made, slot.module)
+        acts = self._activations(slot.parent, paths, made)
         hooks: list[Any] = []
-        new = Sites(modules, counted=True) if counted else modules[0]
+        sites = [act or slot.module for act in acts]
+        new = Sites(sites, counted=True) if counted else sites[0]
         slot.put(new)
         if counted:
             holder = self.model.get_submodule(owner)
@@ -79,7 +79,7 @@ class Surgery:
             fast()
 
         undo.callback(back)
-        self._note(paths, made, modules, was, back)
+        self._note(paths, made, acts, was, back)
 
     def functions(
         self,
@@ -93,10 +93,10 @@ class Surgery:
         holder = self.model.get_submodule(owner)
         path = f"{owner}.{FUNCTIONAL}" if owner else FUNCTIONAL
         was = ", ".join(dict.fromkeys(f"{call.what}()" for call in calls))
-        if self._skipped(path):
-            self.kept.append(Site(path, was, calls[0].shape, note="skipped"))
-            return
         made = plan(calls, self.axis, self.per_channel)
+        paths = [f"{path}.{i}" for i in range(len(made.sites))]
+        if self._nothing_left(path, was, calls, paths):
+            return
         if isinstance(getattr(holder, FUNCTIONAL, None), Sites):
             made = Plan((), "other calls of its forward were replaced before; name all at once")
         elif hasattr(holder, FUNCTIONAL):
@@ -104,12 +104,11 @@ class Surgery:
         if made.refusal:
             self._refuse(path, was, calls, made.refusal)
             return
-        paths = [f"{path}.{i}" for i in range(len(made.sites))]
-        modules = self._modules(holder, paths, made, Original())
+        acts = self._activations(holder, paths, made)
         below = {id(m): m for m in _children(holder)}
         below |= {id(m): m for m in map(self.model.get_submodule, sorted(callees))}
         counted = len(made.sites) > 1
-        holder.add_module(FUNCTIONAL, Sites(modules, counted))
+        holder.add_module(FUNCTIONAL, Sites([act or Original() for act in acts], counted))
         hooks = redirect(holder, FUNCTIONAL, names, below.values())
         if counted:
             hooks += count(holder, FUNCTIONAL)
@@ -121,7 +120,7 @@ class Surgery:
             fast()
 
         undo.callback(back)
-        self._note(paths, made, modules, was, back)
+        self._note(paths, made, acts, "", back)
 
     def verify(self, inputs: Any) -> None:
         """Run the model: what is not called now, though it was in the trace, is taken out."""
@@ -151,7 +150,7 @@ class Surgery:
         """Raises: UserError when nothing was replaced, or a pattern of `skip` has no site."""
         names = [site.name for site in [*self.replaced, *self.kept, *self.could_not]]
         for pattern in self.skip:
-            if not any(fnmatchcase(name, pattern) for name in names):
+            if pattern not in self.fitting and not any(fnmatchcase(n, pattern) for n in names):
                 raise UserError(
                     f"expected patterns of sites to skip, got {pattern!r}, which fits none; "
                     f"sites are {', '.join(names[:4])}{', ...' if len(names) > 4 else ''}"
@@ -166,17 +165,27 @@ class Surgery:
         return Swapped(self.function, self.model, *groups)
 
     def _skipped(self, path: str) -> bool:
-        return any(fnmatchcase(path, pattern) for pattern in self.skip)
+        fitting = {pattern for pattern in self.skip if fnmatchcase(path, pattern)}
+        self.fitting |= fitting
+        return bool(fitting)
 
-    def _modules(
-        self, holder: nn.Module, paths: list[str], made: Plan, original: nn.Module
-    ) -> list[nn.Module]:
-        """A module for every site: a new activation, or the original where it is skipped."""
+    def _nothing_left(self, path: str, was: str, calls: Sequence[Call], sites: list[str]) -> bool:
+        """Whether a path is skipped, or all of its sites are; then it is noted as kept."""
+        below = [self._skipped(site) for site in sites]
+        if not self._skipped(path) and not (below and all(below)):
+            return False
+        self.kept.append(Site(path, was, calls[0].shape if calls else None, note="skipped"))
+        return True
+
+    def _activations(
+        self, holder: nn.Module, paths: list[str], made: Plan
+    ) -> list[Activation | None]:
+        """A new activation for every site; None where it is skipped."""
         like = next(_floats(holder, self.model), torch.empty(0))
-        result = []
+        result: list[Activation | None] = []
         for path, calls in zip(paths, made.sites, strict=True):
             if self._skipped(path):
-                result.append(original)
+                result.append(None)
                 continue
             fits = width(calls[0], self.axis) if self.per_channel else None
             new = Activation(
@@ -190,23 +199,24 @@ class Surgery:
         self,
         paths: list[str],
         made: Plan,
-        modules: list[nn.Module],
+        acts: list[Activation | None],
         was: str,
         back: Callable[[], None],
     ) -> None:
-        for path, calls, module in zip(paths, made.sites, modules, strict=True):
+        """was: the module that was replaced; empty: calls of functions were."""
+        for path, calls, act in zip(paths, made.sites, acts, strict=True):
             first = calls[0] if calls else None
-            shape = first.shape if first else None
-            old = f"{first.what}()" if first and was.endswith("()") else was
-            if not isinstance(module, Activation):
-                self.kept.append(Site(path, old, shape, note="skipped"))
+            shape, source = (first.shape, first.source) if first else (None, "")
+            old = was or ", ".join(dict.fromkeys(f"{call.what}()" for call in calls))
+            site = Site(path, old, shape, after=source)
+            if act is None:
+                self.kept.append(changed(site, note="skipped"))
                 continue
-            site = Site(path, old, shape, after=first.source if first else "")
             if first and self.per_channel:
                 fits = width(first, self.axis)
                 site = changed(site, channels=fits.channels, axis=fits.axis)
                 site = changed(site, note="axis by rule") if fits.guessed else site
-            self.new.append((site, module if first else None, back))
+            self.new.append((site, act if first else None, back))
 
     def _refuse(self, path: str, was: str, calls: Sequence[Call], why: str) -> None:
         first = calls[0] if calls else None

@@ -274,6 +274,13 @@ def test_skip_keeps_single_sites(build):
     assert [(s.name, s.note) for s in answer.kept] == [("relu.1", "skipped")]
     assert model.relu[1] is want
     model(x)
+    model, x = build("functional")
+    answer = swap(model, SWISH, x, skip=["functional.?", "inner.functional.0"])
+    assert sites(answer).keys() == {"act"} and not hasattr(model, "functional")
+    assert {s.name for s in answer.kept} == {"(model)", "functional", "inner.functional"}
+    swap(model, "x*sigmoid(x)", x, betas="scalar")
+    answer = swap(model, SWISH, x, skip="act")
+    assert [s.name for s in answer.kept] == ["act", "(model)"]
 
 
 def test_the_axis_is_followed_or_stated():
