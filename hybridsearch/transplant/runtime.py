@@ -126,12 +126,13 @@ class Redirect(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if name_of(func) in self.names and (torch.compiler.is_compiling() or self.alive()):
+        if name_of(func) in self.names and self.alive():
             site = self.sites.turn()
             if not isinstance(site, Original):
                 return site(args[0] if args else kwargs["input"])
         return func(*args, **kwargs)
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def alive(self) -> bool:
         """Whether its forward is running, that is, among the callers."""
         frame: FrameType | None = sys._getframe(1)
