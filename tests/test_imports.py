@@ -42,6 +42,7 @@ LEVEL = {
     "comparison": 9,
     "report": 9,
     "paper": 9,
+    "transplant": 9,
     "cli": 10,
     "__main__": 11,
 }
@@ -84,6 +85,14 @@ INNER = {
         ["run"],
     ],
     "paper": [["published", "cost"], ["grid"], ["layout"], ["run"], ["show"]],
+    "transplant": [
+        ["names", "saving"],
+        ["axes", "runtime"],
+        ["trace"],
+        ["plan", "report"],
+        ["surgery"],
+        ["swap"],
+    ],
     "tables": [["recording"], ["table"], ["replay", "card"]],
     "evaluate": [
         ["own", "accelerator", "devices", "checkpoint", "stacks", "layers"],
