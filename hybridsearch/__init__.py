@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hybridsearch.comparison.run import compare
     from hybridsearch.config import Config, load_config
     from hybridsearch.errors import UserError
+    from hybridsearch.export.write import export_function
     from hybridsearch.genome.activation import Activation
     from hybridsearch.genome.function import Function, resolve
     from hybridsearch.genome.genome import Genome
@@ -33,6 +34,7 @@ __all__ = [
     "Space",
     "UserError",
     "compare",
+    "export_function",
     "load_config",
     "load_run",
     "resolve",
@@ -48,6 +50,7 @@ _HOMES = {
     "Space": "genome.units",
     "UserError": "errors",
     "compare": "comparison.run",
+    "export_function": "export.write",
     "load_config": "config",
     "load_run": "analysis.runs",
     "resolve": "genome.function",

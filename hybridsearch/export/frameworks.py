@@ -1,0 +1,186 @@
+"""Running what was written, each framework in its own way, to compare it with the evaluator."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from hybridsearch.errors import UserError
+from hybridsearch.export.check import (
+    ROOM,
+    Answer,
+    Deviation,
+    Floats,
+    Grid,
+    against_evaluator,
+    compare,
+    evaluator,
+    grid,
+    of_module,
+    steady,
+)
+from hybridsearch.export.expression import beta_names
+from hybridsearch.export.files import Wish, class_name
+from hybridsearch.genome.activation import Activation
+
+ELSEWHERE = 16 * ROOM  # other libraries round their elementary functions in another way
+DIGITS = 40  # of SymPy's arithmetic
+FEW = 60  # points there, where each takes a millisecond
+_NAMES = {torch.float64: "float64", torch.float32: "float32"}
+NEEDS = {
+    "sympy": ("sympy",),
+    "jax": ("jax",),
+    "onnx": ("onnx", "onnxscript", "onnxruntime"),
+}
+
+
+def require(format: str) -> None:
+    """Raises: UserError when a package is missing that the format takes."""
+    missing = [p for p in NEEDS.get(format, ()) if importlib.util.find_spec(p) is None]
+    if missing:
+        extra = "sympy" if format == "sympy" else f"'hybridsearch[{format}]'"
+        raise UserError(f"--format {format} needs {' and '.join(missing)}; pip install {extra}")
+
+
+def load(path: Path) -> ModuleType:
+    """The module in a file that this program has written."""
+    spec = importlib.util.spec_from_file_location("hybridsearch_exported", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def torch_module(wish: Wish, path: Path, channels: int, axis: int) -> nn.Module:
+    """The class of a written file, built."""
+    made: nn.Module = getattr(load(path), class_name(wish.function))(channels, axis)
+    return made
+
+
+def check_torch(wish: Wish, path: Path) -> str:
+    """Compare in float64 and float32; then the axis and the betas that it begins with."""
+    width = wish.width or 5
+
+    def answer(points: Grid, dtype: torch.dtype) -> Answer:
+        made: Any = torch_module(wish, path, width, 1)
+        made.channels = len(points.x)  # one per point, with betas that are handed in
+        return of_module(made, points, dtype)
+
+    points = grid(wish.function)
+    found = {d: against_evaluator(wish.function, answer, d, points) for d in _NAMES}
+    x = torch.linspace(-3, 3, 4 * width * width).reshape(4, width, width)
+    for axis in (1, -1):
+        ours, theirs = torch_module(wish, path, width, axis), begun(wish, width, axis)
+        if not torch.equal(ours(x).nan_to_num(), theirs(x).nan_to_num()):
+            raise _differs("axis or start values")
+    return said(found, len(points.x))
+
+
+def begun(wish: Wish, channels: int, axis: int) -> Activation:
+    """The evaluator with the betas that the written file begins with."""
+    made = Activation(wish.function, channels, axis)
+    if wish.trained is not None:
+        with torch.no_grad():
+            made.betas.copy_(torch.tensor(wish.trained))
+    return made
+
+
+def _differs(what: str) -> UserError:
+    return UserError(
+        f"the written {what} are not the evaluator's; nothing was written. Please report this "
+        "function"
+    )
+
+
+def said(found: dict[torch.dtype, Deviation], of: int) -> str:
+    """What was compared, in one line."""
+    counted = min(d.points for d in found.values())
+    points = f"{of:,} points"
+    if counted < of:
+        points = f"{counted:,} of {points} (elsewhere it is not finite, or rounding decides)"
+    parts = []
+    for dtype, off in found.items():
+        slopes = "" if off.slopes is None else f", gradients {_within(off.slopes)}"
+        parts.append(f"{_NAMES[dtype]} values {_within(off.value)}{slopes}")
+    return f"{points} against the evaluator: {'; '.join(parts)}"
+
+
+def _within(off: float) -> str:
+    return f"within {off:.0e}" if off else "equal"
+
+
+def check_jax(wish: Wish, path: Path) -> str:
+    """Compare values and gradients under jit, in float64 and float32."""
+    import jax
+    import jax.numpy as jnp
+
+    module = load(path)
+    run = jax.jit(module.activation, static_argnames="axis")
+
+    def answer(points: Grid, dtype: torch.dtype) -> Answer:
+        kind = _NAMES[dtype]
+        inputs = jnp.array(points.x, kind)[None], jnp.array(points.betas, kind)
+        value, back = jax.vjp(lambda x, betas: run(x, betas, axis=1), *inputs)
+        slopes = [np.asarray(s, np.float64) for s in back(jnp.ones_like(value))]
+        return Answer(np.asarray(value, np.float64)[0], np.concatenate(slopes))
+
+    points = grid(wish.function)
+    width = wish.width or 5
+    with jax.enable_x64(True):
+        found = {d: against_evaluator(wish.function, answer, d, points, ELSEWHERE) for d in _NAMES}
+    starts = np.asarray(module.init_betas(width))
+    if not np.array_equal(starts, begun(wish, width, 1).betas.detach().numpy()):
+        raise _differs("start values")
+    return said(found, len(points.x))
+
+
+def check_sympy(wish: Wish, path: Path) -> str:
+    """Compare values and SymPy's own derivatives, both in DIGITS digits, off the kinks."""
+    import sympy
+
+    try:
+        module = load(path)
+        names = ("x", *beta_names(len(wish.function.starts)))
+        symbols = [getattr(module, name) for name in names]
+        wanted = [module.expression, *(sympy.diff(module.expression, s) for s in symbols)]
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"SymPy cannot take this function: {error}; nothing was written") from error
+    step = {"Heaviside": lambda at, zero=0.5: (at > 0) + zero * (at == 0), "DiracDelta": _nowhere}
+    run = sympy.lambdify(symbols, wanted, modules=[step, "mpmath"])
+    points = grid(wish.function)
+    chosen = slice(-FEW, None)  # none of the special ones, where the kinks are
+    points = Grid(points.x[chosen], points.betas[:, chosen])
+    known = evaluator(wish.function, points, torch.float64)
+    where = steady(wish.function, points, torch.float64, known, ELSEWHERE)
+    columns = [
+        _exact(run, [points.x[k], *points.betas[:, k]])
+        if where.value[k]
+        else [np.nan] * len(wanted)
+        for k in range(FEW)
+    ]
+    rows: Floats = np.array(columns).T
+    unit = float(torch.finfo(torch.float64).eps)
+    off = compare(Answer(rows[0], rows[1:]), known, where, ELSEWHERE * unit)
+    return said({torch.float64: off}, FEW)
+
+
+def _nowhere(*_: Any) -> float:
+    return 0.0  # the slope of a step, off the step
+
+
+def _exact(run: Any, inputs: list[float]) -> list[float]:
+    """Values in many digits; nan where they are no real numbers."""
+    import mpmath
+
+    with mpmath.workdps(DIGITS):
+        found = run(*map(mpmath.mpf, inputs))
+        return [
+            float(v.real) if abs(mpmath.im(v)) <= abs(v) * 1e-20 else np.nan
+            for v in map(mpmath.mpmathify, found)
+        ]
