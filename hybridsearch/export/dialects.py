@@ -36,6 +36,7 @@ SYMPY = Dialect(
     | {"abs": "Abs({})", "softplus": "log(1 + exp({}))"}
     | {"relu": "Max({}, 0)", "min0": "Min({}, 0)", "max": "Max({}, {})", "min": "Min({}, {})"},
     ("{}**2", ATOM, SIGN),
+    "EPS",  # a Rational, which the file defines
 )
 
 
@@ -79,8 +80,8 @@ NAMED = {
         r"1.0507\,\left(\max\left(x,0\right)+1.6733\,\min\left(e^{x}-1,0\right)\right)",
         "F.selu(x)",
         "jax.nn.selu(x)",
-        'Float("1.0507009873554804934193349852946") * '
-        '(Max(x, 0) + Float("1.6732632423543772848170429916717") * Min(exp(x) - 1, 0))',
+        'Float("1.0507009873554804934193349852946") * (\n'
+        '    Max(x, 0) + Float("1.6732632423543772848170429916717") * Min(exp(x) - 1, 0)\n)',
     ),
     "GELU": Named(
         "x*(1+erf(x/sqrt(2)))/2",

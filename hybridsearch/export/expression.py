@@ -23,10 +23,12 @@ class Dialect:
     """How a language writes operations. calls: operation -> template of its arguments, with
     brackets of its own; without "min0", that is written as -max(-x, 0). square: template of
     a*a where a is no name, how tightly it needs a to hold together, and how tightly it does.
+    eps: the constant of that name.
     """
 
     calls: Mapping[str, str]
     square: tuple[str, int, int]
+    eps: str = f"{EPS:g}"
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,6 @@ class Code:
     result: str
     operations: frozenset[str]
     reads_input: bool
-
-    @property
-    def uses_eps(self) -> bool:
-        return any("EPS" in text for text in (self.result, *(t for _, t in self.bound)))
 
 
 def beta_names(count: int) -> tuple[str, ...]:
@@ -63,7 +61,7 @@ def write(program: Program, dialect: Dialect) -> Code:
             case "beta":
                 piece = names[step.number], ATOM
             case "const":
-                piece = "EPS" if step.constant == EPS else f"{step.constant:g}", ATOM
+                piece = dialect.eps if step.constant == EPS else f"{step.constant:g}", ATOM
             case _:
                 piece = _operation(step.op, [pieces[a] for a in step.args], dialect)
                 last = number == program.results[0]
@@ -107,6 +105,8 @@ def _minus(a: Piece) -> Piece:
 def _sum(a: Piece, b: Piece, minus: bool) -> Piece:
     if b[0].startswith("-") and b[1] >= PRODUCT:  # a + -b is a - b
         minus, b = not minus, _minus(b)
+    elif a[0].startswith("-") and a[1] >= PRODUCT and not minus:  # -a + b is b - a
+        minus, a, b = True, b, _minus(a)
     return f"{a[0]} {'-' if minus else '+'} {at(b, PRODUCT)}", SUM
 
 
@@ -120,6 +120,8 @@ def _product(a: Piece, b: Piece, dialect: Dialect) -> Piece:
 
 
 def _first(factor: Piece) -> int:
-    """Which of two factors people write first: betas, products (it saves brackets), names."""
+    """Which of two factors people write first: signs, betas, products (saves brackets), names."""
     text, level = factor
-    return 3 if text.startswith("beta") else 2 if level == PRODUCT else text.isidentifier()
+    if text.startswith(("-", "beta")):
+        return 4 if text[0] == "-" else 3
+    return 2 if level == PRODUCT else text.isidentifier()

@@ -44,7 +44,11 @@ This file needs only JAX; it works under jit, grad and vmap:
 """
 _JAX_DECAY = "\nTrain the betas without weight decay, which would pull them to 0.\n"
 _SYMPY = """\
-This file needs only SymPy: `expression` is the function of x{betas}; diff(expression, x) its slope.
+This file needs only SymPy:
+
+    from sympy import diff, latex, simplify
+
+    simplify(diff(expression, x))  # its slope; the symbols are x{betas}
 """
 
 
@@ -100,13 +104,13 @@ def sympy_file(wish: Wish) -> str:
     sigmoid = "sigmoid" in found.operations
     called = set(re.findall(r"\b(\w+)\(", body))
     used = (called - {"sigmoid"}) | {"Symbol"}
-    used |= ({"Rational"} if found.uses_eps else set()) | ({"exp"} if sigmoid else set())
+    used |= ({"Rational"} if "EPS" in body else set()) | ({"exp"} if sigmoid else set())
     use = _SYMPY.format(betas="".join(f", {b}" for b in betas))
     return _template("sympy").render(
         about=_about(wish, use),
-        imports=", ".join(sorted(used, key=lambda n: (n.lower(), n))),
+        imports=", ".join(sorted(used)),
         betas=betas,
-        eps=EPS if found.uses_eps else None,
+        eps=EPS if "EPS" in body else None,
         sigmoid=sigmoid,
         body=body,
     )
@@ -130,7 +134,6 @@ def _code_file(wish: Wish, language: str, use: str, exact: bool, **more: str) ->
         default="" if wish.width is None else f" = {wish.width}",
         axis=wish.axis_for(language),
         trained=None if wish.trained is None else _numbers(wish.trained),
-        eps=EPS if found.uses_eps else None,
         exact=exact,
         sinc="sinc" in found.operations,
         absolute="abs" in found.operations,

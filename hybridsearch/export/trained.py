@@ -40,7 +40,8 @@ def read_betas(path: Path, function: Function) -> Betas:
     expected = f"{path}: expected betas of shape [{len(function.starts)}, channels]"
     if found.ndim != 2 or len(found) != len(function.starts) or not found.shape[1]:
         raise UserError(f"{expected}, got {list(found.shape)}")
-    betas = found.astype(np.float32)
+    with np.errstate(over="ignore"):
+        betas = found.astype(np.float32)
     if not np.isfinite(betas).all():
         raise UserError(f"{expected} and finite numbers, got nan or infinity")
     return betas

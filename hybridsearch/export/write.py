@@ -105,6 +105,8 @@ def _made(wish: Wish, format: str, dims: int | None) -> tuple[bytes, str]:
 
 def _write(path: Path, data: bytes) -> None:
     """Replace a file as a whole. Raises: UserError when the disk does not take it."""
+    if path.is_dir():
+        raise UserError(f"{path} cannot be written: it is a folder; add the file's name to --out")
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
