@@ -19,6 +19,7 @@ from hybridsearch.export.check import (
     Deviation,
     Floats,
     Grid,
+    Steady,
     against_evaluator,
     compare,
     evaluator,
@@ -29,6 +30,7 @@ from hybridsearch.export.check import (
 from hybridsearch.export.expression import beta_names
 from hybridsearch.export.files import Wish, class_name
 from hybridsearch.genome.activation import Activation
+from hybridsearch.genome.function import Function
 
 ELSEWHERE = 16 * ROOM  # other libraries round their elementary functions in another way
 DIGITS = 40  # of SymPy's arithmetic
@@ -134,14 +136,17 @@ def check_jax(wish: Wish, path: Path) -> str:
     import jax.numpy as jnp
 
     module = load(path)
-    run = jax.jit(module.activation, static_argnames="axis")
+
+    def both(x: Any, betas: Any) -> Any:
+        value, back = jax.vjp(lambda *inputs: module.activation(*inputs, axis=1), x, betas)
+        return value, *back(jnp.ones_like(value))
+
+    run = jax.jit(both)
 
     def answer(points: Grid, dtype: torch.dtype) -> Answer:
-        kind = _NAMES[dtype]
-        inputs = jnp.array(points.x, kind)[None], jnp.array(points.betas, kind)
-        value, back = jax.vjp(lambda x, betas: run(x, betas, axis=1), *inputs)
-        slopes = [np.asarray(s, np.float64) for s in back(jnp.ones_like(value))]
-        return Answer(np.asarray(value, np.float64)[0], np.concatenate(slopes))
+        inputs = (jnp.array(values, _NAMES[dtype]) for values in (points.x[None], points.betas))
+        value, *slopes = (np.asarray(found, np.float64) for found in run(*inputs))
+        return Answer(value[0], np.concatenate(slopes))
 
     points = grid(wish.function)
     width = wish.width or 5
@@ -165,20 +170,29 @@ def check_sympy(wish: Wish, path: Path) -> str:
     except (TypeError, ValueError, RecursionError) as error:
         raise UserError(f"SymPy cannot take this function: {error}; nothing was written") from error
     run = sympy.lambdify(symbols, wanted, modules=[_guarded(), "mpmath"])
-    points = grid(wish.function)
-    chosen = slice(-FEW, None)  # none of the special ones, where the kinks are
-    points = Grid(points.x[chosen], points.betas[:, chosen])
-    known = evaluator(wish.function, points, torch.float64)
-    where = steady(wish.function, points, torch.float64, known, ELSEWHERE)
-    rows: Floats = np.full((len(wanted), FEW), np.nan)
-    for k in np.flatnonzero(where.value):
+    points, known, where = _few(wish.function)
+    rows: Floats = np.full((len(wanted), len(points.x)), np.nan)
+    for k in range(len(points.x)):
         try:
             rows[:, k] = _exact(run, [points.x[k], *points.betas[:, k]])
         except _TooLargeError:
             where.value[k], where.slopes[:, k] = False, False
     unit = float(torch.finfo(torch.float64).eps)
     off = compare(Answer(rows[0], rows[1:]), known, where, ELSEWHERE * unit)
-    return said({torch.float64: off}, FEW)
+    return said({torch.float64: off}, len(points.x))
+
+
+def _few(function: Function) -> tuple[Grid, Answer, Steady]:
+    """FEW points that count, none of the special ones (they come first), where the kinks are."""
+    points = grid(function)
+    answer = evaluator(function, points, torch.float64)
+    where = steady(function, points, torch.float64, answer, ELSEWHERE)
+    chosen = np.flatnonzero(where.value)[-FEW:]
+    return (
+        Grid(points.x[chosen], points.betas[:, chosen]),
+        Answer(answer.value[chosen], answer.slopes[:, chosen]),
+        Steady(where.value[chosen], where.slopes[:, chosen]),
+    )
 
 
 class _TooLargeError(Exception):

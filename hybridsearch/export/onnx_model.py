@@ -26,8 +26,8 @@ def onnx_model(wish: Wish, source: Path, path: Path, dims: int | None) -> None:
     """
     axis = wish.axis_for("onnx")
     dims = dims or (4 if axis == 1 else 2)
-    if not -dims <= axis < dims or dims > 8:
-        raise UserError(f"--dims: expected 1 to 8, and the axis {axis} among them, got {dims}")
+    if not 2 <= dims <= 8 or not -dims <= axis < dims:
+        raise UserError(f"--dims: expected 2 to 8, and the axis {axis} among them, got {dims}")
     if wish.function.starts and wish.width is None:
         raise UserError(
             f"--format onnx: {wish.function.name} has a beta per channel; add --channels N"
@@ -62,16 +62,14 @@ def check_onnx(wish: Wish, path: Path) -> str:
     shape = session.get_inputs()[0].shape
     width = wish.width or 3
     x = grid(wish.function, max(ROWS, 2000 // width)).x
-    # Every point in every channel, on the axes that the model has for them.
     at = wish.axis_for("onnx") % len(shape)
-    whole = np.repeat(x[:, None], width, axis=1)
-    laid = whole.reshape([len(x), *([1] * (len(shape) - 2)), width])
-    laid = np.moveaxis(laid, -1, at) if len(shape) > 1 else whole[0]
+    rows = np.repeat(x, width).reshape([len(x), *([1] * (len(shape) - 2)), width])
+    laid = np.moveaxis(rows, -1, at)  # every point in every channel
     (found,) = session.run(None, {"x": laid.astype(np.float32)})
     values = np.moveaxis(found, at, -1).reshape(-1).astype(np.float64)
 
     betas = begun(wish, width, 1).betas.detach().double().numpy()
-    points = Grid(np.moveaxis(laid, at, -1).reshape(-1), np.tile(betas, (1, laid.size // width)))
+    points = Grid(rows.reshape(-1), np.tile(betas, (1, len(x))))
     known = evaluator(wish.function, points, torch.float32)
     where = steady(wish.function, points, torch.float32, known, ELSEWHERE)
     answer = Answer(values, known.slopes)
