@@ -139,9 +139,15 @@ def _off(found: Answer, wanted: Answer) -> Answer:
     return Answer(np.nan_to_num(value, nan=np.inf), np.nan_to_num(slopes, nan=np.inf))
 
 
-def compare(found: Answer, wanted: Answer, where: Steady, allowed: float) -> Deviation:
-    """The deviation of an answer. Raises: UserError when it is more than allowed, or too few points
-    count to say anything.
+def compare(
+    found: Answer,
+    wanted: Answer,
+    where: Steady,
+    allowed: float,
+    advice: str = "please report this function",
+) -> Deviation:
+    """The deviation of an answer. Raises: UserError, ending in the advice, when it is more than
+    allowed, or too few points count to say anything.
     """
     points = int(where.value.sum())
     if points < FEWEST:
@@ -156,7 +162,7 @@ def compare(found: Answer, wanted: Answer, where: Steady, allowed: float) -> Dev
         if not most <= allowed:
             raise UserError(
                 f"the written {what} differ from the evaluator's by {most:.1e} where {allowed:.1e} "
-                "is rounding; nothing was written. Please report this function"
+                f"is rounding; nothing was written; {advice}"
             )
     return Deviation(value, slopes, points)
 

@@ -108,7 +108,7 @@ def begun(wish: Wish, channels: int, axis: int) -> Activation:
 
 def _differs(what: str) -> UserError:
     return UserError(
-        f"the written {what} are not the evaluator's; nothing was written. Please report this "
+        f"the written {what} are not the evaluator's; nothing was written; please report this "
         "function"
     )
 
@@ -183,11 +183,14 @@ def check_sympy(wish: Wish, path: Path) -> str:
 
 
 def _few(function: Function) -> tuple[Grid, Answer, Steady]:
-    """FEW points that count, none of the special ones (they come first), where the kinks are."""
+    """FEW points that count, off the kinks: x and betas are none of the special ones, of which
+    those of x come first.
+    """
     points = grid(function)
     answer = evaluator(function, points, torch.float64)
     where = steady(function, points, torch.float64, answer, ELSEWHERE)
-    chosen = np.flatnonzero(where.value)[-FEW:]
+    special = (points.betas == 0) | (points.betas == np.reshape(function.starts, (-1, 1)))
+    chosen = np.flatnonzero(where.value & ~special.any(0))[-FEW:]
     return (
         Grid(points.x[chosen], points.betas[:, chosen]),
         Answer(answer.value[chosen], answer.slopes[:, chosen]),
