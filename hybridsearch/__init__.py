@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hybridsearch.comparison.run import compare
     from hybridsearch.config import Config, load_config
     from hybridsearch.errors import UserError
+    from hybridsearch.export.write import export_function
     from hybridsearch.genome.activation import Activation, parameter_groups
     from hybridsearch.genome.function import Function, resolve
     from hybridsearch.genome.genome import Genome
@@ -35,6 +36,7 @@ __all__ = [
     "Space",
     "UserError",
     "compare",
+    "export_function",
     "load_config",
     "load_function",
     "load_run",
@@ -54,6 +56,7 @@ _HOMES = {
     "Space": "genome.units",
     "UserError": "errors",
     "compare": "comparison.run",
+    "export_function": "export.write",
     "load_config": "config",
     "load_function": "transplant.saving",
     "load_run": "analysis.runs",
