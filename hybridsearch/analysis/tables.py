@@ -17,6 +17,12 @@ SAYS = {
 }
 
 
+def gap_words(gap: dict[str, float], measure: Measure) -> tuple[str, str]:
+    """A difference with its unit, and its interval without."""
+    mean, low, high = (measure.words(float(gap[end]), True) for end in ("mean", "low", "high"))
+    return mean, f"{low.removesuffix(' points')} to {high.removesuffix(' points')}"
+
+
 def resampled(summary: dict[str, Json]) -> str:
     """What the intervals of a retest are over."""
     what = "images" if summary["metric"]["name"] == "accuracy" else "examples"
@@ -34,14 +40,12 @@ def show_summary(summary: dict[str, Json], console: Console) -> None:
     lines = [f"[bold]Verdict: {SAYS[summary['verdict']]}[/bold]"]
     if winner:
         seeds, measure = len(winner["test_scores"]), Measure(**summary["metric"])
-        low, high = (
-            measure.words(gap[end], True).removesuffix(" points") for end in ("low", "high")
-        )
+        mean, interval = gap_words(gap, measure)
         lines += [
             f"Winner on validation: {escape(winner['label'])}",
             f"Best baseline on validation: {escape(best['label'])}",
             f"Test {measure.name}, winner minus best baseline: "
-            f"{measure.words(gap['mean'], True)}, 95% interval {low} to {high} "
+            f"{mean}, 95% interval {interval} "
             f"({seeds} seeds, paired; {resampled(summary)} resampled)",
         ]
     spent = summary["budgets"]

@@ -75,7 +75,10 @@ def winner(run: Run) -> Origin:
     try:
         function = _function(run, summary["winner"])
         gap, rival = summary["difference_to_best_baseline"], summary["best_baseline"]
-        mean, low, high = (100 * float(gap[name]) for name in ("mean", "low", "high"))
+        measure = run.measure
+        mean, low, high = (
+            measure.words(float(gap[name]), True) for name in ("mean", "low", "high")
+        )
         seeds = len(summary["winner"]["test_scores"])
         label = plain(rival["label"])
     except (KeyError, TypeError, ValueError) as error:
@@ -88,9 +91,8 @@ def winner(run: Run) -> Origin:
             f"{plain(config.label)}, data {plain(config.data.name)}, network "
             f"{plain(config.network.name)}, seed {config.seed}).",
             f"Verdict: {_verdict(summary)}.",
-            f"Test accuracy, winner minus best baseline ({label}): {mean:+.2f} points, "
-            f"{100 * config.retest.confidence:g}% interval {low:+.2f} to {high:+.2f} "
-            f"({seeds} seeds).",
+            f"Test {plain(measure.name)}, winner minus best baseline ({label}): {mean}, "
+            f"{100 * config.retest.confidence:g}% interval {low} to {high} ({seeds} seeds).",
         ),
     )
 

@@ -15,7 +15,7 @@ from scipy.special import expit
 from hybridsearch.analysis.pictures import axis, draw_run
 from hybridsearch.analysis.plots import baseline_curve, function_curve, plot_functions
 from hybridsearch.analysis.runs import Run, load_run
-from hybridsearch.analysis.tables import resampled
+from hybridsearch.analysis.tables import gap_words, resampled
 from hybridsearch.errors import UserError
 from hybridsearch.genome.function import resolve
 from hybridsearch.genome.genome import Genome
@@ -106,7 +106,7 @@ def _section(run: Run, name: str, place: Path) -> dict[str, Any]:
         "winner": winner["label"] if winner else "",
         "incumbent": best[0]["formula"] if best else "",
         "baseline": baseline["label"] if baseline else "",
-        "difference": _gap(gap, run.measure) if gap else "",
+        "difference": "{} ({})".format(*gap_words(gap, run.measure)) if gap else "",
         "seeds": len(winner["test_scores"]) if winner else 0,
         "validation": axis(run),
         "measure": run.measure.name,
@@ -125,11 +125,6 @@ def _section(run: Run, name: str, place: Path) -> dict[str, Any]:
         "environment": _environment(run),
         "settings": (run.folder / "config.yaml").read_text(encoding="utf-8"),
     }
-
-
-def _gap(gap: dict[str, float], measure: Measure) -> str:
-    low, high = (measure.words(gap[end], True).removesuffix(" points") for end in ("low", "high"))
-    return f"{measure.words(gap['mean'], True)} ({low} to {high})"
 
 
 def _tested(summary: dict[str, Json], measure: Measure) -> list[dict[str, Json]]:

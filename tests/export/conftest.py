@@ -68,6 +68,7 @@ def run(tmp_path):
         winner = {"expression": function.name, "key": function.key, "test_scores": [0.9, 0.8]}
         summary = {
             "verdict": "not shown",
+            "metric": {"name": "accuracy", "higher": True, "chance": 0.1, "perfect": 1.0},
             "incumbent": "x*tanh(x)",
             "winner": winner,
             "best_baseline": {"label": "GELU"},
