@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hybridsearch.analysis.runs import Run, load_run
-from hybridsearch.analysis.tables import SAYS
+from hybridsearch.analysis.tables import SAYS, gap_words
 from hybridsearch.errors import UserError
 from hybridsearch.genome.function import Function, resolve
 from hybridsearch.genome.genome import Genome
@@ -76,9 +76,7 @@ def winner(run: Run) -> Origin:
         function = _function(run, summary["winner"])
         gap, rival = summary["difference_to_best_baseline"], summary["best_baseline"]
         measure = run.measure
-        mean, low, high = (
-            measure.words(float(gap[name]), True) for name in ("mean", "low", "high")
-        )
+        mean, interval = gap_words(gap, measure)
         seeds = len(summary["winner"]["test_scores"])
         label = plain(rival["label"])
     except (KeyError, TypeError, ValueError) as error:
@@ -92,7 +90,7 @@ def winner(run: Run) -> Origin:
             f"{plain(config.network.name)}, seed {config.seed}).",
             f"Verdict: {_verdict(summary)}.",
             f"Test {plain(measure.name)}, winner minus best baseline ({label}): {mean}, "
-            f"{100 * config.retest.confidence:g}% interval {low} to {high} ({seeds} seeds).",
+            f"{100 * config.retest.confidence:g}% interval {interval} ({seeds} seeds).",
         ),
     )
 
