@@ -40,6 +40,7 @@ LEVEL = {
     "session": 8,
     "progress": 8,
     "comparison": 9,
+    "explain": 9,
     "report": 9,
     "paper": 9,
     "cli": 10,
@@ -65,6 +66,12 @@ INNER = {
     "store": [["disk"], ["anchor", "claims", "checkpoint"], ["cache", "log"]],
     "surrogate": [["features", "targets"], ["process"], ["experience"]],
     "cli": [["apps"], ["looking", "training"]],
+    "explain": [
+        ["curve", "growth"],
+        ["tails", "course", "near", "met"],
+        ["facts"],
+        ["ask", "show"],
+    ],
     "report": [["facts"], ["figures"], ["page"]],
     "kernels": [
         ["program", "build", "memory"],
