@@ -96,6 +96,56 @@ def explain(
     return 0
 
 
+@app.command(name="list")
+def list_runs(
+    folders: Annotated[list[Path] | None, Parameter(negative="")] = None,
+    /,
+    *,
+    json: Annotated[
+        bool, Parameter(negative="", help="Print one JSON object instead, for programs.")
+    ] = False,
+) -> int:
+    """List runs: who, on what, how far, what came out, when and how long.
+
+    Parameters
+    ----------
+    folders
+        Folders of runs, or with runs in them; default runs.
+    """
+    from hybridsearch.listing import as_json, rows, show
+
+    found = rows(folders or [Path("runs")])
+    if json:
+        _print_json(as_json(found))
+    else:
+        show(found, _console())
+    return 0
+
+
+@app.command
+def watch(
+    folder: Path,
+    /,
+    *,
+    once: Annotated[bool, Parameter(negative="", help="Say how it is, and end at once.")] = False,
+) -> int:
+    """Watch a run that another process makes: how far it is, what is best, what comes next.
+
+    It reads only, and ends with the run; exit status 1 where the run stopped before its end.
+
+    Parameters
+    ----------
+    folder
+        The run's folder, for instance runs/first.
+    """
+    from hybridsearch.watch import watch as follow
+
+    try:
+        return follow(folder, Console(), once)
+    except KeyboardInterrupt:
+        return 130
+
+
 def _print_json(value: dict[str, Any]) -> None:
     import json
 
