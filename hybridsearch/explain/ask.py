@@ -138,14 +138,12 @@ def parameters(function: Function) -> list[dict[str, Json]]:
             starts = [value if k in moved else s for k, s in enumerate(function.starts)]
             curve = Curve.of(function, starts)
             seen = curve.at(np.array(LOOKED_AT))
-            inner = np.arange(-4000, 4001) / 200
-            seams = sorted({place for _, place in curve.crossings(inner)})
             rows.append(
                 {
                     "which": name,
                     "value": value,
                     "at": plain(dict(zip(map(str, LOOKED_AT), seen.value.tolist(), strict=True))),
-                    "gain": plain(normal(curve, seams).gain),
+                    "gain": plain(normal(curve).gain),
                     "left": tail(curve, -1).says,
                     "right": tail(curve, 1).says,
                 }

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from hybridsearch.explain.curve import EDGE, POLE, Curve, Points
-from hybridsearch.explain.growth import FARTHEST
+from hybridsearch.explain.curve import EDGE, HALVINGS, POLE, Curve, Points
+from hybridsearch.explain.growth import FARTHEST, rounded
 from hybridsearch.genome.primitives import Array
 
 SEEN = 20.0  # |x| up to which turning points and zeros are looked for one by one
@@ -45,9 +45,8 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Kink:
-    """A place without a derivative: left and right slopes; or a jump or pole, where they are nan.
-
-    kind: "kink", "jump", "pole" or "edge" (of where it is defined).
+    """A place without a derivative. kind: "kink", where left and right are the slopes; "jump",
+    "pole" or "edge" (of where it is defined), where they are the values.
     """
 
     x: float
@@ -70,6 +69,11 @@ class Look:
     def finite(self) -> NDArray[np.bool_]:
         """Where there is a finite value."""
         return self.seen.defined & np.isfinite(self.seen.value)
+
+    @property
+    def close(self) -> NDArray[np.bool_]:
+        """Which points are up to SEEN."""
+        return np.abs(self.grid) <= SEEN
 
     def near(self, x: float) -> float:
         """The seam next to x."""
@@ -103,10 +107,13 @@ def _kink(curve: Curve, place: float, crossings: Sequence[tuple[str, float]]) ->
         step = 1e-6 * max(abs(place), 1e-12)
     x = place + step * np.array([-1.0, -0.01, 0.01, 1.0])
     seen = curve.at(x)
+    if POLE in kinds and (np.isinf(seen.value) & seen.defined).any():
+        return Kink(place, "pole", float(seen.value[1]), float(seen.value[2]))
     sides = seen.defined & np.isfinite(seen.value)
     if not (sides[1] and sides[2]):
         if EDGE in kinds and (sides[1] or sides[2]):
-            return Kink(place, "edge", math.nan, math.nan)
+            value = _edge_value(curve, place)
+            return Kink(place, "edge", value, value)
         return None
     a, b, c, d = seen.value.tolist()
     if POLE in kinds and (abs(b) > 30 * abs(a) or abs(c) > 30 * abs(d)):
@@ -122,6 +129,14 @@ def _kink(curve: Curve, place: float, crossings: Sequence[tuple[str, float]]) ->
     if apart > 5 * wide:  # upright there
         before, after = math.copysign(math.inf, before), math.copysign(math.inf, after)
     return Kink(place, "kink", before, after)
+
+
+def _edge_value(curve: Curve, place: float) -> float:
+    """The value at an edge, which rounding may have put outside by a float."""
+    beside = [np.nextafter(place, sign * math.inf) for sign in (-1, 1)]
+    values = curve.at(np.array([place, *beside])).value
+    inside = [float(v) for v in values if math.isfinite(v)]
+    return rounded(inside[0], 1e-7) if inside else math.nan
 
 
 def _signs(values: Array, errors: Array, ok: NDArray[np.bool_]) -> Array:
@@ -160,36 +175,69 @@ def _outside(at: Look, sign: Array) -> Array | None:
         int((np.diff(s[np.isfinite(s) & (s != 0)]) != 0).sum())
         for s in (sign[at.grid > SEEN], sign[at.grid < -SEEN])
     )
-    return np.where(np.abs(at.grid) <= SEEN, sign, np.nan) if changes > MANY else None
+    return np.where(at.close, sign, np.nan) if changes > MANY else None
 
 
 def stretches(at: Look, breaks: Sequence[Kink]) -> tuple[list[Stretch], bool]:
     """Where it rises and falls, cut at jumps and poles; whether there is more beyond SEEN."""
     sign = _signs(at.seen.slope, at.seen.slope_error, at.finite)
     inside = _outside(at, sign)
-    more = inside is not None
-    runs = _runs(at, sign if inside is None else inside)
-    words = {1: "rises", -1: "falls", 0: "is constant"}
-    cuts = [k.x for k in breaks if k.kind in ("jump", "pole")]
-    ends = [-SEEN if more else -math.inf, SEEN if more else math.inf]
+    parts = _parts(at.seen.defined)
+    more = inside is not None or len(parts) - len(_parts(at.seen.defined & at.close)) > MANY
+    sign = sign if inside is None else inside
     found: list[Stretch] = []
-    for number, (first, last, does) in enumerate(runs):
-        outmost = ends[0] if at.seen.defined[0] else _edge(at, first)
-        low = found[-1].high if number else outmost
-        if number + 1 < len(runs):
-            high = _between(at, float(at.grid[last]), float(at.grid[runs[number + 1][0]]))
+    for first, last in _parts(at.seen.defined & at.close) if more else parts:
+        low, high = (-SEEN, SEEN) if more else (-math.inf, math.inf)
+        if first > 0 and not at.seen.defined[first - 1]:
+            low = _edge(at, first, -1)
+        if last < len(at.grid) - 1 and not at.seen.defined[last + 1]:
+            high = _edge(at, last, 1)
+        within = np.full_like(sign, np.nan)
+        within[first : last + 1] = sign[first : last + 1]
+        found += _stretches(at, _runs(at, within), low, high)
+    cuts = [k.x for k in breaks if k.kind in ("jump", "pole")]
+    return [piece for one in found for piece in _cut(one, cuts)], more
+
+
+def _parts(defined: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """First and last point of every stretch of points where the curve is defined."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], defined, [False]]).astype(int)))
+    return [(int(a), int(b) - 1) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def _stretches(
+    at: Look, runs: Sequence[tuple[int, int, int]], low: float, high: float
+) -> list[Stretch]:
+    """Between two ends."""
+    words = {1: "rises", -1: "falls", 0: "is constant"}
+    ends = [
+        _between(at, float(at.grid[one[1]]), float(at.grid[two[0]])) for one, two in pairwise(runs)
+    ]
+    edges = [low, *ends, high]
+    return [
+        Stretch(a, b, words[does])
+        for (_, _, does), (a, b) in zip(runs, pairwise(edges), strict=False)
+    ]
+
+
+def _cut(one: Stretch, cuts: Sequence[float]) -> list[Stretch]:
+    """A stretch in pieces."""
+    edges = [one.low, *(c for c in cuts if one.low < c < one.high), one.high]
+    return [Stretch(a, b, one.does) for a, b in pairwise(edges)]
+
+
+def _edge(at: Look, inside: int, step: int) -> float:
+    """The end of where it is defined, between a point inside and the next in the direction of step,
+    halved down to neighbouring floats.
+    """
+    within, beyond = float(at.grid[inside]), float(at.grid[inside + step])
+    for _ in range(HALVINGS):
+        middle = 0.5 * (within + beyond)
+        if at.curve.at(np.array([middle])).defined[0]:
+            within = middle
         else:
-            high = ends[1] if at.seen.defined[-1] else _edge(at, last)
-        inner = [low, *(c for c in cuts if low < c < high), high]
-        found += [Stretch(a, b, words[does]) for a, b in pairwise(inner)]
-    return found, more
-
-
-def _edge(at: Look, inside: int) -> float:
-    """The end of where it is defined, next to a point inside."""
-    edges = [place for kind, place in at.crossings if kind == EDGE]
-    x = float(at.grid[inside])
-    return min(edges, key=lambda p: abs(p - x), default=x)
+            beyond = middle
+    return at.near(within) if abs(at.near(within) - within) < 1e-9 else within
 
 
 def _between(at: Look, low: float, high: float) -> float:
@@ -209,13 +257,12 @@ def _root(of: Callable[[float], float], low: float, high: float) -> float:
 def turns(curve: Curve, stretches: Sequence[Stretch]) -> list[Turn]:
     """The local extremes between stretches, flat ones at the side where they begin."""
     found = []
-    moving = [s for s in stretches if s.does != "is constant"]
     for one, two in pairwise(stretches):
         kind = {("rises", "falls"): "maximum", ("falls", "rises"): "minimum"}.get(
             (one.does, two.does)
         )
         value = curve.value(one.high)
-        if kind and one in moving and math.isfinite(value):
+        if kind and one.high == two.low and math.isfinite(value):
             found.append(Turn(one.high, value, kind))
     return found
 
@@ -242,6 +289,7 @@ def zeros(
     close = at.finite & (np.abs(at.grid) <= 5)
     size = max(1e-3, float(np.abs(at.seen.value[close]).max(initial=0.0)))
     touching = [t.x for t in extremes if abs(t.value) <= 1e-12 * size]
+    touching += [k.x for k in breaks if k.kind == "edge" and k.left == 0]
     for place in [*touching, *(s for s in at.places if at.curve.value(s) == 0 and s not in cuts)]:
         beside = any(low - 1e-9 <= place <= high + 1e-9 for low, high in intervals)
         if not beside and all(abs(place - f) > 1e-9 for f in found):

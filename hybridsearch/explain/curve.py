@@ -39,6 +39,16 @@ class Points(NamedTuple):
     slope_error: Array
     defined: NDArray[np.bool_]
 
+    def after(self, first: int) -> Points:
+        """Those from a place on."""
+        return Points(
+            self.value[first:],
+            self.slope[first:],
+            self.value_error[first:],
+            self.slope_error[first:],
+            self.defined[first:],
+        )
+
 
 class Seam(NamedTuple):
     """Where the parts of a function meet or it may not be defined: `signal` is 0 there."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from hybridsearch.explain import course
 from hybridsearch.explain.course import SEAMS, SEEN, Kink, Look, Stretch, Turn
-from hybridsearch.explain.curve import Curve
+from hybridsearch.explain.curve import EDGE, POLE, Curve
 from hybridsearch.explain.growth import nice
 from hybridsearch.explain.tails import Tail, tail
 from hybridsearch.genome.primitives import Array
@@ -33,7 +33,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Normal:
-    """Under N(0,1): E f, E f^2, E f'^2; infinite where they are."""
+    """Under N(0,1): E f, E f^2, E f'^2; infinite where they are, nan where there is none."""
 
     mean: float
     second: float
@@ -85,7 +85,7 @@ def facts(curve: Curve) -> Facts:
         math.nan if any(k.x == 0 for k in kinks) else curve.slope(0.0),
         _symmetry(curve),
         _smooth(at, kinks),
-        normal(curve, at.places, kinks),
+        _normal(at, kinks),
     )
 
 
@@ -105,13 +105,15 @@ def _range(
     """Infimum and supremum over where it is defined."""
     curve = at.curve
     reached = [t.value for t in turns]
-    reached += [v for k in kinks if k.kind in ("kink", "edge") for v in [curve.value(k.x)]]
+    reached += [curve.value(k.x) for k in kinks if k.kind == "kink"]
+    reached += [k.left for k in kinks if k.kind == "edge"]
     flat = [s for s in stretches if s.does == "is constant"]
     reached += [curve.value(x) for s in flat for x in (s.low, s.high) if math.isfinite(x)]
     if not stretches or len(flat) == len(stretches):
         reached.append(curve.value(0.0))
     open_ends = [v for k in kinks if k.kind in ("jump", "pole") for v in (k.left, k.right)]
     poles = [v for k in kinks if k.kind == "pole" for v in (k.left, k.right)]
+    torn = {EDGE, POLE} <= {kind for kind, _ in at.crossings}  # too fine for the grid
     bounds = []
     for sign in (-1, 1):
         outer = [t.low if sign < 0 else t.high for t in tails if t.kind != "undefined"]
@@ -122,7 +124,7 @@ def _range(
         swings = [v for v, t in zip(outer, tails, strict=False) if t.kind == "oscillates"]
         finite = [v for v in reached if math.isfinite(v)]
         every = [sign * v for v in (*finite, *limits, *open_ends, *swings)]
-        certain = all(t.kind != "unknown" for t in tails)
+        certain = all(t.kind != "unknown" for t in tails) and not torn
         if not certain:
             every.append(float((sign * at.seen.value[at.finite]).max()))
         best = sign * max(every)
@@ -169,10 +171,16 @@ def _smooth(at: Look, kinks: Sequence[Kink]) -> str:
     return "smooth: every derivative exists"
 
 
-def normal(curve: Curve, seams: Sequence[float], breaks: Sequence[Kink] = ()) -> Normal:
-    """E f, E f^2 and E f'^2 under N(0,1) by Gauss-Legendre between whole numbers and seams."""
+def normal(curve: Curve) -> Normal:
+    """What becomes of N(0,1)."""
+    at = course.look(curve)
+    return _normal(at, course.kinks(at))
+
+
+def _normal(at: Look, breaks: Sequence[Kink]) -> Normal:
+    """By Gauss-Legendre between quarters of whole numbers and seams."""
     nodes, weights = np.polynomial.legendre.leggauss(16)
-    inner = [s for s in seams if abs(s) < WIDE][:SEAMS]
+    inner = [s for s in at.places if abs(s) < WIDE][:SEAMS]
     steps = np.geomspace(1e-10, 0.5, 25)
     close = [c + sign * steps for c in inner for sign in (-1, 1)]
     quarters = np.arange(-4 * WIDE, 4 * WIDE + 1) / 4
@@ -180,13 +188,12 @@ def normal(curve: Curve, seams: Sequence[float], breaks: Sequence[Kink] = ()) ->
     edges = edges[np.abs(edges) <= WIDE]
     half = 0.5 * np.diff(edges)
     x = (edges[:-1] + half)[:, None] + half[:, None] * nodes
-    seen = curve.at(x.ravel())
+    seen = at.curve.at(x.ravel())
     if not seen.defined.all() or any(k.kind == "pole" for k in breaks):
-        undefined = not seen.defined.all()
-        worst = math.nan if undefined else math.inf
-        return Normal(worst, worst, worst)
+        worst = math.inf if seen.defined.all() else math.nan
+        return Normal(math.nan, worst, worst)
     density = (half[:, None] * weights * np.exp(-0.5 * x**2) / math.sqrt(2 * math.pi)).ravel()
-    steep = any(k.kind == "jump" or math.isinf(k.left) for k in breaks)
+    steep = any(k.kind == "jump" or (k.kind == "kink" and math.isinf(k.left)) for k in breaks)
     sums = []
     for power, of in ((1, seen.value), (2, seen.value), (2, seen.slope)):
         with np.errstate(all="ignore"):

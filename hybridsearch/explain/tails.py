@@ -57,6 +57,11 @@ class Tail:
 
 def tail(curve: Curve, side: int) -> Tail:
     """The end at side*infinity; side: 1 or -1."""
+    with np.errstate(all="ignore"):  # a value may be 0, and its rate of growth then nothing
+        return _tail(curve, side)
+
+
+def _tail(curve: Curve, side: int) -> Tail:
     decades = round(math.log10(FARTHEST))
     count = decades * PER_DECADE
     # Uneven, so that no period hides between the points.
@@ -64,11 +69,20 @@ def tail(curve: Curve, side: int) -> Tail:
     x: Array = side * 10 ** ((np.arange(count) + shift) / PER_DECADE)
     x = np.append(np.sort(np.abs(x)), FARTHEST) * side
     seen = curve.at(x)
-    if not seen.defined[-1]:
+    far = seen.defined[-PER_DECADE:]
+    if not far.any():
         return Tail("undefined", "not defined there", FARTHEST)
+    if not far.all():
+        inside = seen.value[seen.defined & np.isfinite(seen.value)]
+        low, high = float(inside.min(initial=math.inf)), float(inside.max(initial=-math.inf))
+        return Tail("unknown", "defined in parts, ever again", FARTHEST, low, high)
     value, slope = seen.value, side * seen.slope  # along the way outwards
     certain = seen.value_error <= np.maximum(SURE * np.abs(value), SMALL)
     ok = np.isfinite(value) & np.isfinite(slope) & seen.defined & certain
+    if ok.any() and not ok[0]:  # seams near 1 do not belong to the end
+        first = int(np.argmax(ok))
+        x, value, slope, ok = x[first:], value[first:], slope[first:], ok[first:]
+        seen = seen.after(first)
     end = len(x) if ok.all() else int(np.argmin(ok))
     distance, reach = np.abs(x[:end]), float(np.abs(x[max(end - 1, 0)]))
     overflow = end < len(x) and bool(np.isinf(value[end])) and not math.isnan(value[end])
