@@ -15,6 +15,7 @@ from hybridsearch.recorder import END, EVALUATION
 from hybridsearch.store.log import Record
 from hybridsearch.types import TIME, Json, number_for
 
+TEST = "test"  # how the name of a test split begins; its digest follows
 RECENT = 6  # functions that are remembered
 
 
@@ -103,7 +104,7 @@ class Follow:
             self._incumbent, self._fitness = str(payload["function"]), fitness
 
     def _after(self, payload: dict[str, Json]) -> None:
-        if payload["split"] == "test":
+        if str(payload["split"]).startswith(TEST):
             self._tested += 1
         elif payload["seed"] in self._retest_seeds:
             self._retested += 1

@@ -108,9 +108,8 @@ class Curve:
             # What is 0 on one side only begins to be 0 there.
             places = np.where(np.sign(self.seams(low)[number].signal) == 0, low, high)
             size = np.abs(seam.signal)
-            touch = np.flatnonzero(
-                (size[1:-1] < 2 * EPS) & (size[1:-1] < size[:-2]) & (size[1:-1] < size[2:])
-            )
+            least = (size[1:-1] < size[:-2]) & (size[1:-1] < size[2:]) & (sign[:-2] == sign[2:])
+            touch = np.flatnonzero(least & (size[1:-1] < 2 * EPS))
             found += [(seam.kind, float(p)) for p in places]
             found += [(SWITCH, float(grid[k + 1])) for k in touch]
         return sorted(set(found), key=lambda item: item[1])

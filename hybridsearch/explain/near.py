@@ -84,7 +84,12 @@ def nearest_known(function: Function) -> tuple[Like, ...]:
 def standings(function: Function) -> list[Standing]:
     """What the tables that ship say of it."""
     names = sorted(path.stem for path in packaged_tables().glob("*.safetensors"))
-    return [standing(function, load_table(name), name) for name in names]
+    return [standing(function, _shipped(name), name) for name in names]
+
+
+@cache
+def _shipped(name: str) -> Table:
+    return load_table(name)
 
 
 def standing(function: Function, table: Table, name: str) -> Standing:

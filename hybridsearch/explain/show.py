@@ -255,7 +255,7 @@ def _evaluations(rows: list[dict[str, Json]]) -> Table:
         where = [w for w, there in (("log", row["logged"]), ("cache", row["cached"])) if there]
         table.add_row(
             row["purpose"],
-            row["split"],
+            row["split"].partition("-")[0],  # of a test split the digest follows
             "" if row["rung"] is None else str(row["rung"]),
             str(row["steps"]),
             str(row["seed"]),

@@ -207,16 +207,19 @@ def last_record(path: Path, wanted: Callable[[dict[str, Json]], bool]) -> dict[s
     """The payload of the last record that is wanted, found from the end of the log; None where
     there is none. Checksums are not looked at. Raises: UserError naming what is damaged.
     """
-    size = end = path.stat().st_size
+    end = path.stat().st_size
     rest = b""  # of the line that begins before what was read
+    torn = True  # until the first end of a line is met, going back: what follows it is half a line
     with path.open("rb") as file:
         while end > 0:
             start = max(0, end - BLOCK)
             file.seek(start)
-            lines = (file.read(end - start) + rest).split(b"\n")
-            if end == size:
-                lines.pop()  # empty, or being written
-            rest = lines.pop(0) if start and lines else b""
+            data, end = file.read(end - start) + rest, start
+            if torn and b"\n" not in data:
+                continue  # a line that is being written
+            data, torn = data.rpartition(b"\n")[0] if torn else data, False
+            lines = data.split(b"\n")
+            rest = lines.pop(0) if start else b""
             for line in reversed(lines):
                 try:
                     payload = json.loads(line)["payload"]
@@ -224,7 +227,6 @@ def last_record(path: Path, wanted: Callable[[dict[str, Json]], bool]) -> dict[s
                         return dict(payload)
                 except (ValueError, KeyError, TypeError, RecursionError) as error:
                     raise UserError(f"{path}: damaged record") from error
-            end = start
     return None
 
 
