@@ -168,9 +168,10 @@ def test_the_check_sees_a_backward_import(tmp_path):
 
 
 def test_light_modules_do_not_import_torch():
-    """`--help` and errors must not wait for torch."""
+    """`--help`, errors, and looking at functions and runs must not wait for torch."""
     import subprocess
     import sys
 
-    code = "import sys, hybridsearch.cli; sys.exit('torch' in sys.modules)"
+    looking = "hybridsearch.explain.ask, hybridsearch.watch, hybridsearch.listing"
+    code = f"import sys, hybridsearch.cli, {looking}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
