@@ -40,7 +40,9 @@ class Observer(Protocol):
         """So many of the stage's total are done."""
 
     def training(self, rung: int, done: int, total: int) -> None:
-        """Within a batch of the search: trainings done on a rung (counted from 1)."""
+        """Within a batch of the search: trainings done on a rung (counted from 1); total 0 where it
+        is not known.
+        """
 
     def snapshot(self, now: Snapshot) -> None:
         """After every batch of the search."""

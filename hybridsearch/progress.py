@@ -9,6 +9,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from hybridsearch.genome.function import resolve
 from hybridsearch.observe import Snapshot
@@ -52,6 +53,7 @@ class Display:
         self._now = Snapshot(budget=1)
         self._name, self._total, self._done = "search", 1, 0
         self._rung = ""
+        self.below: tuple[str, ...] = ()  # lines under the counts of a search, plain text
         self._begun: tuple[float, int] | None = None  # time and work done at a stage's first sign
         self._said = time.monotonic()
         self._bar = Progress(
@@ -96,7 +98,7 @@ class Display:
         self._line()
 
     def training(self, rung: int, done: int, total: int) -> None:
-        self._rung = f"rung {rung}: {done}/{total}"
+        self._rung = f"rung {rung}: {done}/{total}" if total else f"rung {rung}: {done}"
         self._bar.update(self._task, rung=self._rung)
         self._line()
 
@@ -117,7 +119,8 @@ class Display:
         table = Table.grid(padding=(0, 2))
         for what, value in describe(self._now):
             table.add_row(what, value)
-        return Group(table, self._bar)
+        lines = [Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in self.below]
+        return Group(table, *lines, self._bar)
 
     def _line(self) -> None:
         """A plain line now and then, so that a log file shows life."""

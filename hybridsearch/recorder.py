@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hybridsearch.errors import UserError
-from hybridsearch.evaluate.evaluator import Evaluator
 from hybridsearch.store.anchor import START, Mark
 from hybridsearch.store.cache import Cache
 from hybridsearch.store.log import Record, RunLog
 from hybridsearch.types import Evaluation, Json, Outcome, Status, Task
+
+if TYPE_CHECKING:  # it brings torch, for which those who only read a log should not wait
+    from hybridsearch.evaluate.evaluator import Evaluator
 
 AT_RISK = 0.1  # seconds of training that a kill may lose: a commit costs a few hundredths of one
 

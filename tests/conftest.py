@@ -10,6 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 
 from hybridsearch.config import Config, make_config
+from hybridsearch.session import search
 from hybridsearch.store.cache import Cache
 from hybridsearch.store.log import RunLog
 
@@ -49,6 +50,23 @@ def tiny():
         return make_config(merged_settings(**changes))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory):
+    """The folder of a finished run with children of children, and its cache beside it. To read
+    only: tests that change it take a copy.
+    """
+    settings = merged_settings(
+        strategy="evolution",
+        budget=8,
+        batch=2,
+        evolution={"population": 3},
+        retest={"finalists": 1, "resamples": 100},
+    )
+    folder = tmp_path_factory.mktemp("finished") / "runs" / "a"
+    search(make_config(settings), folder)
+    return folder
 
 
 @pytest.fixture

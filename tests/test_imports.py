@@ -35,13 +35,17 @@ LEVEL = {
     "engine": 6,
     "race": 6,
     "retest": 6,
+    "follow": 7,
     "times": 7,
     "analysis": 7,
     "session": 8,
     "progress": 8,
     "comparison": 9,
     "export": 9,
+    "explain": 9,
+    "listing": 9,
     "report": 9,
+    "watch": 9,
     "paper": 9,
     "transplant": 9,
     "cli": 10,
@@ -74,6 +78,12 @@ INNER = {
         ["frameworks"],
         ["onnx_model"],
         ["write"],
+    ],
+    "explain": [
+        ["curve", "growth"],
+        ["tails", "course", "near", "met"],
+        ["facts"],
+        ["ask", "show"],
     ],
     "report": [["facts"], ["figures"], ["page"]],
     "kernels": [
@@ -177,9 +187,10 @@ def test_the_check_sees_a_backward_import(tmp_path):
 
 
 def test_light_modules_do_not_import_torch():
-    """`--help` and errors must not wait for torch."""
+    """`--help`, errors, and looking at functions and runs must not wait for torch."""
     import subprocess
     import sys
 
-    code = "import sys, hybridsearch.cli; sys.exit('torch' in sys.modules)"
+    looking = "hybridsearch.explain.ask, hybridsearch.watch, hybridsearch.listing"
+    code = f"import sys, hybridsearch.cli, {looking}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

@@ -48,3 +48,16 @@ def test_a_new_stage_begins_anew(watched):
     now[0] += 50.0
     display.advance(50)
     assert lines()[-1] == "50/100 trainings  about 50 s left"
+
+
+def test_what_is_not_known_of_a_rung_is_left_out_and_lines_stand_below_the_counts():
+    console = Console(force_terminal=True, width=60, file=io.StringIO(), record=True)
+    display = Display(console)
+    display.stage("search", 10)
+    display.training(2, 3, 0)
+    display.below = ("#7  a line of any length " + "x" * 80,)
+    console.print(display._render())
+    text = console.export_text()
+    assert "rung 2: 3 " in text
+    [line] = [line for line in text.splitlines() if "#7" in line]
+    assert len(line.rstrip()) <= 60 and line.rstrip().endswith("…")

@@ -15,7 +15,10 @@ from hybridsearch.analysis.pictures import draw_run
 from hybridsearch.analysis.runs import load_run
 from hybridsearch.comparison.run import default_folder as comparison_folder
 from hybridsearch.config import Config, DataConfig
+from hybridsearch.explain.ask import ask, explain
+from hybridsearch.listing import row_of
 from hybridsearch.session import default_folder, search
+from hybridsearch.watch import Watched
 
 PACKAGE = Path(__file__).resolve().parent.parent / "hybridsearch"
 # What runs code that it is given.
@@ -34,6 +37,11 @@ def test_looking_at_a_run_imports_nothing_that_it_names(tiny, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     assert load_run(theirs).summary["winner"]
     draw_run(theirs)
+    explain(ask(f"{theirs}#0"), None)
+    assert row_of(theirs).state == "finished"
+    (theirs / "summary.json").unlink()
+    assert row_of(theirs).state == "stopped"
+    Watched(theirs).look()
     assert "evil_module" not in sys.modules
 
 

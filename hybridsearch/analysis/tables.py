@@ -37,7 +37,8 @@ def show_summary(summary: dict[str, Json], console: Console) -> None:
         console.print(_front(summary))
     winner, best = summary["winner"], summary["best_baseline"]
     gap = summary["difference_to_best_baseline"]
-    lines = [f"[bold]Verdict: {SAYS[summary['verdict']]}[/bold]"]
+    verdict = str(summary["verdict"])  # a search on a table says it in words of its own
+    lines = [f"[bold]Verdict: {escape(SAYS.get(verdict, verdict))}[/bold]"]
     if winner:
         seeds, measure = len(winner["test_scores"]), Measure(**summary["metric"])
         mean, interval = gap_words(gap, measure)

@@ -6,6 +6,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,11 +97,9 @@ class Cache:
 
     def _query(self, names: list[str]) -> dict[str, Evaluation]:
         """The same of at most TASKS_PER_QUERY."""
-        marks = ",".join("?" * len(names))
-        query = f"SELECT task, payload, volatile, checksum FROM evaluations WHERE task IN ({marks})"
         found, bad = {}, []
         try:
-            for name, payload, volatile, check in self._db.execute(query, names):
+            for name, payload, volatile, check in self._db.execute(_query_of(names), names):
                 if checksum(name, payload, volatile) != check:
                     bad.append(name)
                     continue
@@ -179,6 +178,37 @@ class Cache:
         finally:
             self.claims.close()
             self._db.close()
+
+
+def look_up(path: Path, tasks: Iterable[str]) -> dict[str, Evaluation]:
+    """Evaluations by task hash, those of a cache that others may be using; nothing is changed.
+
+    The connection may only read, so that a journal that a kill has left, which the next driver
+    rolls back, is an error here. Damaged rows are passed over. Raises: UserError when there is no
+    cache, or it cannot be read now.
+    """
+    names, found = list(dict.fromkeys(tasks)), dict[str, Evaluation]()
+    try:
+        with path.open("rb") as file:
+            header = file.read(20)
+        if header[18:20] == b"\2\2":  # to read a file in WAL mode writes others beside it
+            raise UserError(f"cache {path} is in WAL mode, which a resumed run ends")
+        db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5)
+        with closing(db):
+            for start in range(0, len(names), TASKS_PER_QUERY):
+                part = names[start : start + TASKS_PER_QUERY]
+                for name, payload, volatile, check in db.execute(_query_of(part), part):
+                    if checksum(name, payload, volatile) == check:
+                        about = {**json.loads(volatile), "cached": True}
+                        found[name] = Evaluation.from_json(json.loads(payload), about)
+    except (OSError, sqlite3.DatabaseError) as error:
+        raise UserError(f"cache {path} cannot be read now: {error}") from error
+    return found
+
+
+def _query_of(names: list[str]) -> str:
+    marks = ",".join("?" * len(names))
+    return f"SELECT task, payload, volatile, checksum FROM evaluations WHERE task IN ({marks})"
 
 
 def _prepare(db: sqlite3.Connection) -> None:

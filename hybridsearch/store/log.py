@@ -9,6 +9,7 @@ docs/decisions/0021-log-and-cache.md.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from hybridsearch.types import Json
 
 SYNC_EVERY = 0.1  # seconds: an fsync costs milliseconds, so records are synced in groups
 HEAD = ".head"  # the suffix of the anchor's file
+BLOCK = 1 << 16  # bytes read at once from the end of a log
 
 Record = tuple[dict[str, Json], dict[str, Json]]  # payload, volatile
 
@@ -164,6 +166,70 @@ def read_log(path: Path) -> Iterator[Record]:
         yield entry.payload, entry.volatile
 
 
+class Follower:
+    """The records of a log that another process appends to, as they come. Nothing is locked or
+    written, and only what is new is read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._at = self._number = 0  # bytes and lines read
+        self._check = START.check
+
+    def read(self) -> list[Record]:
+        """The records since the last call; a last line that is half written comes with a later one.
+
+        Raises: UserError naming a line that is damaged, or when the log has been cut or replaced.
+        """
+        try:
+            with self.path.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(self._at)
+                data = file.read()
+        except FileNotFoundError:
+            size, data = 0, b""
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be read: {error.strerror}") from error
+        if size < self._at:
+            raise UserError(f"{self.path} has been cut or replaced; watch it anew")
+        whole = data[: data.rfind(b"\n") + 1]
+        records = []
+        for line in whole.split(b"\n")[:-1]:
+            self._number += 1
+            entry = _entry(self.path, self._number, line + b"\n", self._check)
+            self._check = entry.check
+            records.append((entry.payload, entry.volatile))
+        self._at += len(whole)
+        return records
+
+
+def last_record(path: Path, wanted: Callable[[dict[str, Json]], bool]) -> dict[str, Json] | None:
+    """The payload of the last record that is wanted, found from the end of the log; None where
+    there is none. Checksums are not looked at. Raises: UserError naming what is damaged.
+    """
+    end = path.stat().st_size
+    rest = b""  # of the line that begins before what was read
+    torn = True  # until the first end of a line is met, going back: what follows it is half a line
+    with path.open("rb") as file:
+        while end > 0:
+            start = max(0, end - BLOCK)
+            file.seek(start)
+            data, end = file.read(end - start) + rest, start
+            if torn and b"\n" not in data:
+                continue  # a line that is being written
+            data, torn = data.rpartition(b"\n")[0] if torn else data, False
+            lines = data.split(b"\n")
+            rest = lines.pop(0) if start else b""
+            for line in reversed(lines):
+                try:
+                    payload = json.loads(line)["payload"]
+                    if wanted(payload):
+                        return dict(payload)
+                except (ValueError, KeyError, TypeError, RecursionError) as error:
+                    raise UserError(f"{path}: damaged record") from error
+    return None
+
+
 def _open(path: Path) -> FileIO:
     """A log to append to, without a line that a kill has left half written."""
     new = not path.exists()
@@ -184,18 +250,25 @@ def _read(path: Path) -> Iterator[Entry]:
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
                 return  # being written, or torn by a kill
-            try:
-                record = json.loads(line)
-                written, check = _line(check, record["payload"], record["volatile"])
-                whole = written == line
-            except (ValueError, KeyError, TypeError, RecursionError):
-                whole = False
-            if not whole:
-                raise UserError(
-                    f"{path} line {number}: damaged record; put the file back, or remove this "
-                    f"line, those after it and {path.with_suffix(HEAD).name} to compute them anew"
-                )
-            yield Entry(record["payload"], record["volatile"], check)
+            entry = _entry(path, number, line, check)
+            check = entry.check
+            yield entry
+
+
+def _entry(path: Path, number: int, line: bytes, before: str) -> Entry:
+    """A line as a record. before: the checksum of the record before it. Raises: UserError."""
+    try:
+        record = json.loads(line)
+        written, check = _line(before, record["payload"], record["volatile"])
+        whole = written == line
+    except (ValueError, KeyError, TypeError, RecursionError):
+        whole = False
+    if not whole:
+        raise UserError(
+            f"{path} line {number}: damaged record; put the file back, or remove this "
+            f"line, those after it and {path.with_suffix(HEAD).name} to compute them anew"
+        )
+    return Entry(record["payload"], record["volatile"], check)
 
 
 def _line(before: str, payload: Json, volatile: Json) -> tuple[bytes, str]:

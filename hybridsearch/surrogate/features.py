@@ -28,11 +28,11 @@ MET = 20_000  # genomes whose features are kept, a kilobyte each
 SLOPE = 0.5  # weight of the slopes beside the values
 
 _RIGHT: Array = (np.arange(HALF, dtype=np.float64) + 0.5) * (RANGE / HALF)
-_X: Array = np.concatenate([-_RIGHT[::-1], _RIGHT]).astype(np.float64)
-_NORMAL: Array = np.exp(-0.5 * _X**2)
+POINTS: Array = np.concatenate([-_RIGHT[::-1], _RIGHT]).astype(np.float64)
+_NORMAL: Array = np.exp(-0.5 * POINTS**2)
 _NORMAL /= _NORMAL.sum()
 # The square root of a weight between N(0,1) and none: the tails are seldom visited, yet matter.
-_WEIGHT: Array = np.sqrt(np.exp(-0.25 * _RIGHT**2) / np.exp(-0.25 * _X**2).sum())
+_WEIGHT: Array = np.sqrt(np.exp(-0.25 * _RIGHT**2) / np.exp(-0.25 * POINTS**2).sum())
 
 # Mean and standard deviation of the five numbers over the one-unit functions that pass preflight,
 # so that each counts alike (tests/surrogate/test_features.py computes them again).
@@ -102,8 +102,15 @@ def describe(genomes: Sequence[Tokens]) -> Features:
 
 
 def _block(genomes: Sequence[Tokens]) -> Features:
-    seen = behaviour(genomes, _X, BETAS[:1])
-    value, slope = _finite(seen.values[:, 0]), _finite(seen.slopes[:, 0])
+    seen = behaviour(genomes, POINTS, BETAS[:1])
+    return measured(seen.values[:, 0], seen.slopes[:, 0])
+
+
+def measured(values: Array, slopes: Array) -> Features:
+    """The features of functions, genomes or not, of which values and slopes [G, P] on POINTS are
+    known.
+    """
+    value, slope = _finite(values), _finite(slopes)
     size = raw_size(value, slope)
     mean = _mean(value)[:, None]
     deviation = np.sqrt(_mean((value - mean) ** 2))[:, None] + 1e-6
@@ -114,7 +121,7 @@ def _block(genomes: Sequence[Tokens]) -> Features:
         np.concatenate([even, slope_odd], axis=1).astype(np.float32),
         np.concatenate([odd, slope_even], axis=1).astype(np.float32),
         ((size - _CENTRE) / _SPREAD).astype(np.float32),
-        np.empty((len(genomes), 0), np.float32),
+        np.empty((len(values), 0), np.float32),
     )
 
 

@@ -68,7 +68,7 @@ class _Distances:
     def between(cls, a: Features, b: Features) -> _Distances:
         own = [(4 * _squares(f.even), 4 * _squares(f.odd)) for f in (a, b)]
         size = _squares(a.size)[:, None] + _squares(b.size)[None] - 2 * a.size @ b.size.T
-        even, odd = _both_signs(a.even, b.even), _both_signs(a.odd, b.odd)
+        even, odd = both_signs(a.even, b.even), both_signs(a.odd, b.odd)
         doubt = DOUBT**2 * (a.expected @ b.expected.T / max(1, a.expected.shape[1]))
         return cls(even, odd, np.maximum(size, 0.0), (own[0], own[1]), doubt)
 
@@ -92,7 +92,7 @@ def _squares(values: Single) -> Single:
     return result
 
 
-def _both_signs(a: Single, b: Single) -> tuple[Single, Single]:
+def both_signs(a: Single, b: Single) -> tuple[Single, Single]:
     """|a - b|^2 and |a + b|^2, [N, M]."""
     total = _squares(a)[:, None] + _squares(b)[None]
     cross = 2 * a @ b.T

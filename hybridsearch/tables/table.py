@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,10 @@ from hybridsearch.genome.canonical import keys
 from hybridsearch.genome.function import resolve
 from hybridsearch.genome.text import from_token_text
 from hybridsearch.genome.units import Tokens
-from hybridsearch.tables.recording import Recording
 from hybridsearch.types import Json, Scale, Status
+
+if TYPE_CHECKING:  # it brings torch, for which those who only read a table should not wait
+    from hybridsearch.tables.recording import Recording
 
 Floats = NDArray[np.float32]
 NOISE = 2  # replicates that a search sees; the others are the truth

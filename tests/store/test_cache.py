@@ -8,7 +8,7 @@ import pytest
 from hybridsearch.digests import dump
 from hybridsearch.errors import UserError
 from hybridsearch.store import cache as module
-from hybridsearch.store.cache import Cache
+from hybridsearch.store.cache import Cache, look_up
 from hybridsearch.types import Evaluation, Status, Task
 
 
@@ -219,3 +219,68 @@ def test_wal_is_not_used(tmp_path, abandoned):
     with sqlite3.connect(path) as db:
         assert db.execute("PRAGMA journal_mode").fetchone()[0] == "delete"
     db.close()
+
+
+# Reading a cache that others use --------------------------------------------------------------
+
+
+def everything(folder):
+    return {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.rglob("*") if p.is_file()}
+
+
+def test_it_is_looked_up_without_a_change(filled, tmp_path):
+    before = everything(tmp_path)
+    found = look_up(filled, [good().task, "not there", good().task])
+    assert everything(tmp_path) == before
+    assert found == {good().task: found[good().task]}
+    assert found[good().task].payload() == good().payload()
+    assert found[good().task].cached
+
+
+def test_a_damaged_row_is_passed_over_and_stays(filled):
+    db = sqlite3.connect(filled)
+    db.execute("UPDATE evaluations SET payload = replace(payload, '0', '1')")
+    db.commit()
+    db.close()
+    before = filled.read_bytes()
+    assert look_up(filled, [good().task]) == {}
+    assert filled.read_bytes() == before
+
+
+def test_what_a_kill_left_half_done_is_not_repaired(filled, tmp_path):
+    """A hot journal is rolled back by the next driver; who only reads must say so, or wait."""
+    db = sqlite3.connect(filled, isolation_level=None)
+    db.execute("PRAGMA cache_size = 1")
+    db.execute("BEGIN IMMEDIATE")
+    rows = [(f"t{k}", "x" * 900, "y", "z") for k in range(400)]
+    db.executemany("INSERT INTO evaluations VALUES (?, ?, ?, ?)", rows)
+    folder = tmp_path / "left"
+    folder.mkdir()
+    for suffix in ("", "-journal"):  # as they are on the disk at that moment
+        name = filled.name + suffix
+        (folder / name).write_bytes((filled.parent / name).read_bytes())
+    db.execute("ROLLBACK")
+    db.close()
+    before = everything(folder)
+    assert len(before) == 2
+    with pytest.raises(UserError, match="cannot be read now"):
+        look_up(folder / filled.name, [good().task])
+    assert everything(folder) == before
+
+
+@pytest.mark.parametrize("what", ["missing", "no cache", "another table", "wal"])
+def test_a_cache_that_cannot_be_read_is_one_line(tmp_path, what):
+    path = tmp_path / "cache.sqlite"
+    if what == "no cache":
+        path.write_text("hello " * 1000)
+    elif what != "missing":
+        db = sqlite3.connect(path)
+        if what == "wal":
+            db.execute("PRAGMA journal_mode = WAL")
+        db.execute("CREATE TABLE other (x)")
+        db.commit()
+        db.close()
+    before = everything(tmp_path)
+    with pytest.raises(UserError, match="WAL" if what == "wal" else "cannot be read now"):
+        look_up(path, ["t"])
+    assert everything(tmp_path) == before

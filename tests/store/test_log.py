@@ -10,7 +10,7 @@ from hybridsearch.errors import UserError
 from hybridsearch.store import disk
 from hybridsearch.store import log as module
 from hybridsearch.store.anchor import START, Anchor, Mark
-from hybridsearch.store.log import RunLog, read_log
+from hybridsearch.store.log import Follower, RunLog, last_record, read_log
 
 
 def filled(path, count=3):
@@ -248,3 +248,61 @@ def test_a_damaged_one_is_told(path):
     path.with_suffix(".head").write_text("rubbish" * 20)
     with pytest.raises(UserError, match=r"t\.head is damaged; remove it"):
         RunLog(path)
+
+
+# Reading while another process writes ---------------------------------------------------------
+
+
+def test_a_follower_sees_whole_lines_once_and_waits_for_the_rest(tmp_path, path):
+    data, growing = path.read_bytes(), tmp_path / "growing.jsonl"
+    follower, seen = Follower(growing), []
+    assert follower.read() == []  # there is no file yet
+    for end in range(0, len(data) + 1, 7):
+        growing.write_bytes(data[:end])
+        seen += follower.read()
+        assert len(seen) == data[:end].count(b"\n")
+    growing.write_bytes(data)
+    assert [*seen, *follower.read()] == list(read_log(path))
+    assert follower.read() == []
+
+
+def test_a_half_line_that_a_resume_cuts_off_is_not_missed(tmp_path, path):
+    data, growing = path.read_bytes(), tmp_path / "growing.jsonl"
+    first = data.index(b"\n") + 1
+    follower = Follower(growing)
+    growing.write_bytes(data[: first + 9])
+    assert len(follower.read()) == 1
+    growing.write_bytes(data[:first])
+    assert follower.read() == []
+    growing.write_bytes(data)
+    assert numbers(follower.read()) == [1, 2]
+
+
+@pytest.mark.parametrize("line", [0, 2])
+def test_a_follower_checks_what_it_reads(path, line):
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[line] = lines[line].replace(b'"kind":"a"', b'"kind":"b"')
+    path.write_bytes(b"".join(lines))
+    with pytest.raises(UserError, match=f"line {line + 1}: damaged"):
+        Follower(path).read()
+
+
+@pytest.mark.parametrize("block", [1, 7, 64, 1 << 16])
+def test_the_last_record_of_a_kind_is_found_from_the_end(tmp_path, monkeypatch, block):
+    monkeypatch.setattr(module, "BLOCK", block)
+    path = filled(tmp_path / "t.jsonl", 9)
+    with path.open("ab") as file:
+        file.write(b'{"half')
+    for k in (0, 4, 8):
+        assert last_record(path, lambda p, k=k: p["k"] == k)["x"] == k / 7
+    assert last_record(path, lambda p: p["k"] < 5)["k"] == 4
+    assert last_record(path, lambda p: False) is None
+    path.write_bytes(b"")
+    assert last_record(path, lambda p: True) is None
+
+
+def test_damage_at_the_end_is_told(path):
+    with path.open("ab") as file:
+        file.write(b"nonsense\n")
+    with pytest.raises(UserError, match="damaged record"):
+        last_record(path, lambda p: True)

@@ -68,7 +68,7 @@ def test_features_do_not_depend_on_who_stands_beside():
 
 def test_all_is_finite_even_where_a_function_is_not():
     genomes = list(one_unit_index().values())
-    values = behaviour(genomes, features._X, BETAS[:1]).values
+    values = behaviour(genomes, features.POINTS, BETAS[:1]).values
     assert not np.isfinite(values).all()
     seen = describe(genomes)
     assert all(np.isfinite(getattr(seen, name)).all() for name in ("even", "odd", "size"))
@@ -82,6 +82,6 @@ def test_none_and_join():
 
 
 def test_points_are_symmetric():
-    assert np.allclose(features._X, -features._X[::-1])
-    seen = behaviour(tokens("abs(x)"), features._X, BETAS[:1]).values[0, 0]
-    assert np.allclose(seen, np.abs(features._X))
+    assert np.allclose(features.POINTS, -features.POINTS[::-1])
+    seen = behaviour(tokens("abs(x)"), features.POINTS, BETAS[:1]).values[0, 0]
+    assert np.allclose(seen, np.abs(features.POINTS))

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset
-
 from hybridsearch.errors import UserError
 
 BATCH = 256
@@ -18,6 +16,10 @@ BATCH = 256
 
 def is_loadable(value: Any) -> bool:
     """Whether it is a Dataset or a DataLoader."""
+    if "torch" not in sys.modules:  # then nobody has made one, and nobody should wait for it
+        return False
+    from torch.utils.data import DataLoader, Dataset
+
     return isinstance(value, Dataset | DataLoader)
 
 
@@ -28,6 +30,8 @@ def materialise(source: Any) -> tuple[Any, Any]:
     again. What a dataset draws at random, such as an augmentation, is drawn once, from one seed.
     Raises: UserError when it gives no pairs, or comes without a length.
     """
+    from torch.utils.data import DataLoader, IterableDataset
+
     dataset = source.dataset if isinstance(source, DataLoader) else source
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
         raise UserError("expected a dataset with a length, got one that can only be iterated")
@@ -48,6 +52,8 @@ def materialise(source: Any) -> tuple[Any, Any]:
 @contextmanager
 def _same_draws() -> Iterator[None]:
     """Every generator that a dataset may use begins at one seed, and is put back at the end."""
+    import torch
+
     kept, ours = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -1,0 +1,1 @@
+"""What one function is and what a run knows of it: numbers, pictures and words."""
