@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+
 from hybridsearch.errors import UserError
 
 BATCH = 256
