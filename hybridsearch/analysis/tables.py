@@ -21,24 +21,19 @@ def percent(value: float) -> str:
     return f"{100 * value:.2f}"
 
 
+def sentence(summary: dict[str, Json]) -> str:
+    """The verdict of a run in a sentence; on a recorded table it is one already."""
+    return SAYS.get(summary["verdict"], str(summary["verdict"]))
+
+
 def show_summary(summary: dict[str, Json], console: Console) -> None:
     """Print the finalists beside the baselines, the verdict, and what it cost."""
     if summary["finalists"]:
         console.print(_table(summary))
     if "pareto" in summary:
         console.print(_front(summary))
-    winner, best = summary["winner"], summary["best_baseline"]
-    gap = summary["difference_to_best_baseline"]
-    lines = [f"[bold]Verdict: {SAYS[summary['verdict']]}[/bold]"]
-    if winner:
-        seeds = len(winner["test_scores"])
-        lines += [
-            f"Winner on validation: {escape(winner['label'])}",
-            f"Best baseline on validation: {escape(best['label'])}",
-            f"Test accuracy, winner minus best baseline: {100 * gap['mean']:+.2f} points, "
-            f"95% interval {100 * gap['low']:+.2f} to {100 * gap['high']:+.2f} "
-            f"({seeds} seeds, paired; seeds and test images resampled)",
-        ]
+    verdict, *rest = verdict_lines(summary)
+    lines = [f"[bold]{verdict}[/bold]", *rest]
     spent = summary["budgets"]
     lines += [
         f"Search ({summary['strategy']}, seed {summary['seed']}): "
@@ -50,6 +45,25 @@ def show_summary(summary: dict[str, Json], console: Console) -> None:
         f"python -m hybridsearch report {escape(str(summary['folder']))}",
     ]
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
+
+
+def verdict_lines(summary: dict[str, Json]) -> list[str]:
+    """The verdict, then where there is a winner, that and the difference to the best baseline. For
+    rich: with markup escaped.
+    """
+    winner, best = summary["winner"], summary["best_baseline"]
+    lines = [f"Verdict: {escape(sentence(summary))}"]
+    if winner:
+        gap = summary["difference_to_best_baseline"]
+        seeds = len(winner["test_scores"])
+        lines += [
+            f"Winner on validation: {escape(winner['label'])}",
+            f"Best baseline on validation: {escape(best['label'])}",
+            f"Test accuracy, winner minus best baseline: {100 * gap['mean']:+.2f} points, "
+            f"95% interval {100 * gap['low']:+.2f} to {100 * gap['high']:+.2f} "
+            f"({seeds} seeds, paired; seeds and test images resampled)",
+        ]
+    return lines
 
 
 def _table(summary: dict[str, Json]) -> Table:

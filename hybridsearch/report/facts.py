@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridsearch.analysis.runs import Run
-from hybridsearch.analysis.tables import SAYS
+from hybridsearch.analysis.tables import sentence
 from hybridsearch.fidelity import rung_steps
 from hybridsearch.genome.batch import behaviour
 from hybridsearch.genome.genome import Genome
@@ -72,9 +72,7 @@ class Cost:
 
 def verdict(run: Run) -> str:
     """The verdict in a sentence, or that there is none yet."""
-    if run.summary is None:
-        return "the run is not finished"
-    return SAYS.get(run.summary["verdict"], str(run.summary["verdict"]))
+    return sentence(run.summary) if run.summary else "the run is not finished"
 
 
 def best_so_far(run: Run) -> tuple[Floats, Floats]:
