@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hybridsearch.analysis.runs import Run, load_run
+    from hybridsearch.analysis.runs import Run, load_run, load_runs
     from hybridsearch.comparison.run import compare
     from hybridsearch.config import Config, load_config
     from hybridsearch.errors import UserError
@@ -35,6 +35,7 @@ __all__ = [
     "compare",
     "load_config",
     "load_run",
+    "load_runs",
     "resolve",
     "resume",
     "search",
@@ -50,6 +51,7 @@ _HOMES = {
     "compare": "comparison.run",
     "load_config": "config",
     "load_run": "analysis.runs",
+    "load_runs": "analysis.runs",
     "resolve": "genome.function",
     "resume": "session",
     "search": "session",

@@ -21,8 +21,12 @@ def percent(value: float) -> str:
     return f"{100 * value:.2f}"
 
 
-def sentence(summary: dict[str, Json]) -> str:
-    """The verdict of a run in a sentence; on a recorded table it is one already."""
+def sentence(summary: dict[str, Json] | None) -> str:
+    """The verdict of a run in a sentence; on a recorded table it is one already. None: there is
+    none yet.
+    """
+    if summary is None:
+        return "the run is not finished"
     return SAYS.get(summary["verdict"], str(summary["verdict"]))
 
 
@@ -32,7 +36,7 @@ def show_summary(summary: dict[str, Json], console: Console) -> None:
         console.print(_table(summary))
     if "pareto" in summary:
         console.print(_front(summary))
-    verdict, *rest = verdict_lines(summary)
+    verdict, *rest = map(escape, verdict_lines(summary))
     lines = [f"[bold]{verdict}[/bold]", *rest]
     spent = summary["budgets"]
     lines += [
@@ -48,17 +52,15 @@ def show_summary(summary: dict[str, Json], console: Console) -> None:
 
 
 def verdict_lines(summary: dict[str, Json]) -> list[str]:
-    """The verdict, then where there is a winner, that and the difference to the best baseline. For
-    rich: with markup escaped.
-    """
+    """The verdict, and where there is a winner, that and its difference to the best baseline."""
     winner, best = summary["winner"], summary["best_baseline"]
-    lines = [f"Verdict: {escape(sentence(summary))}"]
+    lines = [f"Verdict: {sentence(summary)}"]
     if winner:
         gap = summary["difference_to_best_baseline"]
         seeds = len(winner["test_scores"])
         lines += [
-            f"Winner on validation: {escape(winner['label'])}",
-            f"Best baseline on validation: {escape(best['label'])}",
+            f"Winner on validation: {winner['label']}",
+            f"Best baseline on validation: {best['label']}",
             f"Test accuracy, winner minus best baseline: {100 * gap['mean']:+.2f} points, "
             f"95% interval {100 * gap['low']:+.2f} to {100 * gap['high']:+.2f} "
             f"({seeds} seeds, paired; seeds and test images resampled)",

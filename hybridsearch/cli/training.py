@@ -150,11 +150,11 @@ def compare(
     except KeyboardInterrupt:
         console.print("\nStopped; finished runs are kept. Continue with the same command.")
         return STOPPED
-    if output.quiet:
-        lines = "\n".join(pair_lines(summary))
-        output.answer(summary.to_json(), lambda to: to.print(lines, highlight=False, markup=False, soft_wrap=True))
-    else:
-        output.answer(summary.to_json(), lambda to: show_comparison(summary, folder, to))
+    output.answer(
+        summary.to_json(),
+        pair_lines(summary),
+        lambda console: show_comparison(summary, folder, console),
+    )
     return 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,10 +51,12 @@ class Output:
             with Display(console) as display:
                 yield display
 
-    def answer(self, summary: Json, show: Callable[[Console], None]) -> None:
-        """Print the end: the summary for programs, or what `show` prints for people."""
+    def answer(self, summary: Json, lines: Sequence[str], show: Callable[[Console], None]) -> None:
+        """Print the end: the summary for programs, the lines of a brief answer, or all of it."""
         if self.json:
             print(json.dumps(summary, indent=2, allow_nan=False))
+        elif self.quiet:
+            print("\n".join(lines))
         else:
             show(Console())
 
@@ -91,11 +93,7 @@ def watched(
             soft_wrap=True,
         )
         return STOPPED
-    if output.quiet:
-        lines = "\n".join(verdict_lines(summary))
-        output.answer(summary, lambda to: to.print(lines, highlight=False, soft_wrap=True))
-    else:
-        output.answer(summary, lambda to: show_summary(summary, to))
+    output.answer(summary, verdict_lines(summary), lambda console: show_summary(summary, console))
     return 0
 
 

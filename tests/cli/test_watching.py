@@ -73,7 +73,7 @@ def test_the_flags_are_no_settings(at_home, capsys):
     assert "quiet" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [[], ["resume"], ["compare"], ["record"], ["benchmark"]])
+@pytest.mark.parametrize("command", [[], ["resume"], ["compare"]])
 def test_the_version_is_ours_whatever_stands_before_it(command, capsys):
     assert main([*command, "--version"]) == 0
     assert capsys.readouterr().out.strip() == __version__
