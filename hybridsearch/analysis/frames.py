@@ -187,7 +187,8 @@ def _verdict(run: Run) -> Iterator[dict[str, Json]]:
 def _evaluations(run: Run) -> Iterator[dict[str, Json]]:
     for payload, volatile in run.trials:
         if payload["kind"] == "evaluation":
-            yield {**payload, **volatile, "training_seed": payload["seed"]}
+            split = payload["split"].partition("-")[0]  # of the test split, without its digest
+            yield {**payload, **volatile, "split": split, "training_seed": payload["seed"]}
 
 
 def _tested(run: Run) -> Iterator[dict[str, Json]]:

@@ -17,13 +17,14 @@ from hybridsearch.evidence.strategies import mean_difference
 @dataclass(frozen=True)
 class Measure:
     """A number that a run is judged by, higher is better. of: None where a run has none. unit: in
-    which `scale` times the number is told.
+    which `scale` times the number is told, with so many decimals.
     """
 
     words: str
-    unit: str
-    scale: float
     of: Callable[[Run], float | None]
+    unit: str = "of the fitness"
+    scale: float = 1.0
+    decimals: int = 4
 
 
 @dataclass(frozen=True)
@@ -43,26 +44,34 @@ class Paired:
         return self.difference is not None and (self.difference.low > 0 or self.difference.high < 0)
 
     @property
+    def told(self) -> str:
+        """The difference with its interval, in the unit of the measure; "-" where there is none."""
+        if self.difference is None:
+            return "-"
+        found = self.difference
+        mean, low, high = (
+            f"{self.measure.scale * end:+.{self.measure.decimals}f}"
+            for end in (found.mean, found.low, found.high)
+        )
+        return f"{mean} ({low} to {high})"
+
+    @property
     def sentence(self) -> str:
         """What the runs say, and what they do not."""
-        names, count = f"{self.first} and {self.second}", len(self.seeds)
-        what = self.measure.words
+        names, words = f"{self.first} and {self.second}", self.measure.words
         if not self.seeds:
-            return f"{what}: {names} have no seed in common, so nothing can be said."
+            return f"{words}: {names} have no seed in common, so nothing can be said."
         if self.difference is None:
-            return f"{what}: {names} have one seed in common, which shows nothing."
-        mean, low, high = (
-            self.measure.scale * end
-            for end in (self.difference.mean, self.difference.low, self.difference.high)
-        )
+            return f"{words}: {names} have one seed in common, which shows nothing."
         told = (
-            f"{what}, {self.first} minus {self.second}: {mean:+.3g} {self.measure.unit}, 95% "
-            f"interval {low:+.3g} to {high:+.3g} over {count} shared seeds. "
+            f"{words}, {self.first} minus {self.second}: {self.told} {self.measure.unit}, with the "
+            f"95% interval, over {len(self.seeds)} shared seeds. "
         )
         if not self.shown:
             return told + "No difference is shown."
-        better, worse = (self.first, self.second) if low > 0 else (self.second, self.first)
-        return told + f"On these seeds {better} is shown to be better than {worse}."
+        ahead = self.difference.low > 0
+        better, worse = (self.first, self.second) if ahead else (self.second, self.first)
+        return told + f"{better} is shown to be better than {worse}."
 
 
 def _winner(name: str) -> Callable[[Run], float | None]:
@@ -73,22 +82,21 @@ def _winner(name: str) -> Callable[[Run], float | None]:
     return of
 
 
-def _early(run: Run) -> float | None:
+def _incumbent(run: Run) -> float | None:
+    return (run.summary or {}).get("incumbent_fitness")
+
+
+def _course(run: Run) -> float | None:
     best = course.best_so_far(run)[1]
     known = best[np.isfinite(best)]
     return float(known.mean()) if len(known) else None
 
 
 MEASURES = {
-    "test": Measure("test accuracy of the winner", "points", 100.0, _winner("mean")),
-    "validation": Measure("score of the winner on fresh seeds", "", 1.0, _winner("validation")),
-    "search": Measure(
-        "best fitness of the search",
-        "",
-        1.0,
-        lambda run: (run.summary or {}).get("incumbent_fitness"),
-    ),
-    "course": Measure("mean of the best so far over the search", "", 1.0, _early),
+    "test": Measure("Test accuracy of the winner", _winner("mean"), "points", 100.0, 2),
+    "validation": Measure("Score of the winner on fresh seeds", _winner("validation")),
+    "search": Measure("Best fitness of the search", _incumbent),
+    "course": Measure("Mean of the best so far over the search", _course),
 }
 
 
