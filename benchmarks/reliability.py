@@ -21,7 +21,6 @@ from rich.progress import track
 from hybridsearch.config import load_config
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.evidence.statistics import split_half_reliability
-from hybridsearch.fidelity import Scale
 from hybridsearch.genome.function import resolve
 from hybridsearch.genome.genome import Genome
 from hybridsearch.genome.preflight import inspect
@@ -87,7 +86,7 @@ def main() -> None:
     }
     rows = []
     for fitness in ("loss", "accuracy"):
-        scale = Scale(fitness, evaluator.classes)
+        scale = evaluator.objective.scale(fitness)
         scores = np.array([scale.score(done[t.hash]) for t in tasks]).reshape(shape)
         for share in SHARES:
             rng = np.random.default_rng(0)

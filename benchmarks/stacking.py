@@ -114,7 +114,7 @@ def compare(config: Config, function: str, seeds: int, folder: Path) -> dict[str
         side = Side(config, size, folder)
         done = side.train(function, range(50_000, 50_000 + seeds))
         side.evaluator.close()
-        scores.append([100 * (e.accuracy or 0.0) for e in done])  # diverged: 0, on either side
+        scores.append([100 * (e.metric or 0.0) for e in done])  # diverged: 0, on either side
     alone, together = np.array(scores)
     return equivalence(together - alone, float(together.std() / alone.std()))
 

@@ -19,6 +19,8 @@ from hybridsearch.errors import UserError, nearest
 from hybridsearch.genome.primitives import BINARY, UNARY
 from hybridsearch.genome.units import Space
 
+Fitness = Literal["loss", "accuracy", "metric"]
+
 
 class Section(BaseModel):
     """A frozen group of settings that refuses unknown keys and names the nearest known one."""
@@ -98,7 +100,14 @@ class DataConfig(Named):
     name: str = Field(
         "digits",
         description="digits, fashion_mnist, cifar10, cifar100, or package.module:callable "
-        "(called with 'train', 'validation' or 'test'; returns images and labels).",
+        "(called with 'train', 'validation' or 'test'; returns inputs and targets, or a Dataset or "
+        "DataLoader of them). Integer targets are classes, numbers are a regression's.",
+    )
+    inputs: Literal["normalised", "as_given"] = Field(
+        "normalised",
+        description="normalised: images [N, C, H, W] or [N, H, W] per channel, features [N, F] per "
+        "column, with mean and deviation of the training data. as_given: any shape, handed to "
+        "your network as they are (token ids stay integers).",
     )
     folder: str | None = Field(
         None, description="Folder with the files; default: where `hybridsearch data` put them."
@@ -130,7 +139,13 @@ class NetworkConfig(Named):
         "digits_cnn",
         description="digits_mlp, digits_cnn, cnn28, resnet20, preresnet164, wrn28-10, "
         "densenet100-12 (of the last four any depth: resnet8, wrn16-2), or package.module:callable "
-        "(called with make_activation, in_shape, classes; returns an nn.Module).",
+        "(called with those of make_activation, in_shape, outputs and classes that it takes; "
+        "returns an nn.Module).",
+    )
+    fixed: tuple[str, ...] = Field(
+        (),
+        description="Functions of groups of layers that are not searched, as GROUP=FUNCTION; your "
+        'network names a group by make_activation(channels, axis, group="early").',
     )
     width: int = Field(
         16,
@@ -145,15 +160,47 @@ class NetworkConfig(Named):
     )
 
 
+class MetricConfig(Named):
+    """What the retest measures on test data, and the search too where `fitness` is metric."""
+
+    name: str = Field(
+        "auto",
+        description="auto (accuracy for classes, r2 for numbers, else the loss), accuracy, r2 "
+        "(share of the training targets' variance explained), mse, mae, loss, or "
+        "package.module:callable (called with all outputs and targets of a split; returns a value "
+        "per example, from which intervals are over examples too, or one number).",
+    )
+    goal: Literal["max", "min"] = Field(
+        "max", description="Whether a metric of yours is to be high or low; others know it."
+    )
+    perfect: float | None = Field(
+        None,
+        description="The best value that a metric of yours can have, which scales rewards; "
+        "default: 1 where it is to be high, 0 where low.",
+    )
+
+
 class TrainingConfig(Section):
     """How a child is trained: the same for every function, as in the paper on CIFAR."""
 
     steps: int = Field(150, ge=1, description="Optimiser steps of a fully trained child.")
     batch_size: int = Field(64, ge=2, description="Images per step.")
-    lr: float = Field(0.1, gt=0, description="Peak learning rate of SGD.")
+    optimizer: Literal["sgd", "adamw"] = Field(
+        "sgd", description="sgd (Nesterov momentum), or adamw (try lr 0.001 with it)."
+    )
+    loss: str = Field(
+        "auto",
+        description="What training lowers: auto (cross_entropy for classes, mse for numbers), "
+        "cross_entropy, mse, l1, huber, bce (numbers 0 or 1, outputs are logits), or "
+        "package.module:callable (called with outputs and targets; returns the loss of every "
+        "example or their mean). Targets of mse, l1 and huber are standardised for the network.",
+    )
+    lr: float = Field(0.1, gt=0, description="Peak learning rate.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum of SGD.")
     weight_decay: float = Field(
-        5e-4, ge=0, description="L2 penalty on weights, not on betas, biases or norms."
+        5e-4,
+        ge=0,
+        description="L2 penalty (of adamw: decay) on weights, not on betas, biases or norms.",
     )
     warmup: int = Field(10, ge=0, description="Steps of linear learning-rate warm-up.")
     hold: int = Field(
@@ -198,7 +245,10 @@ class TrainingConfig(Section):
         "faster on digits_cnn, and leave workers idle at the end of a retest.",
     )
     diverged_above: float = Field(
-        10.0, gt=1, description="A training loss above this many times ln(classes) is divergence."
+        10.0,
+        gt=1,
+        description="A training loss above this many times that of a network that has learned "
+        "nothing (of classes: ln(classes)) is divergence.",
     )
 
     @field_validator("drops")
@@ -594,8 +644,10 @@ class Config(Section):
     patience: int = Field(
         50, ge=1, description="Batches in a row with nothing new after which the search ends."
     )
-    fitness: Literal["loss", "accuracy"] = Field(
-        "loss", description="What is maximised: minus the validation loss, or the accuracy."
+    fitness: Fitness = Field(
+        "loss",
+        description="What the search maximises on validation data: minus the loss, the accuracy, "
+        "or the metric (with a minus where less of it is better).",
     )
     device: str = Field(
         "auto",
@@ -631,6 +683,7 @@ class Config(Section):
     data: DataConfig = Field(DataConfig(), description="The data.")
     network: NetworkConfig = Field(NetworkConfig(), description="The child network.")
     training: TrainingConfig = Field(TrainingConfig(), description="Training of a child.")
+    metric: MetricConfig = Field(MetricConfig(), description="What is measured on test data.")
     fidelity: FidelityConfig = Field(FidelityConfig(), description="Early stopping.")
     controller: ControllerConfig = Field(ControllerConfig(), description="The RNN controller.")
     evolution: EvolutionConfig = Field(EvolutionConfig(), description="Evolution.")

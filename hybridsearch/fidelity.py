@@ -13,46 +13,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 from scipy.optimize import isotonic_regression
 
 from hybridsearch.config import FidelityConfig, RecordConfig
-from hybridsearch.types import Evaluation, Status
 
 ENOUGH = 3  # pairs below which a fit would be an anecdote; until then scores stand as they are
-
-
-@dataclass(frozen=True)
-class Scale:
-    """What a score means: higher is better, `chance` is a classifier that has learned nothing,
-    `perfect` one that makes no error.
-
-    loss: minus the mean cross-entropy in nats, chance -ln(classes); accuracy: chance 1/classes.
-    """
-
-    fitness: Literal["loss", "accuracy"]
-    classes: int
-
-    @property
-    def chance(self) -> float:
-        return -math.log(self.classes) if self.fitness == "loss" else 1 / self.classes
-
-    @property
-    def perfect(self) -> float:
-        return 0.0 if self.fitness == "loss" else 1.0
-
-    def score(self, evaluation: Evaluation) -> float:
-        """The score of an evaluation; never below chance, which is what a failed child has."""
-        if evaluation.status is not Status.OK:
-            return self.chance
-        value = evaluation.accuracy if self.fitness == "accuracy" else -(evaluation.loss or 0.0)
-        return max(self.chance, value if value is not None else self.chance)
-
-    def reward(self, score: float) -> float:
-        """The score mapped linearly: chance is 0, perfect is 1."""
-        return (score - self.chance) / (self.perfect - self.chance)
 
 
 def rung_steps(config: FidelityConfig | RecordConfig, steps: int) -> tuple[int, ...]:

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hybridsearch.config import Config
-from hybridsearch.fidelity import Extrapolation, Scale, probe, promote, rung_steps
+from hybridsearch.fidelity import Extrapolation, probe, promote, rung_steps
 from hybridsearch.forecast import Forecast
 from hybridsearch.genome.text import from_token_text
 from hybridsearch.genome.units import Tokens
 from hybridsearch.observe import Observer
 from hybridsearch.recorder import Records
-from hybridsearch.types import Evaluation, Status, number_for
+from hybridsearch.types import Evaluation, Scale, Status, number_for
 
 PROBE = 32  # children of a rung, one of which goes on though it is not among the best
 
@@ -60,7 +60,7 @@ class Ladder:
 
     def __init__(self, config: Config, recorder: Records, observer: Observer) -> None:
         self.config, self.recorder, self.observer = config, recorder, observer
-        self.scale = Scale(config.fitness, recorder.evaluator.classes)
+        self.scale = recorder.evaluator.scale
         self.rungs = rung_steps(config.fidelity, config.training.steps)
         self.top = len(self.rungs) - 1
         self.seed = number_for(config.seed, "search", 0)
@@ -161,8 +161,9 @@ class Ladder:
     def prospects(self, count: int) -> list[Climb]:
         """The stopped children of whom most is expected by now, best first; none at chance."""
         children = list(self.stopped.values())
-        expected = [score or self.scale.chance for score in self.fitness(children)]
-        able = [row for row, score in enumerate(expected) if score > self.scale.chance]
+        chance = self.scale.chance
+        expected = [chance if score is None else score for score in self.fitness(children)]
+        able = [row for row, score in enumerate(expected) if score > chance]
         best = sorted(able, key=lambda row: -expected[row])
         return [children[row] for row in best[:count]]
 

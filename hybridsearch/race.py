@@ -16,7 +16,6 @@ from functools import partial
 import numpy as np
 
 from hybridsearch.config import Config
-from hybridsearch.fidelity import Scale
 from hybridsearch.genome.function import resolve
 from hybridsearch.observe import Observer
 from hybridsearch.recorder import Recorder
@@ -45,7 +44,7 @@ def race(config: Config, candidates: Sequence[str], recorder: Recorder, observer
     sizes = rounds(len(candidates), count)
     observer.stage("race", config.race.seeds * sum(sizes))
     functions = [resolve(spec) for spec in candidates]
-    scale = Scale(config.fitness, recorder.evaluator.classes)
+    scale = recorder.evaluator.scale
     scores: dict[str, list[float]] = {f.key: [] for f in functions}
     done = 0
     for number, size in enumerate(sizes):

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridsearch.bits import unpack
 from hybridsearch.config import Config
 from hybridsearch.evidence.statistics import (
     Interval,
@@ -18,9 +17,9 @@ from hybridsearch.evidence.statistics import (
     paired_difference,
     verdict,
 )
-from hybridsearch.fidelity import Scale
 from hybridsearch.genome.function import Function, baselines, resolve
 from hybridsearch.observe import Observer
+from hybridsearch.packed import unpack
 from hybridsearch.recorder import Recorder
 from hybridsearch.types import Evaluation, Json, Status, number_for, seed_for
 
@@ -30,8 +29,8 @@ class Tested:
     """A function after the retest.
 
     validation: mean score over the fresh seeds, on the scale of the run's fitness (what the
-    winner is named on). test_scores: test accuracy in 0..1 per seed. test: their mean and its
-    interval over seeds and test images. correct: [seeds, images], what the interval is made of.
+    winner is named on). test_scores: the metric on test data per seed. test: their mean and its
+    interval over seeds and test examples. values: [seeds, examples], what the interval is made of.
     """
 
     function: Function
@@ -39,7 +38,7 @@ class Tested:
     validation_scores: tuple[float, ...]
     test_scores: tuple[float, ...]
     test: Interval
-    correct: NDArray[np.float64]
+    values: NDArray[np.float64]
 
     def to_json(self) -> dict[str, Json]:
         return {
@@ -93,7 +92,7 @@ def retest(
 
     observer.stage("retest", len(every))
     done = recorder.evaluate(every, keep=True, progress=observer.advance, strict=True)
-    scale = Scale(config.fitness, evaluator.classes)
+    scale, measure = evaluator.scale, evaluator.measure
     scores = {key: [scale.score(done[task.hash]) for task in row] for key, row in tasks.items()}
     means = {key: float(np.mean(row)) for key, row in scores.items()}
     winner = max(chosen, key=lambda f: means[f.key])  # ties: the better in the search
@@ -109,26 +108,34 @@ def retest(
     evaluator.forget()
     rng = np.random.default_rng(seed_for(config.seed, "bootstrap"))
     confidence, resamples = config.retest.confidence, config.retest.resamples
+    least, most = measure.bounds
 
     def judge(function: Function) -> Tested:
         row = [tested[opened[task.hash].hash] for task in tasks[function.key]]
-        correct = _matrix(row, evaluator.test_images, evaluator.classes)
+        values = _matrix(row, evaluator.test_images, measure.chance)
         return Tested(
             function,
             means[function.key],
             tuple(scores[function.key]),
-            tuple(float(r.mean()) for r in correct),
-            bootstrap_mean(correct, confidence=confidence, resamples=resamples, rng=rng),
-            correct,
+            tuple(float(r.mean()) for r in values),
+            bootstrap_mean(
+                values,
+                confidence=confidence,
+                resamples=resamples,
+                rng=rng,
+                bounds=measure.bounds,
+            ),
+            values,
         )
 
     results = {key: judge(function) for key, function in functions.items()}
     difference = paired_difference(
-        results[winner.key].correct,
-        results[best.key].correct,
+        results[winner.key].values,
+        results[best.key].values,
         confidence=confidence,
         resamples=resamples,
         rng=rng,
+        bounds=(least - most, most - least),
     )
     rediscovered = winner.key in {f.key for f in named}
     return Retest(
@@ -137,17 +144,17 @@ def retest(
         results[winner.key],
         results[best.key],
         difference,
-        verdict(difference, rediscovered),
+        verdict(difference, rediscovered, measure.higher),
     )
 
 
-def _matrix(row: Sequence[Evaluation], images: int, classes: int) -> NDArray[np.float64]:
-    """[seeds, images]: 1 where the child was right; a diverged child guesses (1/classes)."""
-    return np.stack(
-        [
-            unpack(e.correct, images).astype(np.float64)
-            if e.status is Status.OK and e.correct is not None
-            else np.full(images, 1 / classes)
-            for e in row
-        ]
-    )
+def _matrix(row: Sequence[Evaluation], examples: int, chance: float) -> NDArray[np.float64]:
+    """[seeds, examples]: the metric of every example (of an accuracy 1 where the child was right),
+    or [seeds, 1]; a diverged child has learned nothing.
+    """
+    known = [
+        unpack(e.each, examples) if e.status is Status.OK and e.each is not None else None
+        for e in row
+    ]
+    width = max((len(v) for v in known if v is not None), default=examples)
+    return np.stack([np.full(width, chance) if v is None else v for v in known])

@@ -256,6 +256,7 @@ def summarise(
         "data": config.data.name,
         "network": config.network.name,
         "fitness": config.fitness,
+        "metric": vars(run.recorder.evaluator.measure),
         "chance": run.ladder.scale.chance,
         "incumbent": best.name if best else None,
         "incumbent_fitness": now.fitness,
@@ -279,6 +280,7 @@ def summarise(
     if answer:
         gap = answer.difference
         summary |= {
+            "test_examples": answer.winner.values.shape[1],
             "winner": answer.winner.to_json(),
             "best_baseline": answer.best_baseline.to_json(),
             "difference_to_best_baseline": {"mean": gap.mean, "low": gap.low, "high": gap.high},

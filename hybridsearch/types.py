@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -83,20 +84,21 @@ class Task:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a task gave. loss is the mean cross-entropy in nats, accuracy in 0..1.
+    """What a task gave. loss is the mean loss (of classes: cross-entropy in nats), metric that of
+    the config (of classes: accuracy in 0..1).
 
-    curve: [(step, mean training loss since the point before), ...]. correct: per image of the
-    test split, 1 where classified rightly, packed into bits, base64. cost: seconds per element,
-    forward and backward, where the task asks for the time. seconds, host and cached are volatile:
-    they differ between equal runs.
+    curve: [(step, mean training loss since the point before), ...]. each: the metric of every
+    example of the test split (of a metric that has none: itself), packed (`packed.pack`). cost:
+    seconds per element, forward and backward, where the task asks for the time. seconds, host and
+    cached are volatile: they differ between equal runs.
     """
 
     task: str
     status: Status
     loss: float | None = None
-    accuracy: float | None = None
+    metric: float | None = None
     curve: tuple[tuple[int, float], ...] = ()
-    correct: str | None = None
+    each: str | None = None
     message: str = ""
     seconds: float = 0.0
     host: str = ""
@@ -120,6 +122,91 @@ class Evaluation:
         fields["status"] = Status(fields["status"])
         fields["curve"] = tuple((int(step), loss) for step, loss in fields["curve"])
         return cls(**fields)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What the values of a metric mean.
+
+    higher: whether more is better. chance: of a child that has learned nothing, which is also what
+    a diverged one has. perfect: the best that there is.
+    """
+
+    name: str
+    higher: bool
+    chance: float
+    perfect: float
+
+    @property
+    def sign(self) -> int:
+        """1 where more is better, else -1."""
+        return 1 if self.higher else -1
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """What a mean of it can be, where that is known."""
+        return _BOUNDS.get(self.name, (-math.inf, math.inf))
+
+    def words(self, value: float, difference: bool = False) -> str:
+        """A value, or the difference of two, as people write it: accuracy in %, or points."""
+        if self.name == "accuracy":
+            return f"{100 * value:+.2f} points" if difference else f"{100 * value:.2f}%"
+        return f"{value:+.4g}" if difference else f"{value:.4g}"
+
+
+_BOUNDS = {
+    "accuracy": (0.0, 1.0),
+    "r2": (-math.inf, 1.0),
+    "mse": (0.0, math.inf),
+    "mae": (0.0, math.inf),
+}
+
+
+def accuracy_of(classes: int) -> Measure:
+    """The share of examples that are classified rightly."""
+    return Measure("accuracy", True, 1 / classes, 1.0)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What a score means: higher is better, `chance` is a child that has learned nothing,
+    `perfect` one that makes no error.
+
+    A score is minus the loss (of classes: chance -ln(classes)), or the metric, with a minus where
+    less of it is better.
+    """
+
+    fitness: str  # loss, accuracy or metric
+    chance: float
+    perfect: float
+    sign: int = 1
+
+    @classmethod
+    def of(cls, fitness: str, measure: Measure, chance_loss: float) -> Scale:
+        """The scale of a fitness; chance_loss: of a child that has learned nothing."""
+        if fitness == "loss":
+            return cls(fitness, -chance_loss, 0.0)
+        sign = measure.sign
+        return cls(fitness, sign * measure.chance, sign * measure.perfect, sign)
+
+    @classmethod
+    def of_classes(cls, fitness: str, classes: int) -> Scale:
+        """Of a classifier that is trained with cross-entropy and measured by its accuracy."""
+        return cls.of(fitness, accuracy_of(classes), math.log(classes))
+
+    def score(self, evaluation: Evaluation) -> float:
+        """The score of an evaluation; never below chance, which is what a failed child has."""
+        if evaluation.status is not Status.OK:
+            return self.chance
+        if self.fitness == "loss":
+            value = None if evaluation.loss is None else -evaluation.loss
+        else:
+            value = None if evaluation.metric is None else self.sign * evaluation.metric
+        return self.chance if value is None else max(self.chance, value)
+
+    def reward(self, score: float) -> float:
+        """The score mapped linearly: chance is 0, perfect is 1."""
+        return (score - self.chance) / (self.perfect - self.chance)
 
 
 @dataclass(frozen=True)

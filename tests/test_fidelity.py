@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from hybridsearch.config import FidelityConfig
-from hybridsearch.fidelity import ENOUGH, Extrapolation, Scale, probe, promote, rung_steps
-from hybridsearch.types import Evaluation, Status
+from hybridsearch.fidelity import ENOUGH, Extrapolation, probe, promote, rung_steps
+from hybridsearch.types import Evaluation, Scale, Status
 
 
 def test_rungs_are_steps_and_end_at_the_top():
@@ -17,14 +17,14 @@ def test_rungs_are_steps_and_end_at_the_top():
 
 @pytest.mark.parametrize("fitness", ["loss", "accuracy"])
 def test_scale_maps_chance_to_0_and_perfect_to_1(fitness):
-    scale = Scale(fitness, 10)
-    bad = Evaluation("t", Status.OK, loss=50.0, accuracy=0.01)
-    perfect = Evaluation("t", Status.OK, loss=0.0, accuracy=1.0)
+    scale = Scale.of_classes(fitness, 10)
+    bad = Evaluation("t", Status.OK, loss=50.0, metric=0.01)
+    perfect = Evaluation("t", Status.OK, loss=0.0, metric=1.0)
     assert scale.score(bad) == scale.chance
     assert scale.reward(scale.score(bad)) == 0
     assert scale.reward(scale.score(perfect)) == 1
     assert scale.score(Evaluation("t", Status.DIVERGED)) == scale.chance
-    middle = Evaluation("t", Status.OK, loss=math.log(10) / 2, accuracy=0.55)
+    middle = Evaluation("t", Status.OK, loss=math.log(10) / 2, metric=0.55)
     assert scale.reward(scale.score(middle)) == pytest.approx(0.5)
 
 

@@ -15,11 +15,10 @@ from hybridsearch.engine import Known, Search
 from hybridsearch.evaluate import evaluator as evaluator_module
 from hybridsearch.evaluate import worker
 from hybridsearch.evaluate.pool import InlinePool
-from hybridsearch.fidelity import Scale
 from hybridsearch.genome.function import resolve
 from hybridsearch.session import resume, search
 from hybridsearch.times import front
-from hybridsearch.types import Status
+from hybridsearch.types import Scale, Status
 
 SETTINGS = {
     "strategy": "evolution",
@@ -217,7 +216,7 @@ def test_the_front_of_numbers_made_by_hand():
         for spec, (fitness, ns, rung, status) in made.items()
     }
     run = Search.__new__(Search)
-    run.known, run.ladder = known, SimpleNamespace(top=2, scale=Scale("accuracy", 10))
+    run.known, run.ladder = known, SimpleNamespace(top=2, scale=Scale.of_classes("accuracy", 10))
     rows = front(run)
     assert [row["expression"] for row in rows] == ["x*sigmoid(x)", "max(x, tanh(x))", "max(x, 0)"]
     assert [row["fitness"] for row in rows] == [0.95, 0.90, 0.80]

@@ -30,10 +30,9 @@ from hybridsearch.config import Config, NetworkConfig, TrainingConfig
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.evidence.resampling import draw_counts, weighted_spearman
-from hybridsearch.fidelity import Scale
 from hybridsearch.genome.function import resolve
 from hybridsearch.store.cache import Cache
-from hybridsearch.types import Evaluation, Status, Task
+from hybridsearch.types import Evaluation, Scale, Status, Task
 
 FUNCTIONS = 200
 SEEDS = {"fp32": (1, 2), "bf16": (3, 4)}
@@ -123,13 +122,13 @@ def run(machine: Machine, options: Options, report: Report) -> None:
                 steps.tick()
             tables[precision] = [[done[task.hash] for task in row] for row in rows]
         cache.close()
-        classes = plan["fp32"][0].classes
+        classes = plan["fp32"][0].objective.outputs
     _report(report, tables, classes, config(options.quick, "fp32"))
 
 
 def able(tables: dict[str, list[list[Evaluation]]], classes: int) -> NDArray[np.bool_]:
     """[functions]: mean accuracy over all replicates at least 5 points above chance."""
-    scale = Scale("accuracy", classes)
+    scale = Scale.of_classes("accuracy", classes)
     both = np.hstack([_scores(table, scale) for table in tables.values()])
     return both.mean(axis=1) >= scale.chance + ABOVE_CHANCE
 
@@ -168,7 +167,7 @@ def _report(
         report.line(f"bf16_rank_correlation: not measured: only {note} are above chance")
         return
     for fitness, suffix in (("loss", ""), ("accuracy", "_of_accuracy")):
-        scale = Scale("loss" if fitness == "loss" else "accuracy", classes)
+        scale = Scale.of_classes("loss" if fitness == "loss" else "accuracy", classes)
         fp32, bf16 = (_scores(tables[name], scale)[chosen] for name in SEEDS)
         found = correlations(fp32, bf16, np.random.default_rng(0))
         report.add(f"bf16_rank_correlation{suffix}", found.across, note, about)

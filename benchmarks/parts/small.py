@@ -123,7 +123,7 @@ def turn(done: Sequence[Evaluation], seconds: float) -> Turn:
     for result in done:
         if result.status is Status.ERROR:
             raise UserError(f"a training failed: {result.message}")
-    able = [e.accuracy for e in done if e.status is Status.OK and e.accuracy is not None]
+    able = [e.metric for e in done if e.status is Status.OK and e.metric is not None]
     return Turn(len(done), seconds, float(np.mean(able)) if able else 0.0, len(able))
 
 

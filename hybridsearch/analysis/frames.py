@@ -33,7 +33,7 @@ OF_PROPOSAL = (
     *("fitness", "reward", "known", "cost", "message"),
 )
 OF_EVALUATION = (
-    *("task", "function", "key", "steps", "training_seed", "split", "status", "loss", "accuracy"),
+    *("task", "function", "key", "steps", "training_seed", "split", "status", "loss", "metric"),
     *("seconds", "cached"),
 )
 OF_TESTED = ("role", "label", "expression", "key", "validation", "mean", "low", "high")
@@ -51,9 +51,10 @@ def verdicts(runs: Runs) -> pd.DataFrame:
 
     data, network, budget: what was asked. verdict: "better", "not shown", "worse", "rediscovered"
     or None, and `says` in a sentence. winner, best_baseline: their labels, named on validation.
-    difference, difference_low, difference_high: test accuracy (0..1) of the winner less that of the
-    best baseline, with its interval. incumbent: the best of the search by its one score,
-    incumbent_fitness. proposals, distinct, rejected, training_steps, seconds: what it took.
+    difference, difference_low, difference_high: the metric on test data (of classes accuracy, 0..1)
+    of the winner less that of the best baseline, with its interval. incumbent: the best of the
+    search by its one score, incumbent_fitness. proposals, distinct, rejected, training_steps,
+    seconds: what it took.
     """
     return _table(runs, OF_VERDICT, _verdict)
 
@@ -76,7 +77,8 @@ def evaluations(runs: Runs) -> pd.DataFrame:
 
     task: its digest. function, key: what was trained. steps: of the optimiser, those of lower rungs
     included. training_seed: of the child. split: "validation", "test", or "time" for a measured
-    time. status, loss (nats), accuracy (0..1): the result. seconds: that it took; cached: not here.
+    time. status, loss (of classes in nats), metric (of classes accuracy, 0..1): the result.
+    seconds: that it took; cached: not here.
     """
     return _table(runs, OF_EVALUATION, _evaluations)
 
@@ -85,8 +87,8 @@ def finalists(runs: Runs) -> pd.DataFrame:
     """One row a function of the retest: the finalists and the nine baselines of finished runs.
 
     role: "winner", "finalist", "best baseline" or "baseline". label, expression, key: the function.
-    validation: mean score over the fresh seeds, on the scale of the fitness. mean, low, high: test
-    accuracy (0..1) with its interval over seeds and test images.
+    validation: mean score over the fresh seeds, on the scale of the fitness. mean, low, high: the
+    metric on test data (of classes accuracy, 0..1) with its interval over seeds and test examples.
     """
     return _table(runs, OF_TESTED, _tested)
 
@@ -96,7 +98,7 @@ def retests(runs: Runs) -> pd.DataFrame:
 
     role, label, key: as in `finalists`. replicate: number of the seed, from 0; the same one of two
     functions of a run was trained with the same seed. validation: score on the scale of the
-    fitness. test: accuracy (0..1).
+    fitness. test: the metric on test data.
     """
     return _table(runs, ("role", "label", "key", "replicate", "validation", "test"), _replicates)
 

@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from hybridsearch.analysis import course
 from hybridsearch.analysis.runs import Run
+from hybridsearch.analysis.tables import difference_words
 from hybridsearch.errors import UserError, nearest
 from hybridsearch.evidence.resampling import Interval
 from hybridsearch.evidence.strategies import mean_difference
+from hybridsearch.types import Measure
 
 
 @dataclass(frozen=True)
-class Measure:
-    """A number that a run is judged by, higher is better. of: None where a run has none. unit: in
-    which `scale` times the number is told, with so many decimals.
-    """
+class Judge:
+    """What runs are judged by. words: what it is. of: its value, None where a run has none."""
 
     words: str
     of: Callable[[Run], float | None]
-    unit: str = "of the fitness"
-    scale: float = 1.0
-    decimals: int = 4
 
 
 @dataclass(frozen=True)
 class Paired:
-    """first less second over the seeds that both have; difference: None with less than two."""
+    """first less second over the seeds that both have.
+
+    what: they were judged by. scale: what its values mean. values: of both, seed by seed.
+    difference: None with less than two seeds.
+    """
 
     first: str
     second: str
-    measure: Measure
+    what: str
+    scale: Measure
     seeds: tuple[int, ...]
     values: tuple[tuple[float, float], ...]
     difference: Interval | None
@@ -45,31 +48,26 @@ class Paired:
 
     @property
     def told(self) -> str:
-        """The difference with its interval, in the unit of the measure; "-" where there is none."""
+        """The difference with its interval for people; "-" where there is none."""
         if self.difference is None:
             return "-"
-        found = self.difference
-        mean, low, high = (
-            f"{self.measure.scale * end:+.{self.measure.decimals}f}"
-            for end in (found.mean, found.low, found.high)
-        )
-        return f"{mean} ({low} to {high})"
+        return difference_words(self.scale, **vars(self.difference))
 
     @property
     def sentence(self) -> str:
         """What the runs say, and what they do not."""
-        names, words = f"{self.first} and {self.second}", self.measure.words
+        names = f"{self.first} and {self.second}"
         if not self.seeds:
-            return f"{words}: {names} have no seed in common, so nothing can be said."
+            return f"{self.what}: {names} have no seed in common, so nothing can be said."
         if self.difference is None:
-            return f"{words}: {names} have one seed in common, which shows nothing."
+            return f"{self.what}: {names} have one seed in common, which shows nothing."
         told = (
-            f"{words}, {self.first} minus {self.second}: {self.told} {self.measure.unit}, with the "
-            f"95% interval, over {len(self.seeds)} shared seeds. "
+            f"{self.what}, {self.first} minus {self.second}: {self.told}, with the 95% interval, "
+            f"over {len(self.seeds)} shared seeds. "
         )
         if not self.shown:
             return told + "No difference is shown."
-        ahead = self.difference.low > 0
+        ahead = (self.difference.low > 0) == self.scale.higher
         better, worse = (self.first, self.second) if ahead else (self.second, self.first)
         return told + f"{better} is shown to be better than {worse}."
 
@@ -92,24 +90,27 @@ def _course(run: Run) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
-MEASURES = {
-    "test": Measure("Test accuracy of the winner", _winner("mean"), "points", 100.0, 2),
-    "validation": Measure("Score of the winner on fresh seeds", _winner("validation")),
-    "search": Measure("Best fitness of the search", _incumbent),
-    "course": Measure("Mean of the best so far over the search", _course),
+JUDGES = {
+    "test": Judge("Test {metric} of the winner", _winner("mean")),
+    "validation": Judge("Fitness of the winner on fresh seeds", _winner("validation")),
+    "search": Judge("Best fitness of the search", _incumbent),
+    "course": Judge("Mean of the best fitness so far", _course),
 }
+# Of fitness more is better; its chance and best value are not told.
+FITNESS = Measure("fitness", True, -math.inf, math.inf)
 
 
-def paired(runs: Iterable[Run], first: str, second: str, measure: str = "test") -> Paired:
-    """Compare two strategies (labels, as in the column `strategy`) by a measure of MEASURES: test
-    (accuracy of the winner), validation, search or course.
+def paired(runs: Sequence[Run], first: str, second: str, by: str = "test") -> Paired:
+    """Compare two strategies (labels, as in the column `strategy`) by one of JUDGES: test (the
+    metric of the winner on test data), validation (its fitness in the retest), search (the best
+    fitness of the search, one training) or course (the mean of the best so far).
 
     Runs with the same strategy and seed stand for one, the last. That the runs were asked the same
-    is the caller's care (`alike`). Raises: UserError for an unknown measure.
+    is the caller's care (`alike`). Raises: UserError for an unknown judge.
     """
-    if measure not in MEASURES:
-        raise UserError(f"unknown measure {measure!r}{nearest(measure, MEASURES)}")
-    judge = MEASURES[measure]
+    if by not in JUDGES:
+        raise UserError(f"expected one of {', '.join(JUDGES)}, got {by!r}{nearest(by, JUDGES)}")
+    judge = JUDGES[by]
     scores: dict[str, dict[int, float]] = {first: {}, second: {}}
     for run in runs:
         value = judge.of(run)
@@ -121,4 +122,6 @@ def paired(runs: Iterable[Run], first: str, second: str, measure: str = "test") 
     if len(seeds) > 1:
         a, b = np.array(values).T
         difference = mean_difference(a, b, rng=np.random.default_rng(0))
-    return Paired(first, second, judge, seeds, values, difference)
+    scale = runs[0].measure if by == "test" and runs else FITNESS
+    what = judge.words.format(metric=scale.name)
+    return Paired(first, second, what, scale, seeds, values, difference)

@@ -20,7 +20,6 @@ from hybridsearch.analysis.runs import Run, load_run
 from hybridsearch.genome.function import resolve
 from hybridsearch.genome.genome import Genome
 
-AXIS = {"loss": "minus validation loss (nats)", "accuracy": "validation accuracy"}
 SHOWN = 5  # finalists drawn
 FOUND = 8  # best functions drawn
 
@@ -38,6 +37,14 @@ def draw_run(folder: str | Path) -> list[Path]:
     return [*made, _best_functions(run), _retest(run)] if run.summary["finalists"] else made
 
 
+def axis(run: Run) -> str:
+    """What the fitness of a run is, for an axis."""
+    measure = run.measure
+    if run.config.fitness == "loss":
+        return "minus validation loss" + (" (nats)" if measure.name == "accuracy" else "")
+    return ("" if measure.higher else "minus ") + f"validation {measure.name}"
+
+
 def _what(run: Run) -> str:
     return f"{run.config.label}, {run.config.data.name}, seed {run.config.seed}"
 
@@ -53,7 +60,7 @@ def _search_curve(run: Run) -> Path:
         path,
         chance=run.summary["chance"],
         title=f"Search: {_what(run)}",
-        ylabel=AXIS[run.config.fitness],
+        ylabel=axis(run),
     )
     return path
 
@@ -73,7 +80,7 @@ def _pareto(run: Run) -> Path:
         chance=run.summary["chance"],
         times=run.summary["times"],
         title=f"Score against time: {_what(run)}",
-        ylabel=AXIS[run.config.fitness],
+        ylabel=axis(run),
         timed_on=run.summary["timed_on"],
     )
     return path
@@ -113,5 +120,7 @@ def _retest(run: Run) -> Path:
             rows[f["key"]] = RetestRow(f["label"], f["test_scores"], f["low"], f["high"], kind)
     seeds = run.config.retest.seeds
     title = f"Retest on {seeds} fresh seeds: {_what(run)}"
-    plot_retest(list(rows.values()), path, title, confidence=run.config.retest.confidence)
+    plot_retest(
+        list(rows.values()), path, title, run.measure, confidence=run.config.retest.confidence
+    )
     return path

@@ -10,12 +10,12 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from hybridsearch.analysis import style
+from hybridsearch.types import Measure
 
 
 class RetestRow(NamedTuple):
-    """One function of the retest. scores: test accuracy per seed; low, high: interval of the mean.
-
-    All in 0..1. kind: "winner", "finalist", "best baseline" or "baseline".
+    """One function of the retest. scores: the metric on test data per seed; low, high: interval of
+    the mean. kind: "winner", "finalist", "best baseline" or "baseline".
     """
 
     label: str
@@ -26,15 +26,20 @@ class RetestRow(NamedTuple):
 
 
 def plot_retest(
-    rows: Sequence[RetestRow], path: Path | str, title: str, *, confidence: float = 0.95
+    rows: Sequence[RetestRow],
+    path: Path | str,
+    title: str,
+    measure: Measure,
+    *,
+    confidence: float = 0.95,
 ) -> None:
-    """Test accuracy of finalists and baselines, best mean on top.
+    """The metric of finalists and baselines on test data, best mean on top.
 
     A dot is the mean over seeds, its bar the interval, a faint tick one seed.
     confidence: the level of the intervals, which are shown as they come.
     """
     known = [row for row in rows if len(row.scores)]
-    known.sort(key=lambda row: float(np.mean(row.scores)))
+    known.sort(key=lambda row: measure.sign * float(np.mean(row.scores)))
     look = {
         "winner": (style.BLUE, "winner, named on validation"),
         "best baseline": (style.ORANGE, "best baseline, on validation"),
@@ -60,7 +65,7 @@ def plot_retest(
             axes.plot([row.low, row.high], [y, y], color=color, lw=2.6 if bold else 1.8, zorder=3)
             axes.plot(mean, y, "o", color=color, ms=8 if bold else 6, mec="white", zorder=4)
             axes.annotate(
-                f"{100 * mean:.2f}%", (1.01, y), xycoords=("axes fraction", "data"), va="center",
+                measure.words(mean), (1.01, y), xycoords=("axes fraction", "data"), va="center",
                 fontsize=9, color=style.INK if bold else style.MUTED,
                 fontweight="bold" if bold else "normal",
             )  # fmt: skip
@@ -70,9 +75,10 @@ def plot_retest(
                 text.set(color=look[row.kind][0], fontweight="bold")
         axes.set(
             ylim=(-0.6, len(known) - 0.4),
-            xlabel=f"test accuracy: mean of the seeds, {100 * confidence:g}% interval",
+            xlabel=f"test {measure.name}: mean of the seeds, {100 * confidence:g}% interval",
         )
-        axes.xaxis.set_major_formatter(lambda v, _: f"{100 * v:.6g}%")
+        if measure.name == "accuracy":
+            axes.xaxis.set_major_formatter(lambda v, _: f"{100 * v:.6g}%")
         axes.margins(x=0.04)
         axes.grid(False, axis="y")
         axes.tick_params(axis="y", length=0)

@@ -12,12 +12,12 @@ from hybridsearch.digests import dump
 from hybridsearch.errors import UserError
 from hybridsearch.store.disk import read_json
 from hybridsearch.store.log import Record, read_log
-from hybridsearch.types import Json
+from hybridsearch.types import Json, Measure, accuracy_of
 
 # The settings that say what a search was asked; strategy and seed say who was asked.
 QUESTION = (
-    *("data", "network", "training", "fidelity", "fitness", "space", "table", "budget", "seconds"),
-    *("race", "retest"),
+    *("data", "network", "training", "metric", "fitness", "fidelity", "space", "table", "race"),
+    *("retest", "budget", "seconds"),
 )
 
 
@@ -35,6 +35,11 @@ class Run:
         """The summary; None while the run is not finished. Raises: UserError when it is damaged."""
         path = self.folder / "summary.json"
         return read_json(path) if path.is_file() else None
+
+    @property
+    def measure(self) -> Measure:
+        """What the run measures on test data; accuracy while it is not finished."""
+        return Measure(**self.summary["metric"]) if self.summary else accuracy_of(2)
 
     def payloads(self, kind: str) -> Iterator[dict[str, Json]]:
         """The payloads of one kind of record: "evaluation", "outcome" or "winner"."""

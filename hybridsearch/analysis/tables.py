@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from hybridsearch.types import Json
+from hybridsearch.types import Json, Measure
 
 SAYS = {
     "better": "better: on test, the winner beats the best baseline",
@@ -17,8 +17,16 @@ SAYS = {
 }
 
 
-def percent(value: float) -> str:
-    return f"{100 * value:.2f}"
+def resampled(summary: dict[str, Json]) -> str:
+    """What the intervals of a retest are over."""
+    what = "images" if summary["metric"]["name"] == "accuracy" else "examples"
+    return f"seeds and test {what}" if summary["test_examples"] > 1 else "seeds"
+
+
+def difference_words(measure: Measure, mean: float, low: float, high: float) -> str:
+    """A difference with its interval: +0.45 points (-0.04 to +0.99)."""
+    ends = [measure.words(end, True).removesuffix(" points") for end in (low, high)]
+    return f"{measure.words(mean, True)} ({ends[0]} to {ends[1]})"
 
 
 def sentence(summary: dict[str, Json] | None) -> str:
@@ -56,21 +64,25 @@ def verdict_lines(summary: dict[str, Json]) -> list[str]:
     winner, best = summary["winner"], summary["best_baseline"]
     lines = [f"Verdict: {sentence(summary)}"]
     if winner:
-        gap = summary["difference_to_best_baseline"]
-        seeds = len(winner["test_scores"])
+        gap, measure = summary["difference_to_best_baseline"], Measure(**summary["metric"])
+        low, high = (
+            measure.words(gap[end], True).removesuffix(" points") for end in ("low", "high")
+        )
         lines += [
             f"Winner on validation: {winner['label']}",
             f"Best baseline on validation: {best['label']}",
-            f"Test accuracy, winner minus best baseline: {100 * gap['mean']:+.2f} points, "
-            f"95% interval {100 * gap['low']:+.2f} to {100 * gap['high']:+.2f} "
-            f"({seeds} seeds, paired; seeds and test images resampled)",
+            f"Test {measure.name}, winner minus best baseline: "
+            f"{measure.words(gap['mean'], True)}, 95% interval {low} to {high} "
+            f"({len(winner['test_scores'])} seeds, paired; {resampled(summary)} resampled)",
         ]
     return lines
 
 
 def _table(summary: dict[str, Json]) -> Table:
     """One row per function, best on validation first within its group."""
-    table = Table(title="Retest on fresh seeds: test accuracy in % (mean, 95% interval)")
+    measure = Measure(**summary["metric"])
+    unit = " in %" if measure.name == "accuracy" else ""
+    table = Table(title=f"Retest on fresh seeds: test {measure.name}{unit} (mean, 95% interval)")
     table.add_column("")
     table.add_column("function")
     for heading in ("validation", "test", "low", "high"):
@@ -84,7 +96,7 @@ def _table(summary: dict[str, Json]) -> Table:
                 mark,
                 escape(row["label"]),
                 f"{row['validation']:.4f}",
-                *(percent(row[name]) for name in ("mean", "low", "high")),
+                *(measure.words(row[name]).removesuffix("%") for name in ("mean", "low", "high")),
                 style="bold" if row["key"] in (winner, best) else None,
             )
         table.add_section()

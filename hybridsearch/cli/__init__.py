@@ -56,7 +56,9 @@ def _app(words: list[str]) -> tuple[App, list[str]]:
 def _full_name(word: str) -> str:
     """`--data digits` is short for `--data.name digits`, as in a config file."""
     option, equals, value = word.partition("=")
-    return f"{option}.name{equals}{value}" if option in ("--data", "--network") else word
+    return (
+        f"{option}.name{equals}{value}" if option in ("--data", "--network", "--metric") else word
+    )
 
 
 def _config_file(words: list[str]) -> str | None:

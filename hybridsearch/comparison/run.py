@@ -18,8 +18,8 @@ from hybridsearch.config import Config
 from hybridsearch.errors import UserError, nearest
 from hybridsearch.evaluate.data import load_search_data
 from hybridsearch.evaluate.evaluator import pick_workers
+from hybridsearch.evaluate.judge import make_objective
 from hybridsearch.evaluate.pool import Failure, make_pool
-from hybridsearch.fidelity import Scale
 from hybridsearch.observe import Observer, Silent
 from hybridsearch.past import settled
 from hybridsearch.session import STRATEGIES, environment, make_proposer, safe_name
@@ -96,7 +96,7 @@ def compare(
             observer.advance(done)
         traces = [ledger[run] for run in wanted]
     if field is None:
-        chance = Scale(config.fitness, load_search_data(config.data).classes).chance
+        chance = make_objective(config, load_search_data(config.data)).scale(config.fitness).chance
         field = field_of_traces(traces, chance, len(steps_of(config)) - 2)
     where = f"the recorded table {config.table}" if table else f"{config.data.name}, trained"
     return conclude(folder, traces, field, config, where)

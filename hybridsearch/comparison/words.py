@@ -12,7 +12,11 @@ from hybridsearch.evidence.resampling import Interval
 from hybridsearch.tables.table import name_of
 
 LEVEL = 0.05  # of Holm's p, below which a difference is called shown
-UNITS = {"loss": "nats of cross-entropy", "accuracy": "of accuracy (0 to 1)"}
+UNITS = {
+    "loss": "nats of cross-entropy",
+    "accuracy": "of accuracy (0 to 1)",
+    "metric": "of the metric",
+}
 BASELINE = "random"
 NAMED = 8  # functions of the target set that are named
 

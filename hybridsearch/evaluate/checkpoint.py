@@ -11,49 +11,57 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from hybridsearch.digests import checksum_of_arrays
 from hybridsearch.types import Json
 
 
-def trained_parameters(optimizer: torch.optim.SGD) -> list[nn.Parameter]:
+def trained_parameters(optimizer: Optimizer) -> list[nn.Parameter]:
     """The parameters that an optimiser trains, in its order."""
     return [p for group in optimizer.param_groups for p in group["params"]]
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """note: JSON values. tensors: by "network.NAME", "momentum.NUMBER" and the writer's names."""
+    """note: JSON values. tensors: by "network.NAME", "optimizer.NUMBER.NAME" and the names that
+    the writer chose.
+    """
 
     note: Json
     tensors: Mapping[str, Tensor]
 
-    def restore(self, network: nn.Module, optimizer: torch.optim.SGD) -> None:
-        """Put weights, BatchNorm statistics and momenta into a fresh network and optimiser."""
+    def restore(self, network: nn.Module, optimizer: Optimizer) -> None:
+        """Put weights, BatchNorm statistics and the optimiser's state into fresh ones."""
         state = {n[8:]: t for n, t in self.tensors.items() if n.startswith("network.")}
         network.load_state_dict({**network.state_dict(), **state})
-        for number, parameter in enumerate(trained_parameters(optimizer)):
-            if f"momentum.{number}" in self.tensors:
-                buffer = torch.empty_like(parameter).copy_(self.tensors[f"momentum.{number}"])
-                optimizer.state[parameter]["momentum_buffer"] = buffer.detach()
+        parameters = trained_parameters(optimizer)
+        for name, tensor in self.tensors.items():
+            if not name.startswith("optimizer."):
+                continue
+            number, about = name.removeprefix("optimizer.").split(".", 1)
+            parameter = parameters[int(number)]
+            # In the memory order of the parameter; a count of steps has a shape of its own.
+            like = parameter if tensor.shape == parameter.shape else tensor.to(parameter.device)
+            optimizer.state[parameter][about] = torch.empty_like(like).copy_(tensor).detach()
 
 
 def write_checkpoint(
     path: Path,
     network: nn.Module,
-    optimizer: torch.optim.SGD,
+    optimizer: Optimizer,
     note: Json,
     more: Mapping[str, Tensor],
 ) -> None:
-    """Write weights, BatchNorm statistics, momenta, a note and more tensors, atomically.
+    """Write weights, BatchNorm statistics, the optimiser's state, a note and more tensors, at once.
 
     A disk that does not take it costs the time of training the child again, so that is no error.
     """
     tensors = {f"network.{name}": t for name, t in network.state_dict().items() if t.numel()}
     for number, parameter in enumerate(trained_parameters(optimizer)):
-        buffer = optimizer.state[parameter].get("momentum_buffer")
-        if buffer is not None:
-            tensors[f"momentum.{number}"] = buffer
+        for name, value in optimizer.state[parameter].items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer.{number}.{name}"] = value
     tensors |= more
     partial = path.with_suffix(".partial")
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}

@@ -20,17 +20,19 @@ from hybridsearch.evaluate.accelerator import accelerator_for
 from hybridsearch.evaluate.data import load_search_data, load_test_data
 from hybridsearch.evaluate.devices import pick_devices
 from hybridsearch.evaluate.group import measure_on, run_grouped
-from hybridsearch.evaluate.networks import check_network
-from hybridsearch.evaluate.numerics import activation_sizes, pick_precision
+from hybridsearch.evaluate.judge import code_of, make_objective
+from hybridsearch.evaluate.networks import check_network, fixed_groups
+from hybridsearch.evaluate.numerics import pick_precision
 from hybridsearch.evaluate.pool import Failure, Pool, make_pool
+from hybridsearch.evaluate.probe import probe
 from hybridsearch.evaluate.stacks import jobs_of, stacks
 from hybridsearch.evaluate.worker import Job, measure, run
 from hybridsearch.genome.function import resolve
 from hybridsearch.kernels.build import processor_name
 from hybridsearch.kernels.choose import Workload, choose, why_no_compiler
-from hybridsearch.types import TIME, Evaluation, Json, Status, Task
+from hybridsearch.types import TIME, Evaluation, Json, Measure, Scale, Status, Task
 
-VERSION = 3  # raised by every change after which the same task gives another number
+VERSION = 4  # raised by every change after which the same task gives another number
 LIMIT_FACTOR = 20  # a training may take this many times its calibrated duration ...
 LIMIT_FLOOR = 30.0  # ... and at least this many seconds
 
@@ -38,7 +40,8 @@ LIMIT_FLOOR = 30.0  # ... and at least this many seconds
 class Evaluator(Protocol):
     """What a search needs of an evaluator."""
 
-    classes: int
+    measure: Measure
+    scale: Scale
     test_images: int  # 0 until the test split is opened
 
     def calibrate(self) -> float: ...
@@ -71,6 +74,7 @@ def training_config(config: Config, precision: str) -> Config:
         data=config.data,
         network=config.network,
         training=config.training.model_copy(update=fixed),
+        metric=config.metric,
     )
 
 
@@ -94,15 +98,18 @@ class TrainingEvaluator:
         self.workers = pick_workers(config, self.devices)
         self.pool = pool or make_pool(config.pool, self.workers)
         data = load_search_data(config.data)
-        sizes = activation_sizes(config, data.in_shape, data.classes)
+        found = probe(config, data)
+        sizes = found.sizes if found else ()
         self.config = training_config(config, pick_precision(config, self.device, sizes))
         self.children = children
-        self.classes = data.classes
+        self.objective = make_objective(config, data)
+        self.measure, self.scale = self.objective.measure, self.objective.scale(config.fitness)
         self.context = self._digest(data.digest)
-        self._timed = self._timing_digest(data.in_shape, data.classes)
+        self._timed = self._timing_digest(data.in_shape, data.outputs)
         self._full_steps = config.training.steps
         # Children share a GPU in packs, so there they are not stacked.
-        self._stack = config.training.stack if self.device == "cpu" else 1
+        together = self.device == "cpu" and self.objective.plain and len(data.in_shape) == 3
+        self._stack = config.training.stack if together else 1
         self._time_limit = config.time_limit
         self._limit: float | None = None
         self._test = ""
@@ -121,9 +128,13 @@ class TrainingEvaluator:
             "version": VERSION,
             "data": data,
             "augment": self.config.data.augment,
+            "inputs": self.config.data.inputs,
             "network": check_network(self.config.network),
             "width": self.config.network.width,
             "init": self.config.network.init,
+            "fixed": sorted((g, f.key) for g, f in fixed_groups(self.config.network).items()),
+            "metric": self.config.metric.model_dump(mode="json"),
+            "own": code_of(self.config),
             # What a task names itself, or changes no number, is left out. On a GPU recomputation
             # does: a kernel is compiled for the backward pass only.
             "training": self.config.training.model_dump(
@@ -135,7 +146,7 @@ class TrainingEvaluator:
         }
         return _hex(parts)
 
-    def _timing_digest(self, shape: tuple[int, int, int], classes: int) -> str:
+    def _timing_digest(self, shape: tuple[int, ...], outputs: int) -> str:
         """Everything but function and kernel that changes how long an activation takes: which
         tensor it is given, and who computes. Not the data, nor how a child is trained.
         """
@@ -143,7 +154,7 @@ class TrainingEvaluator:
         parts = {
             "version": [VERSION, timing.VERSION],
             "network": [check_network(self.config.network), self.config.network.width],
-            "images": [training.batch_size, *shape, classes],
+            "images": [training.batch_size, *shape, outputs],
             "precision": training.precision,
             "graph": None if self.device == "cpu" else training.graph,
             "device": accelerator_for(torch.device(self.device)).identity(),

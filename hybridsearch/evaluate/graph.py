@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from hybridsearch.evaluate.accelerator import Accelerator, Replay, say_once
 
@@ -69,14 +70,14 @@ class GraphedStep:
         self._loss = self.update(self._images, self._labels)
 
 
-def steer(optimizer: torch.optim.SGD, device: torch.device) -> None:
+def steer(optimizer: Optimizer, device: torch.device) -> None:
     """Make the learning rate of all groups one tensor on the device, which a graph can read."""
     rate = torch.full((), float(optimizer.param_groups[0]["lr"]), device=device)
     for group in optimizer.param_groups:
         group["lr"] = rate
 
 
-def set_rate(optimizer: torch.optim.SGD, rate: float) -> None:
+def set_rate(optimizer: Optimizer, rate: float) -> None:
     """The learning rate of the next step, wherever it is kept; the host does not wait."""
     if isinstance(shared := optimizer.param_groups[0]["lr"], Tensor):
         shared.fill_(rate)

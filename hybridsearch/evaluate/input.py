@@ -42,6 +42,25 @@ class Resident:
         )
 
 
+class Order:
+    """Which examples a step sees: every epoch is a permutation, a function of (seed, epoch)."""
+
+    def __init__(self, count: int, size: int) -> None:
+        self.count, self.size = count, size
+        self._orders: dict[int, tuple[int, Array]] = {}  # seed -> epoch, order
+
+    def rows(self, seed: int, step: int) -> Array:
+        """The examples of a step, [size]."""
+        epoch, place = divmod(step, self.count // self.size)
+        kept = self._orders.get(seed)
+        if kept is None or kept[0] != epoch:
+            if len(self._orders) >= SEEDS:
+                self._orders.clear()
+            order = np.random.default_rng([seed, epoch, 0]).permutation(self.count)
+            kept = self._orders[seed] = (epoch, order)
+        return kept[1][place * self.size : (place + 1) * self.size]
+
+
 class Draw(NamedTuple):
     """What is random in a batch, on the host.
 
@@ -102,7 +121,7 @@ class TrainingInput:
         # [pieces, H*W*C], piece k begins at number k: a view, which costs nothing
         self._pieces = raw.as_strided((len(flat) - self._length + 1, self._length), (1, 1))
         self._rows_kept, self._columns_kept = self._masks()
-        self._orders: dict[int, tuple[int, Array]] = {}  # seed -> epoch, order
+        self._order = Order(self.count, self.size)
         self._plans: dict[tuple[int, int], tuple[int, Tensor]] = {}  # seed, lane -> number, plan
         self.by_index = device.type != "cpu"  # how crops are copied; the result is the same
 
@@ -127,14 +146,7 @@ class TrainingInput:
 
     def draw(self, seed: int, step: int) -> Draw:
         """The random numbers of a batch."""
-        epoch, place = divmod(step, self.count // self.size)
-        kept = self._orders.get(seed)
-        if kept is None or kept[0] != epoch:
-            if len(self._orders) >= SEEDS:
-                self._orders.clear()
-            order = np.random.default_rng([seed, epoch, 0]).permutation(self.count)
-            kept = self._orders[seed] = (epoch, order)
-        rows = kept[1][place * self.size : (place + 1) * self.size]
+        rows = self._order.rows(seed, step)
         if not self.pad:
             none = np.zeros_like(rows)
             return Draw(rows, none, none, none)

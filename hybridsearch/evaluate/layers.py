@@ -1,18 +1,24 @@
 """What the networks are made of.
 
 A factory of activations is called as `make_activation(channels, axis)` and returns an nn.Module;
-the axis is stated, never guessed: 1 after a convolution, -1 after a dense layer.
+the axis is stated, never guessed: 1 after a convolution, -1 after a dense layer. A network may also
+name a group of layers, whose function can be another one than that under test.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-MakeActivation = Callable[[int, int], nn.Module]
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
+
+
+class MakeActivation(Protocol):
+    """channels: the size of an input's channel axis. axis: that axis. group: of layers."""
+
+    def __call__(self, channels: int, axis: int, group: str = "") -> nn.Module: ...
 
 
 def conv(inside: int, outside: int, stride: int = 1, kernel: int = 3) -> nn.Conv2d:

@@ -4,13 +4,10 @@ nonlinearity is the one under test.
 
 from __future__ import annotations
 
-import hashlib
-import importlib
 import inspect
+import math
 import re
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +17,15 @@ from hybridsearch.errors import UserError, nearest
 from hybridsearch.evaluate.deep import Build, blocks_of, densenet, preresnet, wide_resnet
 from hybridsearch.evaluate.initialise import RELU_MOMENT, initialise
 from hybridsearch.evaluate.layers import GlobalPool, MakeActivation, Shape, conv
+from hybridsearch.evaluate.own import digest_of_code, import_callable
 from hybridsearch.evaluate.recompute import NormActivation
+from hybridsearch.genome.activation import Activation
+from hybridsearch.genome.function import Function, resolve
 
 
 def digits_mlp(act: MakeActivation, shape: Shape, classes: int, width: int) -> nn.Module:
     """Two dense layers of 8*width units, BatchNorm before each activation."""
-    inside, hidden = shape[0] * shape[1] * shape[2], 8 * width
+    inside, hidden = math.prod(shape), 8 * width
     return nn.Sequential(
         nn.Flatten(),
         nn.Linear(inside, hidden, bias=False),
@@ -142,50 +142,87 @@ def check_network(config: NetworkConfig) -> str:
     """
     if built_in(config.name):
         return config.name
-    source = inspect.getsourcefile(_custom(config.name)) or ""
-    code = Path(source).read_bytes() if Path(source).is_file() else b""
-    return f"{config.name}@{hashlib.blake2b(code, digest_size=8).hexdigest()}"
+    return f"{config.name}@{digest_of_code(_own(config.name))}"
 
 
-def _custom(name: str) -> Callable[..., nn.Module]:
-    module, _, attribute = name.partition(":")
-    if not attribute:
+def _own(name: str) -> str:
+    """The name of a network of the user's. Raises: UserError when it cannot be imported."""
+    if ":" not in name:
         raise UserError(
             f"unknown network {name!r}{nearest(name, NETWORKS)}; your own: package.module:callable"
         )
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
     try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"network {name!r} cannot be imported: {error}") from error
-    if not callable(found):
-        raise UserError(f"network {name!r} is not callable")
-    return found  # type: ignore[no-any-return]
+        import_callable(name)
+    except UserError as error:
+        raise UserError(f"network {error}") from error
+    return name
+
+
+def _build_own(name: str, act: MakeActivation, shape: Shape, outputs: int) -> nn.Module:
+    """What a builder of the user's makes of those arguments that it takes."""
+    build = import_callable(_own(name))
+    offered = {"make_activation": act, "in_shape": shape, "outputs": outputs, "classes": outputs}
+    taken = inspect.signature(build).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in taken.values()):
+        offered = {word: value for word, value in offered.items() if word in taken}
+    if "make_activation" not in offered:
+        raise TypeError(f"expected {name} to take make_activation, got {', '.join(taken) or '()'}")
+    made = build(**offered)
+    if not isinstance(made, nn.Module):
+        raise TypeError(f"expected an nn.Module, got {type(made).__name__}")
+    return made
+
+
+def fixed_groups(config: NetworkConfig) -> dict[str, Function]:
+    """The functions of groups of layers that are not searched, by group.
+
+    Raises: UserError when one is no GROUP=FUNCTION.
+    """
+    found = {}
+    for text in config.fixed:
+        group, equals, expression = text.partition("=")
+        if not equals or not group.strip():
+            raise UserError(f"network.fixed: expected GROUP=FUNCTION, got {text!r}")
+        found[group.strip()] = resolve(expression)
+    return found
 
 
 def build_network(
     config: NetworkConfig,
-    act: MakeActivation,
+    act: Callable[[int, int], nn.Module],
     shape: Shape,
-    classes: int,
+    outputs: int,
     seed: int,
     second_moment: float,
 ) -> nn.Module:
     """A child network with weights drawn from `seed`, the same for every activation function.
 
     Built-in networks scale their weights to the activation (`initialise`), or as He et al. 2015 for
-    all; a user's own network keeps the initialisation it was written with. second_moment: E f(z)^2,
-    z from N(0,1).
+    all; a user's own network keeps the initialisation it was written with. outputs: logits, or
+    columns of a regression. second_moment: E f(z)^2, z from N(0,1).
+    Raises: UserError when `config.fixed` names a group that the network does not have.
     """
+    fixed, asked = fixed_groups(config), set[str]()
+
+    def grouped(channels: int, axis: int, group: str = "") -> nn.Module:
+        asked.add(group)
+        if group in fixed:
+            return Activation(fixed[group], channels, axis)
+        return act(channels, axis)
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         build = built_in(config.name)
         if build is None:
-            made = _custom(config.name)(make_activation=act, in_shape=shape, classes=classes)
-            if not isinstance(made, nn.Module):
-                raise TypeError(f"expected an nn.Module, got {type(made).__name__}")
+            made = _build_own(config.name, grouped, shape, outputs)
+        else:
+            made = build(grouped, shape, outputs, config.width)
+        if missing := [group for group in fixed if group not in asked]:
+            has = ", ".join(sorted(asked - {""})) or "none"
+            raise UserError(
+                f"network.fixed: {config.name} has no group {missing[0]!r}; it has {has}"
+            )
+        if build is None:
             return made
-        network = build(act, shape, classes, config.width)
-        initialise(network, second_moment if config.init == "scaled" else RELU_MOMENT)
-        return network
+        initialise(made, second_moment if config.init == "scaled" else RELU_MOMENT)
+        return made

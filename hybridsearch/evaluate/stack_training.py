@@ -8,7 +8,6 @@ the others never notice.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.optim import Optimizer
 
 from hybridsearch.evaluate.checkpoint import (
     read_checkpoint,
@@ -25,7 +25,8 @@ from hybridsearch.evaluate.checkpoint import (
     write_checkpoint,
 )
 from hybridsearch.evaluate.graph import set_rate
-from hybridsearch.evaluate.input import Resident
+from hybridsearch.evaluate.input import Resident, TrainingInput
+from hybridsearch.evaluate.objective import Score
 from hybridsearch.evaluate.stacked import StackedNetwork
 from hybridsearch.evaluate.training import LOG_EVERY, Trainer
 from hybridsearch.genome.function import Function
@@ -41,7 +42,7 @@ class Stack:
     """
 
     network: StackedNetwork
-    optimizer: torch.optim.SGD
+    optimizer: Optimizer
     seeds: tuple[int, ...]
     step: int = 0
     curve: list[tuple[int, list[float]]] = field(default_factory=list)
@@ -53,20 +54,12 @@ class Stack:
         return tuple((step, losses[place]) for step, losses in self.curve)
 
 
-@dataclass(frozen=True)
-class Score:
-    """Mean cross-entropy in nats, accuracy in 0..1, and which images were right (bool [N])."""
-
-    loss: float
-    accuracy: float
-    correct: np.ndarray
-
-
 class StackTrainer:
     """Trains and scores stacks on a processor, with the data and settings of a trainer."""
 
     def __init__(self, trainer: Trainer) -> None:
-        self.trainer, self.training = trainer, trainer.training
+        assert isinstance(trainer.input, TrainingInput)  # networks of ours read images
+        self.trainer, self.training, self.input = trainer, trainer.training, trainer.input
 
     def new_stack(self, function: Function, seeds: Sequence[int], kernel: str = "") -> Stack:
         """A stack with the fresh weights of the children with these seeds."""
@@ -86,7 +79,7 @@ class StackTrainer:
         while stack.step < steps and len(stack.diverged) < len(stack.seeds):
             if alive is not None:
                 next(alive)
-            images, labels = self.trainer.input.stacked(stack.seeds, stack.step)
+            images, labels = self.input.stacked(stack.seeds, stack.step)
             set_rate(stack.optimizer, self.trainer.learning_rate(stack.step))
             for parameter in parameters:
                 parameter.grad = None
@@ -103,7 +96,7 @@ class StackTrainer:
     def _look(self, stack: Stack) -> None:
         """Set aside what has diverged, and add a point to the curve when it is due."""
         recent = torch.stack(stack.recent)  # [steps, K]
-        ceiling = self.training.diverged_above * math.log(self.trainer.classes)
+        ceiling = self.training.diverged_above * self.trainer.objective.chance_loss
         bad = ~(recent <= ceiling)
         for place in bad.any(0).nonzero().flatten().tolist():
             row = int(bad[:, place].nonzero()[0])

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.optim import Optimizer
 
 from hybridsearch.config import Config
 from hybridsearch.evaluate.accelerator import Accelerator, accelerator_for
@@ -27,10 +26,13 @@ from hybridsearch.evaluate.checkpoint import (
     write_checkpoint,
 )
 from hybridsearch.evaluate.data import SearchData
+from hybridsearch.evaluate.given import GivenInput
 from hybridsearch.evaluate.graph import WARM_UP, WORTH, GraphedStep, set_rate, steer
 from hybridsearch.evaluate.initialise import second_moment
 from hybridsearch.evaluate.input import Resident, TrainingInput
+from hybridsearch.evaluate.judge import make_objective
 from hybridsearch.evaluate.networks import build_network, built_in
+from hybridsearch.evaluate.objective import Score, Tally
 from hybridsearch.evaluate.recompute import NormActivation
 from hybridsearch.genome.activation import Activation
 from hybridsearch.genome.function import Function
@@ -58,7 +60,7 @@ class Child:
     """
 
     network: nn.Module
-    optimizer: torch.optim.SGD
+    optimizer: Optimizer
     seed: int
     step: int = 0
     curve: list[tuple[int, float]] = field(default_factory=list)
@@ -82,9 +84,14 @@ class Trainer:
         self.config, self.training, self.device = config, config.training, device
         self.accelerator = accelerator or accelerator_for(device)
         self.evaluation_batch = CPU_EVALUATION_BATCH if device.type == "cpu" else EVALUATION_BATCH
-        self.classes, self.shape = data.classes, data.in_shape
-        self.input = TrainingInput(
-            data, self.training.batch_size, config.data.augment, device, self.accelerator.lane
+        self.objective = make_objective(config, data).to(device)
+        self.shape = data.in_shape
+        self.images = config.data.inputs == "normalised" and len(self.shape) == 3
+        size = self.training.batch_size
+        self.input = (
+            TrainingInput(data, size, config.data.augment, device, self.accelerator.lane)
+            if self.images
+            else GivenInput(data, size, device)
         )
         self.train_split = self.input.split
         self.validation = Resident.load(data.validation, device)
@@ -106,35 +113,43 @@ class Trainer:
             self.config.network,
             lambda channels, axis: Activation(function, channels, axis),
             self.shape,
-            self.classes,
+            self.objective.outputs,
             seed,
             second_moment(function),
         ).to(self.device)
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.images:
+            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         made = make(kernel, function)
         for module in network.modules():
-            if isinstance(module, Activation):
+            if isinstance(module, Activation) and module.function.key == function.key:
                 module.kernel = made
             elif isinstance(module, NormActivation):
                 module.recompute = self.training.recompute
-        return network  # type: ignore[no-any-return]
+        return network
 
-    def optimizer(self, network: nn.Module) -> torch.optim.SGD:
-        """SGD; weight decay spares betas, biases and norms."""
+    def optimizer(self, network: nn.Module) -> Optimizer:
+        """SGD or AdamW; weight decay spares betas, biases and norms."""
         betas = {id(m.betas) for m in network.modules() if isinstance(m, Activation)}
         decayed = [p for p in network.parameters() if p.dim() > 1 and id(p) not in betas]
         spared = [p for p in network.parameters() if p.dim() <= 1 or id(p) in betas]
         # In one call for all parameters; with gaps in memory that would silently be wrong.
         dense = all(_is_dense(p) for p in network.parameters())
+        groups = [
+            {"params": decayed, "weight_decay": self.training.weight_decay},
+            {"params": [p for p in spared if p.numel()], "weight_decay": 0.0},
+        ]
+        fused = dense and self.device.type != "meta"
+        if self.training.optimizer == "adamw":
+            steered = self.accelerator.asynchronous
+            return torch.optim.AdamW(
+                groups, lr=self.training.lr, fused=fused, capturable=steered and not fused
+            )
         return torch.optim.SGD(
-            [
-                {"params": decayed, "weight_decay": self.training.weight_decay},
-                {"params": [p for p in spared if p.numel()], "weight_decay": 0.0},
-            ],
+            groups,
             lr=self.training.lr,
             momentum=self.training.momentum,
             nesterov=self.training.momentum > 0,
-            fused=dense and self.device.type != "meta",
+            fused=fused,
         )
 
     def learning_rate(self, step: int) -> float:
@@ -164,7 +179,7 @@ class Trainer:
         a device. It looks at the loss in its next turn, when the others have work queued.
         """
         child.network.train()
-        ceiling = self.training.diverged_above * math.log(self.classes)
+        ceiling = self.training.diverged_above * self.objective.chance_loss
         every = LOG_EVERY if self.accelerator.asynchronous else 1  # a look waits for a GPU
         take_step = self._step(child, steps)
         while child.step < steps:
@@ -187,7 +202,7 @@ class Trainer:
         """Forward, backward and one optimiser step; returns the loss, detached."""
         child.optimizer.zero_grad(set_to_none=True)
         with self.precision():
-            loss = F.cross_entropy(child.network(images).float(), labels)
+            loss = self.objective.loss(child.network(images).float(), labels)
         loss.backward()  # type: ignore[no-untyped-call]
         child.optimizer.step()
         return loss.detach()
@@ -195,7 +210,7 @@ class Trainer:
     @property
     def graphed(self) -> bool:
         """Whether steps are captured as graphs, where that pays."""
-        own = built_in(self.config.network.name) is None
+        own = built_in(self.config.network.name) is None or not self.objective.plain
         allowed = self.training.graph == "on" or (self.training.graph == "auto" and not own)
         return allowed and self.accelerator.captures
 
@@ -216,7 +231,9 @@ class Trainer:
         )
 
     def batch(self, seed: int, step: int) -> tuple[Tensor, Tensor]:
-        """The normalised, augmented batch of a step: [B, C, H, W] float32 and [B] int64."""
+        """The normalised, augmented batch of a step: [B, C, H, W] float32 and [B] int64, or inputs
+        and targets as they were given.
+        """
         return self.input.batch(seed, step)
 
     def normalise(self, images: Tensor) -> Tensor:
@@ -225,42 +242,40 @@ class Trainer:
     @torch.no_grad()
     def examine(self, child: Child) -> None:
         """See whether an untrained network can be trained and scored at all, as a user's own may
-        not. Raises: ValueError for logits of another shape, or that are not finite.
+        not. Raises: ValueError for outputs of another shape, or that are not finite, or that loss
+        and metric cannot judge.
         """
-        images, _ = self.batch(0, 0)
+        images, labels = self.batch(0, 0)
         for training in (True, False):
             child.network.train(training)
             with self.precision():
-                logits = child.network(images)
-            expected = (len(images), self.classes)
-            if not isinstance(logits, Tensor) or logits.shape != expected:
-                got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-                raise ValueError(f"expected logits of shape {list(expected)}, got {got}")
-            if not bool(logits.isfinite().all()):
+                outputs = child.network(images)
+            if not isinstance(outputs, Tensor):
+                raise ValueError(f"expected a tensor as output, got {type(outputs).__name__}")
+            self.objective.check(outputs.float(), labels)
+            if not bool(outputs.isfinite().all()):
                 mode = "training" if training else "evaluation"
-                raise ValueError(f"the logits are not finite before any step, in {mode} mode")
+                raise ValueError(f"the outputs are not finite before any step, in {mode} mode")
 
     @torch.no_grad()
-    def score(self, child: Child, split: Resident) -> tuple[float, float, np.ndarray]:
-        """Mean cross-entropy in nats, accuracy in 0..1, and which images were right (bool [N]).
+    def score(self, child: Child, split: Resident) -> Score:
+        """Mean loss, metric, and the metric of every example: of classes cross-entropy in nats,
+        accuracy in 0..1, and which were right (bool [N]).
 
         Raises: Diverged when the loss is not finite.
         """
         child.network.eval()
-        losses, right = [], []  # on the device until the end: the host waits once
+        tally = Tally(self.objective)
         size = self.evaluation_batch
         for start in range(0, len(split.labels), size):
             images = self.normalise(split.images[start : start + size])
             labels = split.labels[start : start + size]
             with self.precision():
-                logits = child.network(images).float()
-            losses.append(F.cross_entropy(logits, labels, reduction="sum"))
-            right.append(logits.argmax(1) == labels)
-        loss = sum(torch.stack(losses).tolist())
-        if not math.isfinite(loss):
-            raise Diverged(f"loss is {loss} in evaluation after step {child.step}")
-        correct = torch.cat(right).cpu().numpy()
-        return loss / len(correct), float(correct.mean()), correct
+                tally.add(child.network(images).float(), labels)
+        score = tally.score()
+        if not math.isfinite(score.loss):
+            raise Diverged(f"loss is {score.loss} in evaluation after step {child.step}")
+        return score
 
 
 def _is_dense(x: Tensor) -> bool:

@@ -96,7 +96,7 @@ def _stack(job: FollowJob) -> list[Trajectory]:
         for place, rows in reached.items():
             if place in ended:
                 continue
-            row = [(scores[place].loss, scores[place].accuracy) for scores in of_splits]
+            row = [(scores[place].loss, scores[place].metric) for scores in of_splits]
             if np.isfinite(row).all():
                 rows.append(_scores(row))
             else:

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import torch
 
-from hybridsearch.bits import pack
 from hybridsearch.config import Config
 from hybridsearch.evaluate.accelerator import accelerator_for
 from hybridsearch.evaluate.data import load_search_data, load_test_data
@@ -33,6 +32,7 @@ from hybridsearch.evaluate.training import (
     save_child,
 )
 from hybridsearch.genome.function import resolve
+from hybridsearch.packed import pack
 from hybridsearch.threads import one_thread
 from hybridsearch.types import TIME, Evaluation, Status, Task
 
@@ -138,15 +138,13 @@ def train_and_score(job: Job, started: float) -> Generator[None, None, Evaluatio
     yield from trainer.course(child, task.steps, _clock(child, started, job.limit))
     if job.keep and path is not None:
         save_child(child, path)
-    if task.split == "validation":
-        loss, accuracy, _ = trainer.score(child, trainer.validation)
-        correct = None
-    else:
-        loss, accuracy, right = trainer.score(child, test_split(job.config, job.device))
-        correct = pack(right)
-    if not math.isfinite(loss):
-        raise Diverged(f"loss is {loss} after step {child.step}")
-    return Evaluation(task.hash, Status.OK, loss, accuracy, tuple(child.curve), correct)
+    validation = task.split == "validation"
+    split = trainer.validation if validation else test_split(job.config, job.device)
+    score = trainer.score(child, split)
+    if not math.isfinite(score.metric):
+        raise Diverged(f"the metric is {score.metric} after step {child.step}")
+    each = None if validation else pack(score.each)
+    return Evaluation(task.hash, Status.OK, score.loss, score.metric, tuple(child.curve), each)
 
 
 def _train_stack(job: Job, started: float) -> list[Evaluation]:
@@ -174,10 +172,8 @@ def _train_stack(job: Job, started: float) -> list[Evaluation]:
             message = f"loss is {score.loss} in evaluation after step {stack.step}"
             results.append(failed(one, Diverged(message)))
         else:
-            correct = None if validation else pack(score.correct)
-            results.append(
-                Evaluation(one.hash, Status.OK, score.loss, score.accuracy, curve, correct)
-            )
+            each = None if validation else pack(score.each)
+            results.append(Evaluation(one.hash, Status.OK, score.loss, score.metric, curve, each))
     return results
 
 

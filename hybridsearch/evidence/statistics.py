@@ -39,21 +39,23 @@ RESAMPLES = 5000  # moves an end of a 95% interval by about 1% of its width from
 
 
 def bootstrap_mean(
-    correct: ArrayLike,
+    values: ArrayLike,
     *,
     confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
     rng: np.random.Generator,
+    bounds: tuple[float, float] = (0.0, 1.0),
 ) -> Interval:
-    """The mean accuracy, in 0..1, over new seeds and new images of the same kind.
+    """The mean of a metric over new seeds and new examples of the same kind.
 
-    correct: [seeds, images] bool (or float in 0..1), 1 where that seed's child was right. The
+    values: [seeds, examples]; of an accuracy bool (or float in 0..1), 1 where that seed's child was
+    right; one column where the metric has no value per example. bounds: what a mean can be. The
     interval is that of `resampling.two_way`. With one seed it speaks of that one trained network.
 
-    Raises: UserError when `correct` is not a finite, non-empty matrix.
+    Raises: UserError when `values` is not a finite, non-empty matrix.
     """
-    found = two_way(finite(correct, 2), confidence, resamples, rng)
-    return Interval(found.mean, max(found.low, 0.0), min(found.high, 1.0))
+    found = two_way(finite(values, 2), confidence, resamples, rng)
+    return Interval(found.mean, max(found.low, bounds[0]), min(found.high, bounds[1]))
 
 
 def bootstrap_median(
@@ -82,11 +84,13 @@ def paired_difference(
     confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
     rng: np.random.Generator,
+    bounds: tuple[float, float] = (-1.0, 1.0),
 ) -> Interval:
-    """The mean accuracy of `a` less that of `b`, in -1..1: the two-way bootstrap of a - b.
+    """The mean metric of `a` less that of `b`: the two-way bootstrap of a - b.
 
-    a, b: [seeds, images]; row s of both was trained with the same seed and column i is the same
-    image, so that what both share (a hard image, a lucky data order) cancels.
+    a, b: [seeds, examples]; row s of both was trained with the same seed and column i is the same
+    example, so that what both share (a hard image, a lucky data order) cancels. bounds: what the
+    difference can be.
 
     Raises: UserError when a matrix is not finite or empty, or the shapes differ.
     """
@@ -97,11 +101,12 @@ def paired_difference(
             f"{first.shape} and {second.shape}; keep only those that both have"
         )
     found = two_way(first - second, confidence, resamples, rng)
-    return Interval(found.mean, max(found.low, -1.0), min(found.high, 1.0))
+    return Interval(found.mean, max(found.low, bounds[0]), min(found.high, bounds[1]))
 
 
-def verdict(difference: Interval, rediscovered: bool) -> str:
-    """What the paired difference of winner and best baseline allows to say.
+def verdict(difference: Interval, rediscovered: bool, higher: bool = True) -> str:
+    """What the paired difference of winner and best baseline allows to say. higher: whether more of
+    what is measured is better.
 
     "rediscovered" when the winner is a baseline under another spelling, whatever the difference;
     "better" or "worse" when the whole interval lies on one side of 0; otherwise "not shown". A
@@ -110,9 +115,9 @@ def verdict(difference: Interval, rediscovered: bool) -> str:
     if rediscovered:
         return "rediscovered"
     if difference.low > 0:
-        return "better"
+        return "better" if higher else "worse"
     if difference.high < 0:
-        return "worse"
+        return "worse" if higher else "better"
     return "not shown"
 
 

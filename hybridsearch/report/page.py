@@ -13,10 +13,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from scipy.special import expit
 
 from hybridsearch.analysis import course
-from hybridsearch.analysis.pictures import AXIS, draw_run
+from hybridsearch.analysis.pictures import axis, draw_run
 from hybridsearch.analysis.plots import baseline_curve, function_curve, plot_functions
 from hybridsearch.analysis.runs import Run, load_run
-from hybridsearch.analysis.tables import percent, sentence
+from hybridsearch.analysis.tables import difference_words, resampled, sentence
 from hybridsearch.errors import UserError
 from hybridsearch.genome.function import resolve
 from hybridsearch.genome.genome import Genome
@@ -24,7 +24,7 @@ from hybridsearch.genome.primitives import BINARY, UNARY
 from hybridsearch.report import facts
 from hybridsearch.report.figures import plot_best_so_far, plot_diversity, plot_token_shares
 from hybridsearch.store.disk import write_text
-from hybridsearch.types import Json
+from hybridsearch.types import Json, Measure
 
 PAGE = "report.html"
 SHOWN = 8  # rows of what is common among the best
@@ -107,10 +107,12 @@ def _section(run: Run, name: str, place: Path) -> dict[str, Any]:
         "winner": winner["label"] if winner else "",
         "incumbent": best[0]["formula"] if best else "",
         "baseline": baseline["label"] if baseline else "",
-        "difference": _points(gap) if gap else "",
+        "difference": difference_words(run.measure, **gap) if gap else "",
         "seeds": len(winner["test_scores"]) if winner else 0,
-        "validation": AXIS[run.config.fitness],
-        "tested": _tested(summary) if winner else [],
+        "validation": axis(run),
+        "measure": run.measure.name,
+        "resampled": resampled(summary) if winner else "",
+        "tested": _tested(summary, run.measure) if winner else [],
         "found": _found(run, drawn, place),
         "course": _course(run, name, drawn, place),
         "tokens": facts.common_tokens(run)[:SHOWN],
@@ -126,12 +128,7 @@ def _section(run: Run, name: str, place: Path) -> dict[str, Any]:
     }
 
 
-def _points(gap: dict[str, float]) -> str:
-    mean, low, high = (100 * gap[key] for key in ("mean", "low", "high"))
-    return f"{mean:+.2f} ({low:+.2f} to {high:+.2f})"
-
-
-def _tested(summary: dict[str, Json]) -> list[dict[str, Json]]:
+def _tested(summary: dict[str, Json], measure: Measure) -> list[dict[str, Json]]:
     """Finalists and baselines, the best on validation first."""
     winner, best = summary["winner"]["key"], summary["best_baseline"]["key"]
     rows = [(r, "finalist") for r in summary["finalists"]]
@@ -142,8 +139,8 @@ def _tested(summary: dict[str, Json]) -> list[dict[str, Json]]:
             "mark": row["key"] in (winner, best),
             "label": row["label"],
             "validation": f"{row['validation']:.4f}",
-            "mean": percent(row["mean"]),
-            "interval": f"{percent(row['low'])} to {percent(row['high'])}",
+            "mean": measure.words(row["mean"]),
+            "interval": f"{measure.words(row['low'])} to {measure.words(row['high'])}",
         }
         for row, role in sorted(rows, key=lambda item: -item[0]["validation"])
     ]
@@ -161,7 +158,10 @@ def _found(run: Run, drawn: dict[str, Path], place: Path) -> list[Image]:
         images.append(Image.of(path, "the winner and its derivative beside Swish and ReLU"))
     for stem, alt in (
         ("found_functions", "the best functions that the search found"),
-        ("retest", "test accuracy of finalists and baselines on fresh seeds, with intervals"),
+        (
+            "retest",
+            f"test {run.measure.name} of finalists and baselines on fresh seeds, with intervals",
+        ),
         ("pareto", "score against time"),
     ):
         if stem in drawn:
@@ -199,10 +199,10 @@ def _compared(runs: Sequence[Run], names: Sequence[str], place: Path) -> Image |
         return None
     path = place / "best_so_far.png"
     curves = {name: course.best_so_far(run) for name, run in zip(names, runs, strict=True)}
-    scales = {run.config.fitness for run in runs}
+    scales = {axis(run) for run in runs}
     if len(scales) > 1:
         return None
-    plot_best_so_far(curves, path, "Best so far", AXIS[scales.pop()])
+    plot_best_so_far(curves, path, "Best so far", scales.pop())
     return Image.of(path, "the best fitness so far of every run")
 
 

@@ -22,10 +22,11 @@ from hybridsearch.digests import dump
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate.data import load_search_data
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
+from hybridsearch.evaluate.judge import make_objective
 from hybridsearch.evaluate.pool import Failure
 from hybridsearch.evaluate.stacks import jobs_of
 from hybridsearch.evaluate.trajectory import FollowJob, Scores, Trajectory, follow
-from hybridsearch.fidelity import Scale, rung_steps
+from hybridsearch.fidelity import rung_steps
 from hybridsearch.genome.function import Function, baselines, resolve
 from hybridsearch.genome.genome import Genome
 from hybridsearch.genome.index import representative
@@ -33,7 +34,7 @@ from hybridsearch.genome.preflight import inspect
 from hybridsearch.observe import Observer
 from hybridsearch.propose.exhaustive import ExhaustiveProposer
 from hybridsearch.store.disk import cut_torn_tail, read_lines, write_text
-from hybridsearch.types import Json, Status, Task, number_for
+from hybridsearch.types import Json, Scale, Status, Task, number_for
 
 CONFIG, FUNCTIONS, SHARDS = "config.yaml", "functions.jsonl", "cells-{:03d}.jsonl"
 CELL = ("key", "replicate", "status", "scores", "seconds")
@@ -111,7 +112,8 @@ class Recording:
         """A new recording, or the one that is there with what it lacks of functions; default all of
         the config's space. The baselines are in every one.
 
-        Raises: UserError when the folder holds one of another config.
+        Raises: UserError when the folder holds one of another config, or when what the config asks
+        of children is not what a table holds.
         """
         folder = Path(folder)
         text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
@@ -123,6 +125,12 @@ class Recording:
             raise UserError(
                 f"{folder} holds a recording with other settings; continue it with those that it "
                 "was started with, or choose another folder"
+            )
+        goal = make_objective(config, load_search_data(config.data))
+        if not goal.plain:
+            raise UserError(
+                "a table holds cross-entropy and accuracy of classes, but this config has the loss "
+                f"{goal.loss_name} and the metric {goal.metric_name}"
             )
         folder.mkdir(parents=True, exist_ok=True)
         chosen = space_functions(config) if functions is None else list(functions)
@@ -168,7 +176,7 @@ class Recording:
 
     @cached_property
     def scale(self) -> Scale:
-        return Scale(self.config.fitness, load_search_data(self.config.data).classes)
+        return Scale.of_classes(self.config.fitness, load_search_data(self.config.data).classes)
 
     # Stages ----------------------------------------------------------------------------------
 

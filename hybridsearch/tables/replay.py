@@ -12,7 +12,7 @@ from hybridsearch.config import Config
 from hybridsearch.errors import UserError
 from hybridsearch.fidelity import rung_steps
 from hybridsearch.tables.table import DIVERGED, MISSING, NOISE, Table, name_of
-from hybridsearch.types import Evaluation, Status, Task
+from hybridsearch.types import Evaluation, Status, Task, accuracy_of
 
 NO_TIMES = (
     "evolution.objectives: expected score on a recorded table, got score_time; a table has no "
@@ -32,7 +32,8 @@ class TableEvaluator:
     def __init__(self, table: Table, config: Config) -> None:
         if config.measures_times:
             raise UserError(NO_TIMES)
-        self.table, self.classes, self.test_images = table, table.scale.classes, 0
+        self.table, self.scale, self.test_images = table, table.scale, 0
+        self.measure = accuracy_of(int(table.about["classes"]))
         self.context = f"table-{table.digest}"
         wanted = rung_steps(config.fidelity, config.training.steps)
         self._rung = {steps: rung for rung, steps in enumerate(table.steps)}

@@ -22,13 +22,12 @@ from safetensors.numpy import save_file
 from hybridsearch.config import Config, recorded_config
 from hybridsearch.errors import UserError, nearest
 from hybridsearch.evaluate.data import load_search_data
-from hybridsearch.fidelity import Scale
 from hybridsearch.genome.canonical import keys
 from hybridsearch.genome.function import resolve
 from hybridsearch.genome.text import from_token_text
 from hybridsearch.genome.units import Tokens
 from hybridsearch.tables.recording import Recording
-from hybridsearch.types import Json, Status
+from hybridsearch.types import Json, Scale, Status
 
 Floats = NDArray[np.float32]
 NOISE = 2  # replicates that a search sees; the others are the truth
@@ -74,7 +73,7 @@ class Table:
 
     @cached_property
     def scale(self) -> Scale:
-        return Scale(self.config.fitness, int(self.about["classes"]))
+        return Scale.of_classes(self.config.fitness, int(self.about["classes"]))
 
     @property
     def genomes(self) -> dict[int, Tokens]:

@@ -6,14 +6,19 @@ from types import SimpleNamespace
 
 import pytest
 
-from hybridsearch.analysis.pairs import MEASURES, paired
+from hybridsearch.analysis.pairs import JUDGES, paired
 from hybridsearch.errors import UserError
+from hybridsearch.types import Measure, accuracy_of
 
 
-def run(label, seed, accuracy, validation=-0.1, incumbent=-0.2):
+ACCURACY = accuracy_of(10)
+
+
+def run(label, seed, accuracy, validation=-0.1, incumbent=-0.2, measure=ACCURACY):
     winner = None if accuracy is None else {"mean": accuracy, "validation": validation}
     return SimpleNamespace(
         config=SimpleNamespace(label=label, seed=seed),
+        measure=measure,
         summary={"winner": winner, "incumbent_fitness": incumbent},
         distinct=[{"order": k, "fitness": f} for k, f in enumerate((-0.5, -0.3, -0.4), start=1)],
         fully_trained=[{"order": 2}, {"order": 3}],
@@ -32,12 +37,22 @@ def test_what_a_seed_is_worth_cancels():
     assert found.difference.mean == pytest.approx(0.011)
     assert 0 < found.difference.low < 0.011 < found.difference.high
     assert found.shown
-    assert found.told.startswith("+1.10 (+")
+    assert found.told.startswith("+1.10 points (+")
     assert "+1.10" in found.sentence and "points" in found.sentence
     assert found.sentence.endswith("rl is shown to be better than evolution.")
     other_way = paired(runs([0.010, 0.012, 0.011]), "evolution", "rl")
     assert other_way.difference.mean == pytest.approx(-0.011)
     assert other_way.sentence.endswith("rl is shown to be better than evolution.")
+
+
+def test_of_an_error_less_is_better():
+    error = Measure("mse", higher=False, chance=1.0, perfect=0.0)
+    told = [run("rl", k, 0.3 + 0.01 * k, measure=error) for k in range(3)]
+    told += [run("local", k, 0.2 + 0.011 * k, measure=error) for k in range(3)]
+    found = paired(told, "rl", "local")
+    assert found.told.startswith("+0.0") and "%" not in found.told
+    assert found.sentence.startswith("Test mse of the winner, rl minus local: +0.0")
+    assert found.sentence.endswith("local is shown to be better than rl.")
 
 
 def test_an_interval_that_holds_0_shows_nothing():
@@ -58,13 +73,13 @@ def test_only_shared_seeds_count_and_one_is_none():
 
 
 @pytest.mark.parametrize(
-    ("measure", "value"),
+    ("by", "value"),
     [("test", 0.9), ("validation", -0.1), ("search", -0.2), ("course", -0.3)],
 )
-def test_a_measure_is_read_off_the_run(measure, value):
-    assert MEASURES[measure].of(run("rl", 0, 0.9)) == pytest.approx(value)
+def test_a_judge_is_read_off_the_run(by, value):
+    assert JUDGES[by].of(run("rl", 0, 0.9)) == pytest.approx(value)
 
 
-def test_an_unknown_measure_is_answered_with_the_nearest():
+def test_an_unknown_judge_is_answered_with_the_nearest():
     with pytest.raises(UserError, match="did you mean 'validation'"):
         paired([], "rl", "evolution", "validaton")

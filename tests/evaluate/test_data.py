@@ -387,7 +387,7 @@ def ragged(part): return [[1, 2], [3]], [0, 1]
 def words(part): return [["a"], ["b"]], [0, 1]
 def nan(part): return [[0.0], [float("nan")]], [0, 1]
 def big(part): return [[0.0], [1e300]], [0, 1]
-def float_labels(part): return [[0.0], [1.0]], [0.0, 1.0]
+def word_labels(part): return [[0.0], [1.0]], ["a", "b"]
 def few_labels(part): return [[0.0], [1.0]], [0]
 def below(part): return [[0.0], [1.0]], [-1, 0]
 def from_one(part): return [[0.0], [1.0]], [1, 2]
@@ -429,7 +429,7 @@ def test_custom_search_data_never_asks_for_the_test_part(module):
 
 
 @pytest.mark.parametrize(
-    ("function", "shape"), [("flat", (5, 1, 1)), ("gray", (1, 4, 4)), ("lists", (2, 1, 1))]
+    ("function", "shape"), [("flat", (5,)), ("gray", (1, 4, 4)), ("lists", (2,))]
 )
 def test_custom_shapes_and_types(module, function, shape):
     data = load_search_data(config(f"{module}:{function}"))
@@ -448,14 +448,14 @@ def test_custom_test_data_are_a_writable_copy_of_everything(module):
 @pytest.mark.parametrize(
     ("function", "expected"),
     [
-        ("only_images", "expected (images, labels), got ndarray"),
+        ("only_images", "expected (inputs, targets), got ndarray"),
         ("one_number", "[N, F], got ()"),
         ("ragged", "expected NumPy arrays"),
         ("words", "got dtype <U1"),
         ("nan", "NaN"),
         ("big", "beyond float32"),
-        ("float_labels", "2 integer labels"),
-        ("few_labels", "2 integer labels"),
+        ("word_labels", "2 targets, one per input"),
+        ("few_labels", "2 targets, one per input"),
         ("below", "got -1"),
         ("from_one", "2 different labels from 1 to 2"),
         ("one_class", "two classes"),

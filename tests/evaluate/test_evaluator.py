@@ -5,13 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hybridsearch.bits import unpack
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate import worker
 from hybridsearch.evaluate.evaluator import TrainingEvaluator, pick_workers
 from hybridsearch.evaluate.pool import Failure, InlinePool
 from hybridsearch.genome.function import resolve
 from hybridsearch.kernels.choose import compiler_identity
+from hybridsearch.packed import unpack
 from hybridsearch.types import Evaluation, Status
 
 
@@ -236,9 +236,9 @@ def test_the_test_split_is_opened_by_test_tasks_only(make, monkeypatch):
     test = one(evaluator, evaluator.test_task(trained))
     assert opened
     assert evaluator.test_images == 713
-    assert validation.correct is None
-    right = unpack(test.correct, 713)
-    assert test.accuracy == pytest.approx(np.mean(right))
+    assert validation.each is None
+    right = unpack(test.each, 713)
+    assert test.metric == pytest.approx(np.mean(right))
     assert test.curve == validation.curve  # the same child, not trained again
 
 

@@ -7,11 +7,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hybridsearch.bits import unpack
 from hybridsearch.evaluate import worker
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.evaluate.pool import Failure, InlinePool
 from hybridsearch.genome.function import resolve
+from hybridsearch.packed import unpack
 from hybridsearch.recorder import Recorder
 from hybridsearch.store.cache import Cache
 from hybridsearch.store.log import RunLog
@@ -129,8 +129,8 @@ def test_a_kept_stack_goes_on_and_is_scored_on_the_test_split(make):
     tests = [evaluator.test_task(t) for t in top]
     for known, test in zip(kept, evaluator.evaluate(tests), strict=True):
         assert test.curve == known.curve
-        assert test.accuracy == pytest.approx(np.mean(unpack(test.correct, 713)))
-        assert known.correct is None
+        assert test.metric == pytest.approx(np.mean(unpack(test.each, 713)))
+        assert known.each is None
     evaluator.forget()
     assert not path.exists()
 

@@ -130,7 +130,7 @@ def test_the_test_split_is_scored_in_packs(with_gpu):
     tasks = tasks_of(evaluator)[:3]
     payloads(evaluator, tasks, keep=True)
     found = payloads(evaluator, [evaluator.test_task(t) for t in tasks])
-    assert all(payload["correct"] for payload in found.values())
+    assert all(payload["each"] for payload in found.values())
 
 
 def test_who_is_timed_has_the_gpu_alone(with_gpu, fake_gpu, monkeypatch):

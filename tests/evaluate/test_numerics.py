@@ -5,7 +5,7 @@ import torch
 
 from hybridsearch.evaluate import numerics
 from hybridsearch.evaluate.data import load_search_data
-from hybridsearch.evaluate.numerics import activation_sizes, pick_precision
+from hybridsearch.evaluate.numerics import pick_precision
 from hybridsearch.evaluate.training import Trainer
 from hybridsearch.genome.function import resolve
 from hybridsearch.kernels import choose
@@ -79,15 +79,6 @@ def test_auto_precision_asks_the_processor(tiny, monkeypatch):
     assert pick_precision(config, "cpu", (400_000, 200_000)) == "fp32"
     assert pick_precision(config, "cuda:0", (1,)) == "bf16"
     assert pick_precision(tiny(), "cuda:0", (1,)) == "fp32"
-
-
-def test_activation_sizes_are_those_of_a_batch(tiny):
-    config = tiny(network={"name": "resnet8", "width": 4}, training={"batch_size": 32})
-    sizes = activation_sizes(config, (3, 16, 16), 10)
-    assert sizes[0] == 32 * 4 * 16 * 16
-    assert sizes[-1] == 32 * 16 * 4 * 4
-    assert len(sizes) == 7
-    assert activation_sizes(tiny(network={"name": "digits_mlp"}), (1, 8, 8), 10) == (32 * 32,) * 2
 
 
 def test_the_rule_prefers_kernels_where_there_is_much_to_gain(monkeypatch):

@@ -99,8 +99,8 @@ def test_many_steps_stay_close(tiny, network):
         loss, accuracy, correct = trainer.score(child, trainer.validation)
         found = side_by_side.score(stack, trainer.validation)[place]
         assert found.loss == pytest.approx(loss, abs=1e-5)
-        assert abs(found.accuracy - accuracy) < 0.011  # at most one image at the border
-        assert np.mean(found.correct != correct) < 0.011
+        assert abs(found.metric - accuracy) < 0.011  # at most one image at the border
+        assert np.mean(found.each != correct) < 0.011
 
 
 @pytest.mark.parametrize("augment", ["none", "shift", "crop_flip"])
@@ -222,7 +222,7 @@ def test_whole_trainings_are_alike_in_distribution(tiny, network):
     for first in range(0, 24, 8):
         stack = side_by_side.new_stack(resolve("ReLU"), seeds[first : first + 8])
         side_by_side.train(stack, 40)
-        together += [s.accuracy for s in side_by_side.score(stack, trainer.validation)]
+        together += [s.metric for s in side_by_side.score(stack, trainer.validation)]
     alone = []
     for seed in seeds:
         child = trainer.new_child(resolve("ReLU"), seed)

@@ -87,6 +87,28 @@ def test_a_promoted_child_equals_one_trained_straight_through(
     )
 
 
+def test_a_promoted_child_of_adamw_equals_one_trained_straight_through(tiny, tmp_path):
+    settings = {"optimizer": "adamw", "lr": 0.01}
+    trainer = make_trainer(tiny(network={"name": "digits_mlp"}, training=settings))
+    straight, first = (trainer.new_child(resolve("Swish"), 5) for _ in range(2))
+    trainer.train(straight, 12)
+    trainer.train(first, 5)
+    save_child(first, tmp_path / "c.safetensors")
+    second = trainer.new_child(resolve("Swish"), 5)
+    assert load_child(second, tmp_path / "c.safetensors", at_most=12)
+    trainer.train(second, 12)
+    assert same(weights(straight), weights(second))
+    for a, b in zip(straight.parameters(), second.parameters(), strict=True):
+        states = straight.optimizer.state[a], second.optimizer.state[b]
+        assert same(*states)
+        assert int(states[1]["step"]) == 12
+    # Decay spares betas, biases and norms.
+    spared = straight.optimizer.param_groups[1]
+    assert spared["weight_decay"] == 0.0
+    betas = {id(m.betas) for m in straight.network.modules() if isinstance(m, Activation)}
+    assert betas <= {id(p) for p in spared["params"]}
+
+
 def test_unusable_checkpoints_are_ignored(trainer, tmp_path):
     path = tmp_path / "c.safetensors"
     child = trainer.new_child(resolve("ReLU"), 5)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hybridsearch.bits import pack, unpack
 from hybridsearch.errors import UserError
 from hybridsearch.evidence import resampling
 from hybridsearch.evidence.statistics import (
@@ -17,6 +16,7 @@ from hybridsearch.evidence.statistics import (
     split_half_reliability,
     verdict,
 )
+from hybridsearch.packed import pack, unpack
 
 
 def rng(seed=0):

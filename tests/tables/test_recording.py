@@ -69,11 +69,11 @@ def test_its_numbers_are_those_of_the_evaluator(recorded):
         tasks = evaluator.replicates(function.spec, function.key, steps, seeds)
         for k, result in enumerate(evaluator.evaluate(tasks)):
             cell = recorded.cells[function.key, k]
-            assert cell.scores[rung][:2] == pytest.approx((result.loss, result.accuracy), rel=1e-5)
+            assert cell.scores[rung][:2] == pytest.approx((result.loss, result.metric), rel=1e-5)
         tests = [evaluator.test_task(t) for t in tasks]
         for k, result in enumerate(evaluator.evaluate(tests)):
             cell = recorded.cells[function.key, k]
-            assert cell.scores[rung][2:] == pytest.approx((result.loss, result.accuracy), rel=1e-5)
+            assert cell.scores[rung][2:] == pytest.approx((result.loss, result.metric), rel=1e-5)
     evaluator.close()
 
 

@@ -28,13 +28,16 @@ def load_search_data(config: DataConfig) -> SearchData:
     """
     name, seed = config.name, (config.split_seed,)
     if ":" in name:
-        train, validation = custom.read(name, "train"), custom.read(name, "validation")
+        train, validation = (
+            custom.read(name, part, config.inputs) for part in ("train", "validation")
+        )
         classes = custom.count_classes(name, train)
         custom.check_alike(name, "validation", train, validation)
         train = _some(train, config.train, f"data.train asks for %s, but {name}('train')", seed)
         asks = f"data.validation asks for %s, but {name}('validation')"
         validation = _some(validation, config.validation, asks, seed)
-        return make_search_data(name, train, validation, classes)
+        normalised = config.inputs == "normalised"
+        return make_search_data(name, train, validation, classes, normalised)
     pool, classes = _read(config, "train")
     for_validation = config.validation or VALIDATION[name]
     for_training = config.train or max(1, len(pool) - for_validation)
@@ -62,8 +65,8 @@ def load_test_data(config: DataConfig) -> Split:
     data (so the callable is called with 'train' as well).
     """
     if ":" in config.name:
-        test = custom.read(config.name, "test")
-        custom.check_alike(config.name, "test", custom.read(config.name, "train"), test)
+        train, test = (custom.read(config.name, part, config.inputs) for part in ("train", "test"))
+        custom.check_alike(config.name, "test", train, test)
         return test.take(np.arange(len(test)))  # a writable copy that is ours
     return _read(config, "test")[0]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +22,9 @@ CONSTANT = (
 class Split:
     """One part of a data set.
 
-    images: [N, C, H, W] uint8 (0..255), or float32 for custom data
-    labels: [N] int64, 0..classes-1
+    images: [N, C, H, W] uint8 (0..255), or float32 for custom data; of these also features [N, F];
+    [N, ...] float32 or int64 as given. labels: [N] int64, 0..classes-1, or targets of another
+    kind: float32 [N, ...] of a regression, int64 [N, ...] of a loss of the user's.
     """
 
     images: Array
@@ -30,6 +32,11 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether the targets are one class per example."""
+        return self.labels.ndim == 1 and self.labels.dtype.kind == "i"
 
     def take(self, index: Array) -> Split:
         """A copy of the images and labels at `index`, in that order."""
@@ -40,8 +47,9 @@ class Split:
 class SearchData:
     """What a search may see; it holds no test image.
 
-    mean, std: [C] float32 per channel of the training images, of the values 0..1 for uint8 (which
-    are divided by 255) and of the raw values for float32; std is 1 where a channel is constant.
+    classes: 0 where targets are no classes. mean, std: [C] float32 per channel of the training
+    images, of the values 0..1 for uint8 (which are divided by 255) and of the raw values for
+    float32; std is 1 where a channel is constant; of inputs as given 0 and 1.
     digest: sha256 over contents, dtypes and shapes of train and validation.
     """
 
@@ -54,15 +62,25 @@ class SearchData:
     digest: str
 
     @property
-    def in_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of an image."""
-        _, channels, height, width = self.train.images.shape
-        return channels, height, width
+    def in_shape(self) -> tuple[int, ...]:
+        """(C, H, W) of an image, (F,), or the shape of an input as it was given."""
+        return self.train.images.shape[1:]
+
+    @property
+    def outputs(self) -> int:
+        """What a network gives per example: a logit per class, or a number per column of the
+        targets; 0 where only a loss of the user's knows.
+        """
+        targets = self.train.labels
+        return self.classes or (math.prod(targets.shape[1:]) if targets.dtype.kind == "f" else 0)
 
 
-def make_search_data(name: str, train: Split, validation: Split, classes: int) -> SearchData:
-    """Training and validation images with their statistics and digest."""
-    mean, std = channel_statistics(train.images)
+def make_search_data(
+    name: str, train: Split, validation: Split, classes: int, normalised: bool = True
+) -> SearchData:
+    """Training and validation data with their digest, and with statistics if to be normalised."""
+    none = np.zeros(1, np.float32), np.ones(1, np.float32)
+    mean, std = channel_statistics(train.images) if normalised else none
     return SearchData(name, train, validation, classes, mean, std, digest(train, validation))
 
 
@@ -79,11 +97,14 @@ def allocate(counts: Array, size: int) -> Array:
 
 def draw(labels: Array, sizes: Sequence[int], seed: Sequence[int]) -> list[Array]:
     """Disjoint stratified draws: for each of `sizes` the indices [size] into `labels`, shuffled.
+    Where these are no classes, the draws are plain.
 
     A part depends on the sizes of the parts before it, not on those after it. The caller has
     checked that sum(sizes) <= len(labels).
     """
     rest = np.random.default_rng(list(seed)).permutation(len(labels))
+    if labels.ndim > 1 or labels.dtype.kind == "f":
+        labels = np.zeros(len(labels), np.int64)
     parts = []
     for size in sizes:
         classes = labels[rest]
@@ -98,7 +119,10 @@ def draw(labels: Array, sizes: Sequence[int], seed: Sequence[int]) -> list[Array
 
 
 def channel_statistics(images: Array) -> tuple[Array, Array]:
-    """Mean and standard deviation per channel, [C] float32 each; see `SearchData`."""
+    """Mean and standard deviation per channel, [C] float32 each; see `SearchData`. Of features
+    [N, F] per column.
+    """
+    images = images if images.ndim == 4 else images[:, :, None, None]
     scale = 255.0 if images.dtype == np.uint8 else 1.0
     blocks = range(0, len(images), BLOCK)
     count = images.size // images.shape[1]

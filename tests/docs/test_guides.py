@@ -1,0 +1,54 @@
+"""Every code block of a guide is run, in order, as a reader would."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from hybridsearch.cli import main
+
+GUIDES = Path(__file__).resolve().parents[2] / "docs" / "guides"
+BLOCK = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```", re.M | re.S)
+COMMAND = "python -m hybridsearch "
+
+
+def blocks(guide: str) -> list[tuple[str, str, str]]:
+    """(language, file, text) of the code blocks of a guide."""
+    return BLOCK.findall((GUIDES / guide).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("guide", sorted(path.name for path in GUIDES.glob("*.md")))
+def test_a_guide_runs_as_it_stands(guide, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+    names: dict[str, object] = {"__name__": "guide"}
+    found = blocks(guide)
+    assert found
+    try:
+        for language, file, text in found:
+            if file:
+                (tmp_path / file).write_text(text)
+            elif language == "python":
+                exec(compile(text, guide, "exec"), names)
+            elif language == "bash":
+                for line in text.replace("\\\n", " ").splitlines():
+                    assert line.startswith(COMMAND), line
+                    # In this process: a start of Python and torch for each would take longer.
+                    status = main([*shlex.split(line.removeprefix(COMMAND)), *INLINE(line)])
+                    assert status == 0, capsys.readouterr().err
+    finally:
+        for name in set(sys.modules) - before:
+            if getattr(sys.modules[name], "__file__", "") and str(tmp_path) in str(
+                sys.modules[name].__file__
+            ):
+                del sys.modules[name]
+
+
+def INLINE(line: str) -> list[str]:  # noqa: N802
+    """Searches of a test train in this process."""
+    return ["--pool", "inline"] if " --data " in line else []
