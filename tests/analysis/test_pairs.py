@@ -10,7 +10,6 @@ from hybridsearch.analysis.pairs import JUDGES, paired
 from hybridsearch.errors import UserError
 from hybridsearch.types import Measure, accuracy_of
 
-
 ACCURACY = accuracy_of(10)
 
 
