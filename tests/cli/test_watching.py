@@ -86,11 +86,14 @@ def test_help_tells_the_exit_statuses(capsys):
         assert words in out
 
 
-def test_no_colour_where_it_is_not_wanted(at_home, capsys, monkeypatch):
-    words = ["table", "digits"]
+def test_no_colour_where_it_is_not_wanted(capsys, monkeypatch):
+    monkeypatch.setattr("hybridsearch.session.card_of", lambda name: f"The table `{name}`")
     monkeypatch.setenv("FORCE_COLOR", "1")
-    assert main(words) == 0
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert main(["table", "digits"]) == 0
     assert COLOUR.search(capsys.readouterr().out)
     monkeypatch.setenv("NO_COLOR", "1")
-    assert main(words) == 0
-    assert not COLOUR.search(capsys.readouterr().out)
+    assert main(["table", "digits"]) == 0
+    out = capsys.readouterr().out
+    assert "digits" in out and not COLOUR.search(out)
