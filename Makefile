@@ -1,11 +1,11 @@
-# make search | test | test-extras | notebook | lint | bench; each sets up .venv first, once.
+# make search | test | test-extras | notebook | docs | lint | bench; each sets up .venv first, once.
 PYTHON ?= python3
 # For a CPU build of torch: make setup PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_FLAGS ?=
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: setup search test test-extras notebook lint format bench clean
+.PHONY: setup search test test-extras notebook docs lint format bench clean
 
 setup: $(READY)
 
@@ -27,6 +27,10 @@ test-extras: .venv-extras/ready
 # Runs runs/analysis.ipynb in place, on the runs that are there; without any it makes some first.
 notebook: .venv-extras/ready
 	.venv-extras/bin/jupyter-execute --inplace runs/analysis.ipynb
+
+# The site of guides, settings and reference, into site/.
+docs: .venv-extras/ready
+	NO_MKDOCS_2_WARNING=1 .venv-extras/bin/mkdocs build -q
 
 .venv-extras/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-extras
@@ -54,4 +58,4 @@ bench: setup
 	$(BIN)/python benchmarks/fidelity.py --quick
 
 clean:
-	rm -rf .venv .venv-extras build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-extras site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

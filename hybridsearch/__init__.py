@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from hybridsearch.comparison.run import compare
     from hybridsearch.config import Config, load_config
     from hybridsearch.errors import UserError
-    from hybridsearch.genome.activation import Activation
+    from hybridsearch.export.write import export_function
+    from hybridsearch.genome.activation import Activation, parameter_groups
     from hybridsearch.genome.function import Function, resolve
     from hybridsearch.genome.genome import Genome
     from hybridsearch.genome.units import Space
     from hybridsearch.session import resume, search
+    from hybridsearch.transplant.saving import load_function, save_function
+    from hybridsearch.transplant.swap import swap
 
 __version__ = "0.1.0"
 __all__ = [
@@ -33,12 +36,17 @@ __all__ = [
     "Space",
     "UserError",
     "compare",
+    "export_function",
     "load_config",
+    "load_function",
     "load_run",
     "load_runs",
+    "parameter_groups",
     "resolve",
     "resume",
+    "save_function",
     "search",
+    "swap",
 ]
 _HOMES = {
     "Activation": "genome.activation",
@@ -49,12 +57,17 @@ _HOMES = {
     "Space": "genome.units",
     "UserError": "errors",
     "compare": "comparison.run",
+    "export_function": "export.write",
     "load_config": "config",
+    "load_function": "transplant.saving",
     "load_run": "analysis.runs",
     "load_runs": "analysis.runs",
+    "parameter_groups": "genome.activation",
     "resolve": "genome.function",
     "resume": "session",
+    "save_function": "transplant.saving",
     "search": "session",
+    "swap": "transplant.swap",
 }
 
 

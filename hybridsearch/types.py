@@ -35,12 +35,19 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Proposal:
-    """A genome that a proposer suggests. `id` is unique in a run, `parents` are ids."""
+    """A genome that a proposer suggests. `id` is unique in a run, `parents` are ids.
+
+    operator: how it was made: random, walk (through the space), policy, crossover, mutation,
+    neighbour. chances: of a policy's, the probability of every token when it was drawn; 1 where
+    there was one choice. Under a screen these are of the draw, not of being chosen.
+    """
 
     id: int
     genome: Genome
     proposer: str
     parents: tuple[int, ...] = ()
+    operator: str = ""
+    chances: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -240,6 +247,8 @@ class Outcome:
             "formula": self.proposal.genome.formula,
             "proposer": self.proposal.proposer,
             "parents": list(self.proposal.parents),
+            "operator": self.proposal.operator,
+            "chances": list(self.proposal.chances),
             **record,
         }
 

@@ -42,8 +42,10 @@ LEVEL = {
     "progress": 8,
     "tensorboard": 8,
     "comparison": 9,
+    "export": 9,
     "report": 9,
     "paper": 9,
+    "transplant": 9,
     "cli": 10,
     "__main__": 11,
 }
@@ -66,7 +68,15 @@ INNER = {
     ],
     "store": [["disk"], ["anchor", "claims", "checkpoint"], ["cache", "log"]],
     "surrogate": [["features", "targets"], ["process"], ["experience"]],
-    "cli": [["apps", "watching"], ["looking", "shell", "training"]],
+    "cli": [["apps", "watching"], ["looking", "shell", "taking", "training"]],
+    "export": [
+        ["expression", "origin", "trained", "check"],
+        ["dialects"],
+        ["files"],
+        ["frameworks"],
+        ["onnx_model"],
+        ["write"],
+    ],
     "report": [["facts"], ["figures"], ["page"]],
     "kernels": [
         ["program", "build", "memory"],
@@ -86,6 +96,14 @@ INNER = {
         ["run"],
     ],
     "paper": [["published", "cost"], ["grid"], ["layout"], ["run"], ["show"]],
+    "transplant": [
+        ["names", "saving"],
+        ["axes", "runtime"],
+        ["trace"],
+        ["plan", "report"],
+        ["surgery"],
+        ["swap"],
+    ],
     "tables": [["recording"], ["table"], ["replay", "card"]],
     "evaluate": [
         ["own", "accelerator", "devices", "checkpoint", "stacks", "layers"],

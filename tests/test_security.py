@@ -49,7 +49,9 @@ def test_a_name_never_leads_out_of_its_folder(name, folder):
 
 def test_nothing_in_the_package_runs_text_or_unpickles():
     for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        safe = {n.func for n in ast.walk(tree) if isinstance(n, ast.Call) and loads_tensors(n)}
+        for node in ast.walk(tree):
             names = []
             if isinstance(node, ast.Import):
                 names = [alias.name.split(".")[0] for alias in node.names]
@@ -57,7 +59,13 @@ def test_nothing_in_the_package_runs_text_or_unpickles():
                 names = [(node.module or "").split(".")[0]]
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 names = [node.func.id]
-            elif isinstance(node, ast.Attribute):
+            elif isinstance(node, ast.Attribute) and node not in safe:
                 text = ast.unparse(node)
                 assert text not in ("torch.load", "yaml.load", "yaml.unsafe_load", "np.load"), path
             assert not RUNS & set(names), f"{path}: {names}"
+
+
+def loads_tensors(call: ast.Call) -> bool:
+    """Whether a call is torch.load(..., weights_only=True), which runs nothing of the file."""
+    given = {k.arg: ast.unparse(k.value) for k in call.keywords}
+    return ast.unparse(call.func) == "torch.load" and given.get("weights_only") == "True"

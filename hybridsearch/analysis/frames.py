@@ -15,7 +15,7 @@ import numpy as np
 
 from hybridsearch.analysis import course
 from hybridsearch.analysis.runs import Run
-from hybridsearch.analysis.tables import sentence
+from hybridsearch.analysis.tables import gap_words, sentence
 from hybridsearch.evidence.resampling import two_way
 from hybridsearch.evidence.statistics import CONFIDENCE
 from hybridsearch.extras import need
@@ -40,7 +40,7 @@ OF_TESTED = ("role", "label", "expression", "key", "validation", "mean", "low", 
 GAP = ("difference", "difference_low", "difference_high")
 SPENT = ("proposals", "distinct", "rejected", "training_steps", "seconds")
 OF_VERDICT = (
-    *("data", "network", "budget", "verdict", "says", "winner", "best_baseline", *GAP),
+    *("data", "network", "budget", "verdict", "says", "winner", "best_baseline", *GAP, "told"),
     *("incumbent", "incumbent_fitness", *SPENT),
 )
 DRAWS = 1000  # bootstrap resamples at each point of a band
@@ -52,9 +52,9 @@ def verdicts(runs: Runs) -> pd.DataFrame:
     data, network, budget: what was asked. verdict: "better", "not shown", "worse", "rediscovered"
     or None, and `says` in a sentence. winner, best_baseline: their labels, named on validation.
     difference, difference_low, difference_high: the metric on test data (of classes accuracy, 0..1)
-    of the winner less that of the best baseline, with its interval. incumbent: the best of the
-    search by its one score, incumbent_fitness. proposals, distinct, rejected, training_steps,
-    seconds: what it took.
+    of the winner less that of the best baseline, with its interval; `told`: the same in words.
+    incumbent: the best of the search by its one score, incumbent_fitness. proposals, distinct,
+    rejected, training_steps, seconds: what it took.
     """
     return _table(runs, OF_VERDICT, _verdict)
 
@@ -181,6 +181,7 @@ def _verdict(run: Run) -> Iterator[dict[str, Json]]:
         "says": sentence(run.summary),
         **{name: (summary.get(name) or {}).get("label") for name in ("winner", "best_baseline")},
         **dict(zip(GAP, (gap.get("mean"), gap.get("low"), gap.get("high")), strict=True)),
+        "told": "{} ({})".format(*gap_words(gap, run.measure)) if gap else None,
         **{name: summary.get(name) for name in ("incumbent", "incumbent_fitness")},
         **{name: summary.get("budgets", {}).get(name) for name in SPENT},
     }

@@ -10,7 +10,7 @@ import numpy as np
 
 from hybridsearch.analysis import course
 from hybridsearch.analysis.runs import Run
-from hybridsearch.analysis.tables import difference_words
+from hybridsearch.analysis.tables import gap_words
 from hybridsearch.errors import UserError, nearest
 from hybridsearch.evidence.resampling import Interval
 from hybridsearch.evidence.strategies import mean_difference
@@ -51,7 +51,7 @@ class Paired:
         """The difference with its interval for people; "-" where there is none."""
         if self.difference is None:
             return "-"
-        return difference_words(self.scale, **vars(self.difference))
+        return "{} ({})".format(*gap_words(vars(self.difference), self.scale))
 
     @property
     def sentence(self) -> str:

@@ -38,8 +38,16 @@ class Run:
 
     @property
     def measure(self) -> Measure:
-        """What the run measures on test data; accuracy while it is not finished."""
-        return Measure(**self.summary["metric"]) if self.summary else accuracy_of(2)
+        """What the run measures on test data; accuracy while it is not finished.
+
+        Raises: UserError when the summary does not say so.
+        """
+        if not self.summary:
+            return accuracy_of(2)
+        try:
+            return Measure(**self.summary["metric"])
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{self.folder}/summary.json is damaged: it has no metric") from error
 
     def payloads(self, kind: str) -> Iterator[dict[str, Json]]:
         """The payloads of one kind of record: "evaluation", "outcome" or "winner"."""

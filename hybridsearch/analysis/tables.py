@@ -17,16 +17,16 @@ SAYS = {
 }
 
 
+def gap_words(gap: dict[str, float], measure: Measure) -> tuple[str, str]:
+    """A difference with its unit, and its interval without."""
+    mean, low, high = (measure.words(float(gap[end]), True) for end in ("mean", "low", "high"))
+    return mean, f"{low.removesuffix(' points')} to {high.removesuffix(' points')}"
+
+
 def resampled(summary: dict[str, Json]) -> str:
     """What the intervals of a retest are over."""
     what = "images" if summary["metric"]["name"] == "accuracy" else "examples"
     return f"seeds and test {what}" if summary["test_examples"] > 1 else "seeds"
-
-
-def difference_words(measure: Measure, mean: float, low: float, high: float) -> str:
-    """A difference with its interval: +0.45 points (-0.04 to +0.99)."""
-    ends = [measure.words(end, True).removesuffix(" points") for end in (low, high)]
-    return f"{measure.words(mean, True)} ({ends[0]} to {ends[1]})"
 
 
 def sentence(summary: dict[str, Json] | None) -> str:
@@ -64,15 +64,12 @@ def verdict_lines(summary: dict[str, Json]) -> list[str]:
     winner, best = summary["winner"], summary["best_baseline"]
     lines = [f"Verdict: {sentence(summary)}"]
     if winner:
-        gap, measure = summary["difference_to_best_baseline"], Measure(**summary["metric"])
-        low, high = (
-            measure.words(gap[end], True).removesuffix(" points") for end in ("low", "high")
-        )
+        measure = Measure(**summary["metric"])
+        mean, interval = gap_words(summary["difference_to_best_baseline"], measure)
         lines += [
             f"Winner on validation: {winner['label']}",
             f"Best baseline on validation: {best['label']}",
-            f"Test {measure.name}, winner minus best baseline: "
-            f"{measure.words(gap['mean'], True)}, 95% interval {low} to {high} "
+            f"Test {measure.name}, winner minus best baseline: {mean}, 95% interval {interval} "
             f"({len(winner['test_scores'])} seeds, paired; {resampled(summary)} resampled)",
         ]
     return lines

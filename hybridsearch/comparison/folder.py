@@ -14,7 +14,7 @@ from hybridsearch.comparison.measures import MARKS, TOPS, Measures
 from hybridsearch.comparison.questions import Question, questions
 from hybridsearch.comparison.summary import Runs, Summary
 from hybridsearch.comparison.trace import Trace
-from hybridsearch.comparison.words import report
+from hybridsearch.comparison.words import report, unit_of
 from hybridsearch.config import Config
 from hybridsearch.store.disk import write_json, write_text
 from hybridsearch.types import Json
@@ -35,7 +35,7 @@ def write_comparison(
 
     where: what answered, in words.
     """
-    asked = questions(runs, summary, config.fitness)
+    asked = questions(runs, summary, unit_of(config))
     every = [m for rows in runs.values() for m in rows]
     _write_csv(folder / "runs.csv", _RUN, map(_run_row, traces, every))
     _write_csv(folder / "curves.csv", _CURVE, _curve_rows(traces, every))

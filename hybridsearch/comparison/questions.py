@@ -21,7 +21,7 @@ from hybridsearch.analysis.compare_plot import (
 from hybridsearch.comparison.field import Array
 from hybridsearch.comparison.measures import EARLY, MARKS
 from hybridsearch.comparison.summary import Runs, Summary, rng_for
-from hybridsearch.comparison.words import UNITS, number, spell, verdict
+from hybridsearch.comparison.words import number, spell, verdict
 from hybridsearch.evidence.resampling import Interval
 from hybridsearch.evidence.strategies import interquartile_means
 
@@ -47,14 +47,14 @@ class Question:
     draw: Callable[[Path], None]
 
 
-def questions(runs: Runs, summary: Summary, fitness: str) -> list[Question]:
+def questions(runs: Runs, summary: Summary, unit: str) -> list[Question]:
     """All of them, in the order of the report."""
     return [
-        _by_functions(runs, summary, fitness),
-        _by_steps(runs, summary, fitness),
+        _by_functions(runs, summary, unit),
+        _by_steps(runs, summary, unit),
         _until(runs, summary, "evaluations_to_target", "to_target"),
         _until(runs, summary, "evaluations_to_target_as_incumbent", "to_incumbent"),
-        _area(summary, fitness),
+        _area(summary, unit),
         _top(summary),
         _pairs(summary),
     ]
@@ -77,7 +77,7 @@ def _curves(rows: dict[str, Array], x: Array) -> list[Curve]:
     return curves
 
 
-def _by_functions(runs: Runs, summary: Summary, fitness: str) -> Question:
+def _by_functions(runs: Runs, summary: Summary, unit: str) -> Question:
     budget = summary.budget
     points = np.unique(np.geomspace(1, budget, POINTS).round().astype(int))
     marks = [m for m in MARKS if m <= budget]
@@ -96,13 +96,13 @@ def _by_functions(runs: Runs, summary: Summary, fitness: str) -> Question:
             path,
             title="True regret of the incumbent over distinct functions",
             xlabel="distinct functions evaluated",
-            ylabel=f"true regret, {UNITS[fitness]}",
+            ylabel=f"true regret, {unit}",
             start=min(FROM, budget / 2),
         )
 
     return Question(
         "regret_by_functions",
-        f"True regret over distinct functions ({UNITS[fitness]}; interquartile mean, 95% interval)",
+        f"True regret over distinct functions ({unit}; interquartile mean, 95% interval)",
         ["strategy", "after", "value", "low", "high"],
         rows,
         ["strategy", early, *(f"at {m}" for m in marks)],
@@ -111,7 +111,7 @@ def _by_functions(runs: Runs, summary: Summary, fitness: str) -> Question:
     )
 
 
-def _by_steps(runs: Runs, summary: Summary, fitness: str) -> Question:
+def _by_steps(runs: Runs, summary: Summary, unit: str) -> Question:
     least = min(m.steps[-1] for rows in runs.values() for m in rows)
     most = max(m.steps[-1] for rows in runs.values() for m in rows)
     per_function = most / summary.budget
@@ -139,13 +139,13 @@ def _by_steps(runs: Runs, summary: Summary, fitness: str) -> Question:
             path,
             title="True regret of the incumbent over training steps",
             xlabel="training steps, of all children together",
-            ylabel=f"true regret, {UNITS[fitness]}",
+            ylabel=f"true regret, {unit}",
             start=per_function * min(FROM, summary.budget / 2),
         )
 
     return Question(
         "regret_by_steps",
-        f"True regret over training steps ({UNITS[fitness]}; interquartile mean, 95% interval)",
+        f"True regret over training steps ({unit}; interquartile mean, 95% interval)",
         ["strategy", "training_steps", "value", "low", "high"],
         rows,
         ["strategy", *(f"at {x:,.0f} steps" for x in at_marks)],
@@ -197,7 +197,7 @@ def _until(runs: Runs, summary: Summary, name: str, what: str) -> Question:
     )
 
 
-def _area(summary: Summary, fitness: str) -> Question:
+def _area(summary: Summary, unit: str) -> Question:
     early = f"mean regret over 1-{min(EARLY, summary.budget)}"
     panels = {
         early: {name: s.early for name, s in summary.strategies.items()},
@@ -206,12 +206,12 @@ def _area(summary: Summary, fitness: str) -> Question:
 
     def draw(path: Path) -> None:
         made = {title: _rows(estimates) for title, estimates in panels.items()}
-        label = f"{UNITS[fitness]} (area: times evaluations); left is better"
+        label = f"{unit} (area: times evaluations); left is better"
         plot_intervals(made, path, title="Area under true regret", xlabel=label)
 
     return Question(
         "area_under_regret",
-        f"Area under true regret ({UNITS[fitness]} times evaluations; interquartile mean)",
+        f"Area under true regret ({unit} times evaluations; interquartile mean)",
         ["strategy", "value", "low", "high"],
         [[name, *_ends(s.area)] for name, s in summary.strategies.items()],
         ["strategy", "area"],

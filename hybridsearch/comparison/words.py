@@ -59,6 +59,12 @@ def spell(interval: Interval | None) -> str:
     return f"{number(interval.mean)} {ends}"
 
 
+def unit_of(config: Config) -> str:
+    """What a regret is counted in; data of the user's may have another loss than classes have."""
+    classes = config.training.loss == "cross_entropy" or ":" not in config.data.name
+    return UNITS[config.fitness] if config.fitness != "loss" or classes else "of the loss"
+
+
 def batches(config: Config, names: Sequence[str]) -> str:
     """How many proposals a batch has: of most strategies, then of those that differ."""
     sizes = {}
@@ -74,7 +80,7 @@ def batches(config: Config, names: Sequence[str]) -> str:
 def report(summary: Summary, config: Config, where: str, tables: Iterator[str]) -> str:
     """The README of a comparison's folder. where: what answered; tables: parts in Markdown."""
     field, n = summary.field, summary.seeds
-    unit = UNITS[config.fitness]
+    unit = unit_of(config)
     names = ", ".join(summary.strategies)
     lines = [
         f"# {names} on {where}",

@@ -34,7 +34,7 @@ from hybridsearch.evaluate.judge import make_objective
 from hybridsearch.evaluate.networks import build_network, built_in
 from hybridsearch.evaluate.objective import Score, Tally
 from hybridsearch.evaluate.recompute import NormActivation
-from hybridsearch.genome.activation import Activation
+from hybridsearch.genome.activation import Activation, parameter_groups
 from hybridsearch.genome.function import Function
 from hybridsearch.kernels.choose import make
 
@@ -129,15 +129,9 @@ class Trainer:
 
     def optimizer(self, network: nn.Module) -> Optimizer:
         """SGD or AdamW; weight decay spares betas, biases and norms."""
-        betas = {id(m.betas) for m in network.modules() if isinstance(m, Activation)}
-        decayed = [p for p in network.parameters() if p.dim() > 1 and id(p) not in betas]
-        spared = [p for p in network.parameters() if p.dim() <= 1 or id(p) in betas]
         # In one call for all parameters; with gaps in memory that would silently be wrong.
         dense = all(_is_dense(p) for p in network.parameters())
-        groups = [
-            {"params": decayed, "weight_decay": self.training.weight_decay},
-            {"params": [p for p in spared if p.numel()], "weight_decay": 0.0},
-        ]
+        groups = parameter_groups(network, self.training.weight_decay)
         fused = dense and self.device.type != "meta"
         if self.training.optimizer == "adamw":
             steered = self.accelerator.asynchronous

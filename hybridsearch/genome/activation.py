@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from hybridsearch.genome.function import Function, resolve
 from hybridsearch.genome.genome import Genome
 from hybridsearch.genome.primitives import BINARY, UNARY
 from hybridsearch.genome.torch_ops import BINARY_TORCH, UNARY_TORCH
-from hybridsearch.genome.units import Tokens, normal_form, to_units
+from hybridsearch.genome.units import Tokens, Unit, normal_form, to_units
 
 # Constants: PAPER.md (LReLU 0.01, ELU 1); PReLU's slope is its one trainable parameter.
 _NAMED: dict[str, Callable[[Tensor, list[Tensor]], Tensor]] = {
@@ -53,21 +53,28 @@ class Activation(nn.Module):
     """An activation function with one set of trainable betas per channel.
 
     expression: a name ("GELU"), a formula ("x*sigmoid(beta*x)"), a token text, or a Genome.
-    channels: size of the input's channel axis. axis: that axis, stated rather than guessed: 1
-    after a convolution, -1 after a dense layer.
+    channels: size of the input's channel axis; None: one set of betas for an input of any shape.
+    axis: that axis, stated rather than guessed: 1 after a convolution, -1 after a dense layer.
 
     Input and output have one shape and dtype; half-precision inputs are computed in float32.
     Raises: UserError for an unreadable expression; ValueError in `forward` when the input's
     channel axis has another size.
     """
 
-    def __init__(self, expression: str | Genome | Function, channels: int, axis: int) -> None:
+    def __init__(
+        self, expression: str | Genome | Function, channels: int | None, axis: int | None = None
+    ) -> None:
         super().__init__()
-        if channels < 1:
+        if channels is not None and axis is None:
+            raise UserError(f"expected the axis of the {channels} channels, got none; state it")
+        if channels is not None and channels < 1:
             raise UserError(f"channels must be at least 1, got {channels}")
         function = resolve(expression)
-        self.function, self.channels, self.axis = function, channels, axis
+        self.function, self.shared = function, channels is None
+        channels = channels or 1
+        self.channels, self.axis = channels, -1 if axis is None else axis
         self.live: Tokens | None = normal_form(function.genome.tokens) if function.genome else None
+        self.units = to_units(self.live) if self.live else ()
         starts = torch.tensor(function.starts).reshape(-1, 1)
         self.betas = nn.Parameter(starts.repeat(1, channels))
         # torch computes the named ones in single precision inside.
@@ -75,34 +82,63 @@ class Activation(nn.Module):
         self.kernel: Kernel | None = None  # set by who trains it; None: plain PyTorch
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[self.axis] != self.channels:
+        if not self.shared and x.shape[self.axis] != self.channels:
             raise ValueError(
                 f"axis {self.axis} of the input should have {self.channels} channels, "
                 f"got shape {tuple(x.shape)}"
             )
         if self.kernel is not None:
-            return self.kernel(x, self.betas, self.axis)
+            betas = self.betas.expand(-1, x.shape[self.axis]) if self.shared else self.betas
+            return self.kernel(x, betas, self.axis)
         shape = [1] * x.dim()
-        shape[self.axis] = self.channels
+        if not self.shared:
+            shape[self.axis] = self.channels
         half = x.dtype in (torch.float16, torch.bfloat16) and not self.exact
         wide = x.float() if half else x
-        betas = [b.reshape(shape) for b in self.betas.to(wide.dtype).unbind()]
+        each = [b.reshape(shape) for b in self.betas.to(wide.dtype).unbind()]
         if self.live is None:
-            out = _NAMED[self.function.spec](wide, betas)
+            out = _NAMED[self.function.spec](wide, each)
         else:
-            out = evaluate(self.live, wide, betas)
+            out = _value(self.units, wide, each)
         return out.to(x.dtype) if half else out
 
     def extra_repr(self) -> str:
+        if self.shared:
+            return f"{self.function.name}, one set of betas"
         return f"{self.function.name}, channels={self.channels}, axis={self.axis}"
+
+
+def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Two groups of parameters for an optimiser: weights, which decay, and those that are spared.
+
+    Betas, biases and what norms have (all of one dimension or none) are spared: a decayed beta
+    would be drawn to 0, where x*sigmoid(beta*x) is x/2. Frozen parameters are in neither.
+    """
+    betas = {id(m.betas) for m in network.modules() if isinstance(m, Activation)}
+    trained = [p for p in network.parameters() if p.requires_grad]
+    spared = {id(p) for p in trained if p.dim() <= 1 or id(p) in betas}
+    return [
+        {
+            "params": [p for p in trained if id(p) not in spared],
+            "weight_decay": weight_decay,
+        },
+        {
+            "params": [p for p in trained if id(p) in spared and p.numel()],
+            "weight_decay": 0.0,
+        },
+    ]
 
 
 def evaluate(tokens: Tokens, x: Tensor, betas: list[Tensor]) -> Tensor:
     """The value of a genome at x; betas (any shapes that broadcast) in the order of `batch`."""
+    return _value(to_units(tokens), x, betas)
+
+
+def _value(units: Sequence[Unit], x: Tensor, betas: list[Tensor]) -> Tensor:
     remaining = iter(betas)
     none = x.new_ones(())
     values = [x]
-    for unit in to_units(tokens):
+    for unit in units:
         (name, source), second = unit.operands
         beta = next(remaining) if UNARY[name].uses_beta else none
         sides = [UNARY_TORCH[name](values[source], beta)]

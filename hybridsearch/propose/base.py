@@ -13,12 +13,30 @@ from hybridsearch.types import Json, Outcome, Proposal, Proposer
 class Candidate(NamedTuple):
     """A genome that may be proposed, and the ids of the proposals that it was made from.
 
-    origin: who made it, where the one that proposes it is another.
+    origin: who made it, where the one that proposes it is another. operator, chances: as in
+    `Proposal`.
     """
 
     genome: Tokens
     parents: tuple[int, ...] = ()
     origin: str = ""
+    operator: str = ""
+    chances: tuple[float, ...] = ()
+
+    def proposal(self, id: int, name: str) -> Proposal:
+        """It as a proposal of the proposer of that name, unless it has an origin."""
+        genome, who = Genome(self.genome), self.origin or name
+        return Proposal(id, genome, who, self.parents, self.operator, self.chances)
+
+    def to_json(self) -> list[Json]:
+        genome, parents, chances = list(self.genome), list(self.parents), list(self.chances)
+        return [genome, parents, self.origin, self.operator, chances]
+
+    @classmethod
+    def from_json(cls, row: Sequence[Json]) -> Candidate:
+        """The inverse of `to_json`."""
+        genome, parents, origin, operator, chances = row
+        return cls(tuple(genome), tuple(parents), origin, operator, tuple(chances))
 
 
 Judge = Callable[[Sequence[Tokens]], Sequence[float]]  # of genomes, what each promises
@@ -92,6 +110,6 @@ class Member(NamedTuple):
         return cls(row[0], tuple(row[1]), row[2])
 
 
-def number(first_id: int, genomes: Iterable[Tokens], proposer: str) -> list[Proposal]:
+def number(first_id: int, candidates: Iterable[Candidate], proposer: str) -> list[Proposal]:
     """Proposals with consecutive ids from `first_id` on."""
-    return [Proposal(first_id + k, Genome(g), proposer) for k, g in enumerate(genomes)]
+    return [candidate.proposal(first_id + k, proposer) for k, candidate in enumerate(candidates)]

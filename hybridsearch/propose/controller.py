@@ -153,6 +153,22 @@ class Controller:
                 units = step.unit
         return tuple(tokens[: units * UNIT_LENGTH])
 
+    def chances(self, log_prob: Tensor, genomes: Sequence[Tokens]) -> list[tuple[float, ...]]:
+        """The probability of every token of genomes that were drawn with log-probabilities [B, S],
+        to four places: for people.
+        """
+        at = [(s, step.place) for s, step in enumerate(self.steps) if step.place >= 0]
+        found = []
+        for row, genome in zip(
+            log_prob.exp().double().numpy().round(4).tolist(), genomes, strict=True
+        ):
+            chance = [1.0] * len(genome)
+            for s, place in at:
+                if place < len(genome):
+                    chance[place] = row[s]
+            found.append(tuple(chance))
+        return found
+
     def encode(self, genomes: Sequence[Tokens]) -> Tensor:
         """Genomes of the space -> decisions [B, S], the inverse of `decode`."""
         rows = []

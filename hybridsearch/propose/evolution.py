@@ -118,9 +118,10 @@ class EvolutionProposer(Population):
         for one, two in zip(parents[::2], parents[1::2], strict=True):
             if self._rng.random() < self._config.crossover and one is not two:
                 child = self._toolbox.mate(one.genome, two.genome)[0]
-                children.append(Candidate(child, (one.id, two.id)))
+                children.append(Candidate(child, (one.id, two.id), operator="crossover"))
             else:
-                children.append(Candidate(self._toolbox.mutate(one.genome), (one.id,)))
+                child = self._toolbox.mutate(one.genome)
+                children.append(Candidate(child, (one.id,), operator="mutation"))
         return children
 
     @contextmanager

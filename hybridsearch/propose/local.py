@@ -50,7 +50,11 @@ class LocalProposer(NoPolicy, Novel):
         """The next n neighbours of the point, tried or not."""
         assert self._point is not None
         taken = [self._untried.pop() for _ in range(min(n, len(self._untried)))]
-        return [Candidate(genome, (self._point.id,)) for genome in taken]
+        return [self._beside(self._point, genome) for genome in taken]
+
+    @staticmethod
+    def _beside(point: Member, genome: Tokens) -> Candidate:
+        return Candidate(genome, (point.id,), operator="neighbour")
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Move to the best neighbour of the batch if it is better; else restart at a dead end."""
@@ -69,7 +73,7 @@ class LocalProposer(NoPolicy, Novel):
             return []
         near = []
         if self._point:
-            near = [Candidate(genome, (self._point.id,)) for genome in self._untried[-n:]]
+            near = [self._beside(self._point, genome) for genome in self._untried[-n:]]
         return near + list(self._random(n - len(near)))
 
     def adopt(self, outcomes: Sequence[Outcome]) -> None:

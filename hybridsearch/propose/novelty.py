@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridsearch.genome.canonical import keys
-from hybridsearch.genome.genome import Genome
 from hybridsearch.genome.units import Space, Tokens
 from hybridsearch.propose.base import Candidate, NoPolicy
 from hybridsearch.types import Json, Outcome, Proposal
@@ -77,8 +76,7 @@ class Novelty:
         accepted = []
         for place, key in self._new([c.genome for c in candidates]):
             self._waiting[self.next_id] = key
-            genome, parents, origin = candidates[place]
-            accepted.append(Proposal(self.next_id, Genome(genome), origin or name, parents))
+            accepted.append(candidates[place].proposal(self.next_id, name))
             self.next_id += 1
         return accepted
 
@@ -101,7 +99,7 @@ class Novelty:
         self._place = end
         found: list[Candidate] = []
         for place, _ in self._new(genomes):
-            found.append(Candidate(genomes[place]))
+            found.append(Candidate(genomes[place], operator="walk"))
             if len(found) == n:
                 self._place = start + place + 1
                 break
@@ -201,7 +199,7 @@ class Population(NoPolicy, Novel, ABC):
 
 def random_draw(space: Space, rng: np.random.Generator) -> Draw:
     """The source that draws from the whole space."""
-    return lambda n: [Candidate(space.sample(rng)) for _ in range(n)]
+    return lambda n: [Candidate(space.sample(rng), operator="random") for _ in range(n)]
 
 
 def has_verdict(outcome: Outcome) -> bool:

@@ -80,8 +80,8 @@ class ControllerProposer:
 
     def ask(self, n: int) -> list[Proposal]:
         """n genomes drawn from the policy, with new ids."""
-        rollout, genomes = self._sample(n)
-        proposals = number(self.next_id, genomes, self.name)
+        rollout, candidates = self._draws(n)
+        proposals = number(self.next_id, candidates, self.name)
         self.next_id += len(proposals)
         for proposal, row in zip(proposals, rollout.log_prob.tolist(), strict=True):
             self._asked[proposal.id] = row
@@ -92,6 +92,16 @@ class ControllerProposer:
         with one_thread():
             rollout = self._controller.sample(self._weights, n, self._rng)
         return rollout, self._controller.decode(rollout.choices.numpy())
+
+    def _draws(self, n: int) -> tuple[Rollout, list[Candidate]]:
+        """n draws from the policy, with the chances that their tokens had."""
+        rollout, genomes = self._sample(n)
+        chances = self._controller.chances(rollout.log_prob, genomes)
+        made = [
+            Candidate(genome, operator="policy", chances=row)
+            for genome, row in zip(genomes, chances, strict=True)
+        ]
+        return rollout, made
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """One batch of PPO, of `least` samples or more; outcomes with no reward (ERROR) and those
@@ -133,7 +143,7 @@ class ControllerProposer:
 
     def draw(self, n: int) -> list[Candidate]:
         """n genomes drawn from the policy, which does not wait for what becomes of them."""
-        return [Candidate(genome) for genome in self._sample(n)[1]]
+        return self._draws(n)[1]
 
     def skip(self, genomes: Sequence[Tokens]) -> None:
         """It may propose them all the same."""

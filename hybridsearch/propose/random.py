@@ -24,8 +24,7 @@ class RandomProposer(NoPolicy):
 
     def ask(self, n: int) -> list[Proposal]:
         """n proposals with new ids."""
-        genomes = [candidate.genome for candidate in self.draw(n)]
-        proposals = number(self.next_id, genomes, self.name)
+        proposals = number(self.next_id, self.draw(n), self.name)
         self.next_id += len(proposals)
         return proposals
 

@@ -50,7 +50,7 @@ class RegularizedProposer(Population):
         for sample in draws.tolist():
             parent = max((self._population[k] for k in sample), key=lambda m: m.reward)
             genome = mutate(parent.genome, self._space, self._rng)
-            children.append(Candidate(genome, (parent.id,)))
+            children.append(Candidate(genome, (parent.id,), operator="mutation"))
         return children
 
     def state(self) -> State:

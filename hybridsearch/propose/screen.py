@@ -208,9 +208,7 @@ class Screen:
             {
                 "novelty": values,
                 "trained": [[t.key, list(t.genome), t.reward] for t in self._trained],
-                "pool": [
-                    [k, list(c.genome), list(c.parents), c.origin] for k, c in self._pool.items()
-                ],
+                "pool": [[key, candidate.to_json()] for key, candidate in self._pool.items()],
                 "hyper": self._hyper and list(self._hyper),
                 "fitted": self._fitted,
                 "rehearsed": self._rehearsed,
@@ -227,10 +225,7 @@ class Screen:
         # Not expected again: a product of matrices rounds a row by where it stands among others.
         self._seen = describe([t.genome for t in self._trained])
         self._seen = self._seen.expecting(state.arrays["seen"])
-        self._pool = {
-            key: Candidate(tuple(genome), tuple(parents), origin)
-            for key, genome, parents, origin in values["pool"]
-        }
+        self._pool = {key: Candidate.from_json(row) for key, row in values["pool"]}
         self._shown = describe([c.genome for c in self._pool.values()])
         self._shown = self._shown.expecting(state.arrays["shown"])
         self._hyper = Hyper(*values["hyper"]) if values["hyper"] else None

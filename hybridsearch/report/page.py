@@ -16,7 +16,7 @@ from hybridsearch.analysis import course
 from hybridsearch.analysis.pictures import axis, draw_run
 from hybridsearch.analysis.plots import baseline_curve, function_curve, plot_functions
 from hybridsearch.analysis.runs import Run, load_run
-from hybridsearch.analysis.tables import difference_words, resampled, sentence
+from hybridsearch.analysis.tables import gap_words, resampled, sentence
 from hybridsearch.errors import UserError
 from hybridsearch.genome.function import resolve
 from hybridsearch.genome.genome import Genome
@@ -107,7 +107,7 @@ def _section(run: Run, name: str, place: Path) -> dict[str, Any]:
         "winner": winner["label"] if winner else "",
         "incumbent": best[0]["formula"] if best else "",
         "baseline": baseline["label"] if baseline else "",
-        "difference": difference_words(run.measure, **gap) if gap else "",
+        "difference": "{} ({})".format(*gap_words(gap, run.measure)) if gap else "",
         "seeds": len(winner["test_scores"]) if winner else 0,
         "validation": axis(run),
         "measure": run.measure.name,

@@ -1,4 +1,6 @@
-"""Every code block of a guide is run, in order, as a reader would."""
+"""Every code block of a guide is run, in order, as a reader would; one without a language is what
+the block before it prints.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ import pytest
 from hybridsearch.cli import main
 
 GUIDES = Path(__file__).resolve().parents[2] / "docs" / "guides"
-BLOCK = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```", re.M | re.S)
+BLOCK = re.compile(r'^```(\w*)(?: title="(\S+)")?\n(.*?)^```', re.M | re.S)
 COMMAND = "python -m hybridsearch "
 
 
@@ -21,13 +23,21 @@ def blocks(guide: str) -> list[tuple[str, str, str]]:
     return BLOCK.findall((GUIDES / guide).read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("guide", sorted(path.name for path in GUIDES.glob("*.md")))
+WITH_CODE = sorted(path.name for path in GUIDES.glob("*.md") if "```" in path.read_text("utf-8"))
+
+
+def lines(text: str) -> list[str]:
+    """What is printed, without rules and spaces at ends."""
+    return [line.rstrip() for line in text.splitlines() if line.strip(" ─")]
+
+
+@pytest.mark.parametrize("guide", WITH_CODE)
 def test_a_guide_runs_as_it_stands(guide, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     before = set(sys.modules)
     names: dict[str, object] = {"__name__": "guide"}
-    found = blocks(guide)
+    found, printed = blocks(guide), ""
     assert found
     try:
         for language, file, text in found:
@@ -35,6 +45,9 @@ def test_a_guide_runs_as_it_stands(guide, tmp_path, monkeypatch, capsys):
                 (tmp_path / file).write_text(text)
             elif language == "python":
                 exec(compile(text, guide, "exec"), names)
+                printed = capsys.readouterr().out
+            elif not language:
+                assert lines(text) == lines(printed)
             elif language == "bash":
                 for line in text.replace("\\\n", " ").splitlines():
                     assert line.startswith(COMMAND), line

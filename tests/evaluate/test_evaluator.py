@@ -213,9 +213,9 @@ def test_a_network_that_cannot_train_is_one_line(make, tmp_path, monkeypatch):
     evaluator = make(network={"name": "mine:good"})
     assert one(evaluator, task_of(evaluator)).status is Status.OK
     for name, words in (
-        ("mine:nothing", "imported"),
+        ("mine:nothing", "network mine:nothing: mine has no 'nothing'"),
         ("resnet9", "resnet8"),
-        ("no.such:f", "imported"),
+        ("no.such:f", "network no.such:f: cannot import no.such"),
     ):
         with pytest.raises(UserError, match=words):
             make(network={"name": name})

@@ -145,7 +145,7 @@ def test_data_orders_of_many_seeds_are_forgotten_and_made_again():
     first = made.batch(0, 0)[0].clone()
     for seed in range(3 * input_module.SEEDS):
         made.batch(seed, 0)
-    assert max(len(made._orders), len(made._plans)) <= input_module.SEEDS
+    assert max(len(made._order._orders), len(made._plans)) <= input_module.SEEDS
     assert torch.equal(made.batch(0, 0)[0], first)
 
 

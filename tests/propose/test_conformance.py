@@ -136,6 +136,11 @@ def test_asked_it_gives_at_most_n_of_the_space_with_new_ids(make, space, size):
     assert [p.id for p in asked] == list(range(len(asked)))
     assert all(parent < p.id for p in asked for parent in p.parents)
     assert len(asked) == 4 * size or size == 1 or space is SPACES["subset"]
+    for p in asked:  # how it was made
+        assert (p.operator in ("crossover", "mutation", "neighbour")) == bool(p.parents)
+        assert p.parents or p.operator in ("random", "walk", "policy")
+        assert len(p.chances) == (len(p.genome.tokens) if p.operator == "policy" else 0)
+        assert all(0 <= chance <= 1 for chance in p.chances)
 
 
 def test_no_function_is_proposed_twice(name, make, space):

@@ -1,5 +1,7 @@
 """The controller is a distribution over exactly the genomes of its space."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -62,6 +64,17 @@ def test_encode_is_the_inverse_of_decode(space):
     controller, _, rollout = draw(space)
     genomes = controller.decode(rollout.choices.numpy())
     assert torch.equal(controller.encode(genomes), rollout.choices)
+
+
+def test_chances_are_the_probabilities_of_the_tokens(space):
+    controller, _, rollout = draw(space)
+    genomes = controller.decode(rollout.choices.numpy())
+    chances = controller.chances(rollout.log_prob, genomes)
+    stops = torch.tensor([step.place < 0 for step in controller.steps], dtype=torch.bool)
+    of_tokens = rollout.log_prob[:, ~stops].sum(1)
+    for genome, row, expected in zip(genomes, chances, of_tokens.tolist(), strict=True):
+        assert len(row) == len(genome)
+        assert math.log(math.prod(row)) == pytest.approx(expected, abs=0.02)
 
 
 def test_score_repeats_what_sampling_said(space):

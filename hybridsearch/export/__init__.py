@@ -1,0 +1,1 @@
+"""Functions to take away: a file for another framework, checked against the evaluator."""

@@ -1,0 +1,112 @@
+"""What is exported, and where it comes from: an expression, or the winner of a run.
+
+A run's folder is untrusted: its function is read by the genome's parser, and of its names only
+what `plain` leaves of them is ever written into a file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hybridsearch.analysis.runs import Run, load_run
+from hybridsearch.analysis.tables import SAYS, gap_words
+from hybridsearch.errors import UserError
+from hybridsearch.genome.function import Function, resolve
+from hybridsearch.genome.genome import Genome
+
+FOLDERS = ("runs/", "./", "../", "/", "~")  # no formula begins like this
+LONGEST = 160  # characters of a name that a file repeats
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A function to export. story: sentences about where it comes from, safe in a docstring."""
+
+    function: Function
+    story: tuple[str, ...]
+
+
+def plain(text: object) -> str:
+    """A text as one short line that can stand in a docstring: printable, without double quotes.
+
+    What is not printable (line ends, controls, marks that turn the direction of writing, half
+    surrogates of undecodable names) becomes "?".
+    """
+    line = "".join(c if c.isprintable() else "?" for c in str(text).replace('"', "'"))
+    return line if len(line) <= LONGEST else line[: LONGEST - 3] + "..."
+
+
+def find(what: str | Genome | Function) -> Origin:
+    """What the user means: the folder of a run, or anything that `resolve` takes.
+
+    Raises: UserError in one line for what is neither, or a run without a winner.
+    """
+    if isinstance(what, str) and _is_folder(what.strip()):
+        return winner(load_run(Path(what.strip()).expanduser()))
+    return Origin(resolve(what), ())
+
+
+def _is_folder(text: str) -> bool:
+    if text.startswith(FOLDERS):
+        return True
+    try:
+        return (Path(text) / "config.yaml").is_file()
+    except (OSError, ValueError):  # no name of a file, so a formula
+        return False
+
+
+def winner(run: Run) -> Origin:
+    """The winner of a run and its verdict.
+
+    Raises: UserError when it has none, or its records are damaged.
+    """
+    folder = plain(run.folder)
+    if run.summary is None:
+        raise UserError(
+            f"{folder}: the run is not finished, so it has no winner; continue it with "
+            f"python -m hybridsearch resume, or export a formula"
+        )
+    summary = run.summary
+    if not summary.get("winner"):
+        instead = summary.get("incumbent")
+        advice = f"; its best function was {plain(instead)}, export that" if instead else ""
+        raise UserError(f"{folder}: the run has no winner ({_verdict(summary)}){advice}")
+    try:
+        function = _function(run, summary["winner"])
+        gap, rival = summary["difference_to_best_baseline"], summary["best_baseline"]
+        measure = run.measure
+        mean, interval = gap_words(gap, measure)
+        seeds = len(summary["winner"]["test_scores"])
+        label = plain(rival["label"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{folder}/summary.json is damaged: its winner cannot be read") from error
+    config = run.config
+    return Origin(
+        function,
+        (
+            f"The winner of the run '{plain(run.folder.resolve().name)}' (strategy "
+            f"{plain(config.label)}, data {plain(config.data.name)}, network "
+            f"{plain(config.network.name)}, seed {config.seed}).",
+            f"Verdict: {_verdict(summary)}.",
+            f"Test {plain(measure.name)}, winner minus best baseline ({label}): {mean}, "
+            f"{100 * config.retest.confidence:g}% interval {interval} ({seeds} seeds).",
+        ),
+    )
+
+
+def _verdict(summary: dict[str, object]) -> str:
+    verdict = summary.get("verdict")
+    return SAYS.get(verdict, plain(verdict)) if isinstance(verdict, str) else "no verdict"
+
+
+def _function(run: Run, record: dict[str, str]) -> Function:
+    """The winner's function: the log has its genome, the summary its formula and key.
+
+    Raises: ValueError when they are not one function.
+    """
+    specs = [str(p["function"]) for p in run.payloads("winner") if p.get("winner") == record["key"]]
+    function = resolve(specs[-1] if specs else str(record["expression"]))
+    if function.key != record["key"]:
+        raise ValueError(function.key)
+    return function

@@ -1,0 +1,1 @@
+"""A function found by search, put into a model that someone else wrote."""

@@ -1,0 +1,258 @@
+"""What a swapped model runs: one activation per call site, chosen by the order of the calls.
+
+Hooks get the module that runs as an argument and hold only a path, so they also work in a deep
+copy, after unpickling and in the replicas of DataParallel.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode, _get_current_function_mode, _pop_mode, _push_mode
+
+from hybridsearch.transplant.names import name_of
+
+MODULE_FILE = nn.Module.__call__.__code__.co_filename  # of torch's frames around a forward
+OUTSIDE = -1
+_HELD = "_hybridsearch_held"
+Hook = Any  # a RemovableHandle; torch exports the class under no stable name
+
+
+class Original(nn.Module):
+    """The place of a function's call that is left as it was."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        raise RuntimeError("an original call has no module of its own")
+
+
+class Sites(nn.ModuleList):
+    """The activations of the call sites that one module, or one forward, uses.
+
+    counted: one per call of its owner's forward, in their order; the first is the first call's.
+    Otherwise one for all calls. `calls`: of the forward that runs; OUTSIDE while none does.
+    """
+
+    def __init__(self, sites: Iterable[nn.Module], counted: bool) -> None:
+        super().__init__(sites)
+        self.counted, self.calls, self.thread = counted, OUTSIDE, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.turn()(x)
+        return result
+
+    def turn(self) -> nn.Module:
+        """The activation whose turn it is. Raises: RuntimeError when the count does not hold."""
+        if not self.counted:
+            return self[0]
+        number = self.calls
+        if number == OUTSIDE:
+            raise RuntimeError(
+                "an activation was called outside the forward that it belongs to (by a checkpoint "
+                "within it, or by .forward()); swap with betas='scalar'"
+            )
+        if number >= len(self):
+            self.wrong(number + 1)
+        self.calls = number + 1
+        return self[number]
+
+    def wrong(self, calls: int) -> None:
+        raise RuntimeError(
+            f"expected {len(self)} calls of an activation in one forward, as on the example "
+            f"inputs, got {calls}; swap with betas='scalar'"
+        )
+
+    def extra_repr(self) -> str:
+        return "one per call" if self.counted else "one for all calls"
+
+
+@dataclass(frozen=True)
+class Begin:
+    """Before the forward of an owner: its first call comes next."""
+
+    path: str
+
+    def __call__(self, owner: nn.Module, args: Any) -> None:
+        sites = _sites(owner, self.path)
+        if not torch.compiler.is_compiling():
+            thread = threading.get_ident()
+            # Of the same thread it is a forward that was interrupted.
+            if sites.calls != OUTSIDE and sites.thread != thread:
+                raise RuntimeError(
+                    "expected one forward of a swapped model at a time, got a second of another "
+                    "thread; give each thread a copy, or swap with betas='scalar'"
+                )
+            sites.thread = thread
+        sites.calls = 0
+
+
+@dataclass(frozen=True)
+class End:
+    """After it, also when it failed (there is no output then): all calls were made."""
+
+    path: str
+
+    def __call__(self, owner: nn.Module, args: Any, out: Any) -> None:
+        sites = _sites(owner, self.path)
+        calls, sites.calls = sites.calls, OUTSIDE
+        if out is not None and calls != len(sites):
+            sites.wrong(calls)
+
+
+def _sites(owner: nn.Module, path: str) -> Sites:
+    found = owner.get_submodule(path)
+    assert isinstance(found, Sites)
+    return found
+
+
+class Redirect(TorchFunctionMode):
+    """While an owner's forward runs: calls of activation functions go to its sites.
+
+    frame: of that forward. A KeyboardInterrupt ends a forward without its hooks, so the mode stays
+    behind; it is dead then, and passes everything on.
+    """
+
+    def __init__(self, sites: Sites, names: frozenset[str], frame: FrameType) -> None:
+        super().__init__()
+        self.sites, self.names, self.frame = sites, names, frame
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if name_of(func) in self.names and self.alive():
+            site = self.sites.turn()
+            if not isinstance(site, Original):
+                return site(args[0] if args else kwargs["input"])
+        return func(*args, **kwargs)
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def alive(self) -> bool:
+        """Whether its forward is running, that is, among the callers."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and frame is not self.frame:
+            frame = frame.f_back
+        return frame is not None
+
+
+def _current() -> TorchFunctionMode | None:
+    mode: TorchFunctionMode | None = _get_current_function_mode()  # type: ignore[no-untyped-call]
+    return mode
+
+
+def _push(mode: TorchFunctionMode) -> None:
+    _push_mode(mode)  # type: ignore[no-untyped-call]
+
+
+def _pop() -> None:
+    _pop_mode()  # type: ignore[no-untyped-call]
+
+
+def _forward_frame() -> FrameType:
+    """The frame of torch's that runs a module's hooks and forward, from within a hook."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename != MODULE_FILE:
+        frame = frame.f_back
+    return frame
+
+
+def _top() -> Redirect | None:
+    """The mode that a module's own calls go to now; dead ones are thrown away."""
+    while isinstance(mode := _current(), Redirect):
+        if mode.alive():
+            return mode
+        _pop()
+    return None
+
+
+# torch.compile would trace these hooks and lose the mode, so it has to stop at them: it breaks the
+# graph there, and `fullgraph=True` is answered with an error.
+@dataclass(frozen=True)
+class Enter:
+    """Before the forward of an owner with functional calls."""
+
+    path: str
+    names: frozenset[str]
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def __call__(self, owner: nn.Module, args: Any) -> None:
+        _top()
+        _push(Redirect(_sites(owner, self.path), self.names, _forward_frame()))
+
+
+class Leave:
+    """After it, also when it failed."""
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def __call__(self, owner: nn.Module, args: Any, out: Any) -> None:
+        if _top():
+            _pop()
+
+
+class Pause:
+    """Before the forward of an owner's child: what the child calls is no call of the owner's."""
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def __call__(self, child: nn.Module, args: Any) -> None:
+        mode = _top()
+        if mode:
+            _pop()
+        child.__dict__.setdefault(_HELD, {}).setdefault(threading.get_ident(), []).append(mode)
+
+
+class Resume:
+    """After it, also when it failed."""
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def __call__(self, child: nn.Module, args: Any, out: Any) -> None:
+        held = child.__dict__.get(_HELD, {})
+        modes = held.get(threading.get_ident(), [])
+        mode = modes.pop() if modes else None
+        if mode and mode.alive():
+            _push(mode)
+        if not any(modes):  # what interrupts left behind goes with it
+            held.pop(threading.get_ident(), None)
+
+
+def count(owner: nn.Module, path: str) -> list[Hook]:
+    """Let an owner count the calls of the sites at a path below it."""
+    return [
+        owner.register_forward_pre_hook(Begin(path)),
+        owner.register_forward_hook(End(path), always_call=True),
+    ]
+
+
+def redirect(
+    owner: nn.Module, path: str, names: frozenset[str], children: Iterable[nn.Module]
+) -> list[Hook]:
+    """Let an owner's own calls of functions with these names go to its sites.
+
+    A child may be an owner too: it pauses its parent's before it enters its own, and leaves that
+    before it resumes the parent's.
+    """
+    hooks = [
+        owner.register_forward_pre_hook(Enter(path, names)),
+        owner.register_forward_hook(Leave(), prepend=True, always_call=True),
+    ]
+    for child in children:
+        hooks += pause(child)
+    return hooks
+
+
+def pause(child: nn.Module) -> list[Hook]:
+    """Let what a child calls be no call of its owner's."""
+    return [
+        child.register_forward_pre_hook(Pause(), prepend=True),
+        child.register_forward_hook(Resume(), always_call=True),
+    ]
+
+
+def paused(child: nn.Module) -> bool:
+    """Whether a module does so, and then what takes its place has to."""
+    return any(isinstance(hook, Pause) for hook in child._forward_pre_hooks.values())

@@ -1,0 +1,240 @@
+"""One forward on example inputs: where activations are called, by whom, and on which channels."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from types import CodeType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from hybridsearch.errors import UserError
+from hybridsearch.transplant.axes import channels_of, follow, tensors
+from hybridsearch.transplant.names import KNOWN, Wanted, is_activation, name_of, title
+from hybridsearch.transplant.runtime import MODULE_FILE
+
+Place = tuple[tuple[CodeType, int], ...]
+_BETWEEN = {MODULE_FILE, torch.nn.functional.__file__, torch.overrides.__file__, __file__}
+_READ = "_hybridsearch_in_place"
+
+
+@dataclass
+class Call:
+    """One call of an activation.
+
+    owner: path of the module whose forward called. run: the number of that forward. place: where
+    in the source, from the call up to that forward. axis: of the channels, from the front; None:
+    not known. source: the module that made the channels. read: it changed its input in place, and
+    the input was read again.
+    """
+
+    what: str
+    owner: str
+    run: int
+    place: Place
+    shape: tuple[int, ...]
+    axis: int | None
+    source: str
+    read: bool = False
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place that holds an activation module; a shared module has several."""
+
+    path: str
+    parent: nn.Module
+    name: str
+    module: nn.Module
+
+    def put(self, module: nn.Module) -> None:
+        self.parent._modules[self.name] = module
+
+
+@dataclass
+class Trace:
+    """modules: slot's path -> its calls. functions: owner's path -> its own calls of activation
+    functions. callees: owner -> paths of the modules that it called. astray: slots whose module
+    was called otherwise than through its slots.
+    """
+
+    modules: dict[str, list[Call]] = field(default_factory=lambda: defaultdict(list))
+    functions: dict[str, list[Call]] = field(default_factory=lambda: defaultdict(list))
+    callees: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    astray: set[str] = field(default_factory=set)
+
+
+def find_slots(model: nn.Module, wanted: Wanted) -> list[Slot]:
+    """Every place in the model that holds an activation, wanted or not."""
+
+    def counts(module: nn.Module) -> bool:
+        return is_activation(module) or wanted.module(module)
+
+    return [
+        Slot(f"{path}.{name}" if path else name, parent, name, child)
+        for path, parent in model.named_modules()
+        if not counts(parent)
+        for name, child in parent._modules.items()
+        if child is not None and counts(child)
+    ]
+
+
+def trace(model: nn.Module, inputs: Any, slots: list[Slot], wanted: Wanted) -> Trace:
+    """Run the model once and note what it calls; it is left as it was.
+
+    Every slot gets a copy of its module for the time being, so that a module that several share
+    is told apart. Raises: UserError when the model does not run on the inputs.
+    """
+    tracer = _Tracer(wanted)
+    held = {id(slot.module) for slot in slots}
+    twins = [copy.deepcopy(slot.module) for slot in slots]
+    with ExitStack() as stack:
+        for path, module in model.named_modules():
+            if id(module) not in held:
+                stack.callback(module.register_forward_pre_hook(tracer.enter(path)).remove)
+                stack.callback(module.register_forward_hook(tracer.leave).remove)
+        for slot, twin in zip(slots, twins, strict=True):
+            original = slot.module
+            stack.callback(original.register_forward_pre_hook(tracer.stray(slot.path)).remove)
+            stack.callback(original.register_forward_hook(tracer.returned).remove)
+            twin.register_forward_pre_hook(tracer.called(slot.path), prepend=True)
+            twin.register_forward_hook(tracer.returned)
+            stack.callback(slot.put, original)
+            slot.put(twin)
+        with tracer:
+            out = run(model, inputs)
+    values = list(out.values()) if isinstance(out, Mapping) else out
+    tracer.reads(tensors(values))
+    return tracer.found
+
+
+def run(model: nn.Module, inputs: Any) -> Any:
+    """The model's output in evaluation, without gradients, its mode and the seed left alone."""
+    with evaluating(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        try:
+            if isinstance(inputs, Mapping):
+                return model(**inputs)
+            return model(*inputs) if isinstance(inputs, list | tuple) else model(inputs)
+        except Exception as error:
+            lines = str(error).strip().splitlines() or [""]
+            raise UserError(
+                "expected example_inputs that the model runs on (a tensor, a tuple, or a dict of "
+                f"keyword arguments), got {type(error).__name__}: {lines[0]}"
+            ) from error
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Every module in evaluation mode, then each in its own again."""
+    before = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
+
+
+class _Tracer(TorchFunctionMode):
+    """Sees every torch call of the forward, and by its hooks whose call it is."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        super().__init__()
+        self.found = Trace()
+        self.names = KNOWN | wanted.names
+        self.running: list[tuple[str, int]] = []
+        self.runs: Counter[str] = Counter()
+        self.inside = 0  # of an activation, where every call is its own affair
+        self.last: Call | None = None  # of a module
+
+    # Hooks ------------------------------------------------------------------------------------
+
+    def enter(self, path: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any) -> None:
+            if self.running:
+                self.found.callees[self.running[-1][0]].add(path)
+            self.runs[path] += 1
+            self.running.append((path, self.runs[path]))
+
+        return hook
+
+    def leave(self, module: nn.Module, args: Any, out: Any) -> None:
+        self.running.pop()
+
+    def called(self, path: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any) -> None:
+            if args and isinstance(args[0], Tensor) and not self.inside:
+                self.last = self._call(title(module), args[0])
+                self.found.modules[path].append(self.last)
+            self.inside += 1
+
+        return hook
+
+    def returned(self, module: nn.Module, args: Any, out: Any) -> Any:
+        self.inside -= 1
+        if not self.inside and args and out is args[0] and self.last:
+            other = out.view_as(out)
+            setattr(out, _READ, self.last)
+            return other
+        return None
+
+    def stray(self, path: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any) -> None:
+            self.found.astray.add(path)
+            self.inside += 1
+
+        return hook
+
+    # Calls ------------------------------------------------------------------------------------
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        owner = self.running[-1][0] if self.running else ""
+        x = args[0] if args else kwargs.get("input")
+        call = None
+        if not self.inside and name_of(func) in self.names and isinstance(x, Tensor):
+            call = self._call(func.__name__, x)
+            self.found.functions[owner].append(call)
+        out = func(*args, **kwargs)
+        if any(True for _ in tensors(out)):
+            self.reads(tensors([*args, *kwargs.values()]))
+            follow(func, args, kwargs, out, owner)
+        if call and out is x:
+            out = x.view_as(x)
+            follow(func, args, kwargs, out, owner)
+            setattr(x, _READ, call)
+        return out
+
+    def reads(self, used: Iterator[Tensor]) -> None:
+        """Who reads what was changed in place under its old name relies on the change."""
+        for x in used:
+            call = getattr(x, _READ, None)
+            if call is not None:
+                call.read = True
+
+    def _call(self, what: str, x: Tensor) -> Call:
+        owner, number = self.running[-1] if self.running else ("", 0)
+        mark = channels_of(x)
+        axis, source = (mark.axis, mark.source) if mark else (None, "")
+        return Call(what, owner, number, _place(), tuple(x.shape), axis, source)
+
+
+def _place() -> Place:
+    """The frames from the call of an activation up to the forward it belongs to."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename in _BETWEEN:
+        frame = frame.f_back
+    found = []
+    while frame.f_back is not None and frame.f_code.co_filename != MODULE_FILE:
+        found.append((frame.f_code, frame.f_lasti))
+        frame = frame.f_back
+    return tuple(found)
