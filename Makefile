@@ -1,11 +1,11 @@
-# make search | test | test-extras | docs | lint | bench; each sets up .venv first, once.
+# make search | test | test-extras | notebook | docs | lint | bench; each sets up .venv first, once.
 PYTHON ?= python3
 # For a CPU build of torch: make setup PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_FLAGS ?=
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: setup search test test-extras docs lint format bench clean
+.PHONY: setup search test test-extras notebook docs lint format bench clean
 
 setup: $(READY)
 
@@ -23,6 +23,10 @@ test: setup
 # In an environment of its own, so that `make test` stays what the core install can do.
 test-extras: .venv-extras/ready
 	.venv-extras/bin/python -m pytest -q -m extras
+
+# Runs runs/analysis.ipynb in place, on the runs that are there; without any it makes some first.
+notebook: .venv-extras/ready
+	.venv-extras/bin/jupyter-execute --inplace runs/analysis.ipynb
 
 # The site of guides, settings and reference, into site/.
 docs: .venv-extras/ready

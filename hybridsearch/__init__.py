@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hybridsearch.analysis.runs import Run, load_run
+    from hybridsearch.analysis.runs import Run, load_run, load_runs
     from hybridsearch.comparison.run import compare
     from hybridsearch.config import Config, load_config
     from hybridsearch.errors import UserError
@@ -40,6 +40,7 @@ __all__ = [
     "load_config",
     "load_function",
     "load_run",
+    "load_runs",
     "parameter_groups",
     "resolve",
     "resume",
@@ -60,6 +61,7 @@ _HOMES = {
     "load_config": "config",
     "load_function": "transplant.saving",
     "load_run": "analysis.runs",
+    "load_runs": "analysis.runs",
     "parameter_groups": "genome.activation",
     "resolve": "genome.function",
     "resume": "session",

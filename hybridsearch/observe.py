@@ -63,3 +63,30 @@ class Silent:
     def snapshot(self, now: Snapshot) -> None: ...
 
     def note(self, line: str) -> None: ...
+
+
+class Both:
+    """Two observers, told the same, the first one first."""
+
+    def __init__(self, first: Observer, second: Observer) -> None:
+        self.first, self.second = first, second
+
+    def stage(self, name: str, total: int) -> None:
+        self.first.stage(name, total)
+        self.second.stage(name, total)
+
+    def advance(self, done: int) -> None:
+        self.first.advance(done)
+        self.second.advance(done)
+
+    def training(self, rung: int, done: int, total: int) -> None:
+        self.first.training(rung, done, total)
+        self.second.training(rung, done, total)
+
+    def snapshot(self, now: Snapshot) -> None:
+        self.first.snapshot(now)
+        self.second.snapshot(now)
+
+    def note(self, line: str) -> None:
+        self.first.note(line)
+        self.second.note(line)

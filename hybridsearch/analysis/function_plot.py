@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -48,7 +48,9 @@ def baseline_curve(
     return FunctionCurve(label, x, value, np.asarray(slope, dtype=np.float64))
 
 
-def plot_functions(functions: Sequence[FunctionCurve], path: Path | str, title: str) -> None:
+def plot_functions(
+    functions: Sequence[FunctionCurve], path: Path | str | IO[bytes], title: str
+) -> None:
     """f(x) beside f'(x) of up to about six functions, best first, with ReLU in grey behind.
 
     The axes fit the curves but show no more than VALUE_VIEW and SLOPE_VIEW; a jump is a gap.

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from hybridsearch.config import Config, saved_config
+from hybridsearch.digests import dump
 from hybridsearch.errors import UserError
 from hybridsearch.store.disk import read_json
 from hybridsearch.store.log import Record, read_log
 from hybridsearch.types import Json, Measure, accuracy_of
+
+# The settings that say what a search was asked; strategy and seed say who was asked.
+QUESTION = (
+    *("data", "network", "training", "metric", "fitness", "fidelity", "space", "table", "race"),
+    *("retest", "budget", "seconds"),
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,11 @@ class Run:
         return [o for o in self.outcomes if o["order"] > 0]
 
     @property
+    def finished(self) -> bool:
+        """Whether it came to its end."""
+        return self.summary is not None
+
+    @property
     def top(self) -> int:
         """The number of the top rung."""
         return len(self.config.fidelity.rungs) - 1
@@ -87,3 +99,56 @@ def load_run(folder: str | Path) -> Run:
         read_json(folder / "environment.json"),
         list(read_log(log)) if log.exists() else [],
     )
+
+
+def load_runs(where: str | Path | Iterable[str | Path]) -> list[Run]:
+    """Read several runs, finished or not; each once, in the order of their folders' names.
+
+    where: the folder of a run, a folder that holds runs, a pattern such as "runs/rl-*", or several
+    of these. What a pattern or a folder holds beside runs is passed over.
+    Raises: UserError when one of them leads to no run, or a run is damaged.
+    """
+    places = [where] if isinstance(where, str | Path) else list(where)
+    folders = dict.fromkeys(folder.resolve() for place in places for folder in _found(Path(place)))
+    return [load_run(_shown(folder)) for folder in sorted(folders)]
+
+
+def _found(place: Path) -> list[Path]:
+    """The runs' folders that a folder or a pattern leads to. Raises: UserError when none."""
+    root = Path(place.anchor)
+    looked = [place] if place.is_dir() else root.glob(str(place.relative_to(root)))
+    held = [one for folder in looked for one in (folder, *_inside(folder)) if _is_run(one)]
+    if not held:
+        raise UserError(
+            f"no run in {str(place)!r}: expected the folder of a run, a folder of runs, or a "
+            "pattern such as runs/rl-*"
+        )
+    return held
+
+
+def _inside(folder: Path) -> list[Path]:
+    """What is in a folder that is no run itself."""
+    return [] if _is_run(folder) or not folder.is_dir() else list(folder.iterdir())
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "config.yaml").is_file() and (folder / "trials.jsonl").is_file()
+
+
+def _shown(folder: Path) -> Path:
+    """A path as a user would write it."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
+
+
+def alike(runs: Sequence[Run]) -> list[Run]:
+    """Those that may be compared: the most numerous finished ones that were asked the same (data,
+    network, training, space, budget and retest), whatever their strategy and seed; the first such
+    group among equals.
+    """
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.finished:
+            asked = run.config.model_dump(mode="json", include=set(QUESTION))
+            groups.setdefault(dump(asked), []).append(run)
+    return max(groups.values(), key=len, default=[])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import matplotlib as mpl
 import numpy as np
@@ -56,8 +56,10 @@ RC: dict[Any, Any] = {
 
 
 @contextmanager
-def figure(path: Path | str, width: float, height: float) -> Iterator[Figure]:
-    """An empty figure, width by height in inches, that is written to `path` as a PNG at DPI."""
+def figure(path: Path | str | IO[bytes], width: float, height: float) -> Iterator[Figure]:
+    """An empty figure, width by height in inches, that is written to `path`, a file's name or a
+    file, as a PNG at DPI.
+    """
     with mpl.rc_context(RC):
         made = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
         FigureCanvasAgg(made)

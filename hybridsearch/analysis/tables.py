@@ -29,26 +29,23 @@ def resampled(summary: dict[str, Json]) -> str:
     return f"seeds and test {what}" if summary["test_examples"] > 1 else "seeds"
 
 
+def sentence(summary: dict[str, Json] | None) -> str:
+    """The verdict of a run in a sentence; on a recorded table it is one already. None: there is
+    none yet.
+    """
+    if summary is None:
+        return "the run is not finished"
+    return SAYS.get(summary["verdict"], str(summary["verdict"]))
+
+
 def show_summary(summary: dict[str, Json], console: Console) -> None:
     """Print the finalists beside the baselines, the verdict, and what it cost."""
     if summary["finalists"]:
         console.print(_table(summary))
     if "pareto" in summary:
         console.print(_front(summary))
-    winner, best = summary["winner"], summary["best_baseline"]
-    gap = summary["difference_to_best_baseline"]
-    verdict = str(summary["verdict"])  # a search on a table says it in words of its own
-    lines = [f"[bold]Verdict: {escape(SAYS.get(verdict, verdict))}[/bold]"]
-    if winner:
-        seeds, measure = len(winner["test_scores"]), Measure(**summary["metric"])
-        mean, interval = gap_words(gap, measure)
-        lines += [
-            f"Winner on validation: {escape(winner['label'])}",
-            f"Best baseline on validation: {escape(best['label'])}",
-            f"Test {measure.name}, winner minus best baseline: "
-            f"{mean}, 95% interval {interval} "
-            f"({seeds} seeds, paired; {resampled(summary)} resampled)",
-        ]
+    verdict, *rest = map(escape, verdict_lines(summary))
+    lines = [f"[bold]{verdict}[/bold]", *rest]
     spent = summary["budgets"]
     lines += [
         f"Search ({summary['strategy']}, seed {summary['seed']}): "
@@ -60,6 +57,22 @@ def show_summary(summary: dict[str, Json], console: Console) -> None:
         f"python -m hybridsearch report {escape(str(summary['folder']))}",
     ]
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
+
+
+def verdict_lines(summary: dict[str, Json]) -> list[str]:
+    """The verdict, and where there is a winner, that and its difference to the best baseline."""
+    winner, best = summary["winner"], summary["best_baseline"]
+    lines = [f"Verdict: {sentence(summary)}"]
+    if winner:
+        measure = Measure(**summary["metric"])
+        mean, interval = gap_words(summary["difference_to_best_baseline"], measure)
+        lines += [
+            f"Winner on validation: {winner['label']}",
+            f"Best baseline on validation: {best['label']}",
+            f"Test {measure.name}, winner minus best baseline: {mean}, 95% interval {interval} "
+            f"({len(winner['test_scores'])} seeds, paired; {resampled(summary)} resampled)",
+        ]
+    return lines
 
 
 def _table(summary: dict[str, Json]) -> Table:

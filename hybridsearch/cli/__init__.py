@@ -13,7 +13,7 @@ from cyclopts import App
 from cyclopts.config import Dict
 from pydantic import ValidationError
 
-from hybridsearch.cli import looking, taking, training  # noqa: F401  (they add their commands)
+from hybridsearch.cli import looking, shell, taking, training  # noqa: F401  (they add their commands)
 from hybridsearch.cli.apps import WITH_SETTINGS, app, searcher
 from hybridsearch.config import explain, read_settings
 from hybridsearch.errors import UserError, nearest

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from hybridsearch import __version__
 from hybridsearch.config import Config
 
 EPILOGUE = """\
@@ -14,6 +15,10 @@ Every setting can stand in the config file (a key, nested by sections) or on the
 --space.unary tanh. Configs that ship: digits, fashion_mnist, cifar10_small, cifar10
 and cifar10_paper (ResNet-20, for a GPU), table_digits and table_cifar10 (a search on a recorded
 table, without training).
+
+Exit status: 0 when the work is done, whatever its verdict; 2 for a mistake that you can mend,
+told in one line on stderr; 130 after Ctrl-C, when nothing computed is lost. --quiet and --json keep
+stdout for the answer. Colours: none where NO_COLOR is set or the output is no terminal.
 """
 
 DEFAULTS = Config()
@@ -26,14 +31,15 @@ app = App(
     name="hybridsearch",
     help="Search for an activation function, and retest the winners honestly.",
     help_epilogue=EPILOGUE,
+    version=__version__,
     result_action="return_value",
 )
 
 
 # Those that take settings again, without the commands beside them: in a config file the section
 # `data` must not be taken for the command `data`, nor be looked for under `compare`.
-searcher = App(name="hybridsearch", result_action="return_value")
-recorder = App(name="hybridsearch record", result_action="return_value")
-comparer = App(name="hybridsearch compare", result_action="return_value")
-retrainer = App(name="hybridsearch benchmark", result_action="return_value")
+searcher = App(name="hybridsearch", version=__version__, result_action="return_value")
+recorder = App(name="hybridsearch record", version=__version__, result_action="return_value")
+comparer = App(name="hybridsearch compare", version=__version__, result_action="return_value")
+retrainer = App(name="hybridsearch benchmark", version=__version__, result_action="return_value")
 WITH_SETTINGS = {"record": recorder, "compare": comparer, "benchmark": retrainer}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 from rich.console import Console
@@ -18,6 +18,7 @@ from hybridsearch.cli.apps import (
     retrainer,
     searcher,
 )
+from hybridsearch.cli.watching import PLAIN, STOPPED, Board, Output, watched
 from hybridsearch.config import Config
 from hybridsearch.errors import UserError
 
@@ -33,6 +34,8 @@ def search(
         Path | None,
         Parameter(help="Folder of the run; default runs/STRATEGY-DATA-seedN-TIME."),
     ] = None,
+    tensorboard: Board = False,
+    output: Output = PLAIN,
     settings: Annotated[Config, Parameter(name="*")] = DEFAULTS,
 ) -> int:
     """Search for an activation function, retest the best against nine baselines, name a winner."""
@@ -40,11 +43,11 @@ def search(
     from hybridsearch.session import search as run
 
     folder = out or default_folder(settings)
-    return _watched(folder, lambda display: run(settings, folder, display))
+    return watched(folder, lambda observer: run(settings, folder, observer), output, tensorboard)
 
 
 @app.command
-def resume(folder: Path, /) -> int:
+def resume(folder: Path, /, *, tensorboard: Board = False, output: Output = PLAIN) -> int:
     """Continue a run where it stopped.
 
     Parameters
@@ -54,7 +57,7 @@ def resume(folder: Path, /) -> int:
     """
     from hybridsearch.session import resume as run
 
-    return _watched(folder, lambda display: run(folder, display))
+    return watched(folder, lambda observer: run(folder, observer), output, tensorboard)
 
 
 @app.command
@@ -103,7 +106,7 @@ def record(
         console.print(
             "\nStopped; nothing recorded is lost. The same command goes on.", highlight=False
         )
-        return 130
+        return STOPPED
     console.print(f"table: {made}, card: {made.with_name('card.md')}", highlight=False)
     return 0
 
@@ -127,6 +130,7 @@ def compare(
         Path | None,
         Parameter(help="Folder of the comparison; default comparisons/DATA or /table-NAME."),
     ] = None,
+    output: Output = PLAIN,
     settings: Annotated[Config, Parameter(name="*")] = DEFAULTS,
 ) -> int:
     """Run strategies many times at one budget, on a recorded table or with training, and say which
@@ -134,19 +138,23 @@ def compare(
     """
     from hybridsearch.comparison.run import compare as run
     from hybridsearch.comparison.run import default_folder
-    from hybridsearch.comparison.show import show_comparison
-    from hybridsearch.progress import Display
+    from hybridsearch.comparison.show import pair_lines, show_comparison
 
     names = _listed(strategies)
-    folder, console = out or default_folder(settings), Console()
-    console.print(f"Folder of the comparison: {folder}", highlight=False)
+    folder, console = out or default_folder(settings), output.progress
+    if not output.quiet:
+        console.print(f"Folder of the comparison: {folder}", highlight=False)
     try:
-        with Display(console) as display:
-            summary = run(settings, names, seeds, folder, display)
+        with output.watching(console) as observer:
+            summary = run(settings, names, seeds, folder, observer)
     except KeyboardInterrupt:
         console.print("\nStopped; finished runs are kept. Continue with the same command.")
-        return 130
-    show_comparison(summary, folder, console)
+        return STOPPED
+    output.answer(
+        summary.to_json(),
+        pair_lines(summary),
+        lambda console: show_comparison(summary, folder, console),
+    )
     return 0
 
 
@@ -235,25 +243,3 @@ def _number(word: str, name: str) -> float:
         raise UserError(
             f"{name}: expected numbers with commas between them, got {word!r}"
         ) from None
-
-
-def _watched(folder: Path, run: Any) -> int:
-    """Run with a display, then show the results; Ctrl-C says how to go on."""
-    from hybridsearch.analysis.tables import show_summary
-    from hybridsearch.progress import Display
-
-    console = Console()
-    console.print(f"Run folder: {folder}", highlight=False)
-    try:
-        with Display(console) as display:
-            summary = run(display)
-    except KeyboardInterrupt:
-        console.print(
-            f"\nStopped; nothing computed is lost. "
-            f"Continue: python -m hybridsearch resume {folder}",
-            highlight=False,
-            soft_wrap=True,
-        )
-        return 130
-    show_summary(summary, console)
-    return 0

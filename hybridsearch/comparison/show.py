@@ -39,7 +39,11 @@ def show_comparison(summary: Summary, folder: Path, console: Console) -> None:
         ),
         f"Truth: {field.source}",
     ]
-    for pair in summary.pairs:
-        lines.append(f"{verdict(pair)}: {chance_of(pair)}, Holm's p {pair.p:.2g}")
+    lines += pair_lines(summary)
     lines.append(f"Figures, tables and what is not shown: {folder / 'README.md'}")
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+
+
+def pair_lines(summary: Summary) -> list[str]:
+    """What is shown of every pair of strategies, a line each."""
+    return [f"{verdict(pair)}: {chance_of(pair)}, Holm's p {pair.p:.2g}" for pair in summary.pairs]

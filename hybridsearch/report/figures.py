@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from hybridsearch.analysis import style
 from hybridsearch.analysis.compare_plot import looks
-from hybridsearch.report.facts import Floats, Windowed
+from hybridsearch.analysis.course import Floats, Windowed
 
 SHADES = LinearSegmentedColormap.from_list("shades", ("#ffffff", style.SKY, style.BLUE, "#00263d"))
 

@@ -12,10 +12,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from scipy.special import expit
 
+from hybridsearch.analysis import course
 from hybridsearch.analysis.pictures import axis, draw_run
 from hybridsearch.analysis.plots import baseline_curve, function_curve, plot_functions
 from hybridsearch.analysis.runs import Run, load_run
-from hybridsearch.analysis.tables import gap_words, resampled
+from hybridsearch.analysis.tables import gap_words, resampled, sentence
 from hybridsearch.errors import UserError
 from hybridsearch.genome.function import resolve
 from hybridsearch.genome.genome import Genome
@@ -102,7 +103,7 @@ def _section(run: Run, name: str, place: Path) -> dict[str, Any]:
     return {
         "name": name,
         "kind": summary.get("verdict", ""),
-        "verdict": facts.verdict(run),
+        "verdict": sentence(run.summary),
         "winner": winner["label"] if winner else "",
         "incumbent": best[0]["formula"] if best else "",
         "baseline": baseline["label"] if baseline else "",
@@ -174,7 +175,7 @@ def _course(run: Run, name: str, drawn: dict[str, Path], place: Path) -> list[Im
         images.append(
             Image.of(drawn["search_curve"], "every function evaluated, and the best so far")
         )
-    if shares := facts.token_shares(facts.controllers(run)):
+    if shares := course.token_shares(facts.controllers(run)):
         path = place / f"controller-{run.folder.name}.png"
         plot_token_shares(shares, [list(UNARY), list(BINARY)], path)
         images.append(
@@ -185,7 +186,7 @@ def _course(run: Run, name: str, drawn: dict[str, Path], place: Path) -> list[Im
                 "screen what it proposed is what was chosen of its samples.",
             )
         )
-    if spread := facts.diversity(run):
+    if spread := course.diversity(run):
         path = place / f"diversity-{run.folder.name}.png"
         plot_diversity({name: spread}, path)
         images.append(Image.of(path, "how many proposals were new, and how many kinds they used"))
@@ -197,7 +198,7 @@ def _compared(runs: Sequence[Run], names: Sequence[str], place: Path) -> Image |
     if len(runs) < 2:
         return None
     path = place / "best_so_far.png"
-    curves = {name: facts.best_so_far(run) for name, run in zip(names, runs, strict=True)}
+    curves = {name: course.best_so_far(run) for name, run in zip(names, runs, strict=True)}
     scales = {axis(run) for run in runs}
     if len(scales) > 1:
         return None

@@ -24,6 +24,7 @@ from hybridsearch.analysis.plots import (
     plot_search,
 )
 from hybridsearch.genome.genome import Genome
+from hybridsearch.types import accuracy_of
 
 
 def check_png(path, width, height=None):
@@ -164,7 +165,7 @@ def test_retest_is_drawn(tmp_path, seeds):
         RetestRow(f"function {i}" * 5, draw.normal(0.9, 0.01, seeds), 0.88, 0.92, kind)
         for i, kind in enumerate(kinds)
     ]
-    plot_retest(rows, tmp_path / "r.png", "retest")
+    plot_retest(rows, tmp_path / "r.png", "retest", accuracy_of(10))
     check_png(tmp_path / "r.png", 9, 1.7 + 0.33 * 11)
 
 
@@ -172,7 +173,7 @@ def test_retest_is_drawn(tmp_path, seeds):
     "rows", [[], [RetestRow("x", [0.5], 0.5, 0.5, "winner")], [RetestRow("x", [], 0, 0, "winner")]]
 )
 def test_a_retest_of_little_is_drawn(tmp_path, rows):
-    plot_retest(rows, tmp_path / "r.png", "retest")
+    plot_retest(rows, tmp_path / "r.png", "retest", accuracy_of(10))
     check_png(tmp_path / "r.png", 9)
 
 
@@ -238,7 +239,7 @@ def test_score_against_time_shows_the_front_and_counts_what_it_leaves_out(monkey
 
 def test_a_picture_leaves_the_settings_of_matplotlib_alone(tmp_path):
     before = dict(mpl.rcParams)
-    plot_retest([], tmp_path / "r.png", "retest")
+    plot_retest([], tmp_path / "r.png", "retest", accuracy_of(10))
     assert dict(mpl.rcParams) == before
 
 

@@ -35,6 +35,15 @@ def test_compare_prints_its_target_and_what_is_shown(at_home, capsys):
     assert main([*words, "--budget", "20", "--seed", "5", "--out", str(folder)]) == 0
     assert "6 of 6 runs are there already" in capsys.readouterr().out
 
+    assert main([*words, "--budget", "20", "--seed", "5", "--json"]) == 0
+    told, beside = capsys.readouterr()
+    assert json.loads(told) == json.loads((folder / "comparison.json").read_text())
+    assert "Folder of the comparison" in beside
+    assert main([*words, "--budget", "20", "--seed", "5", "--quiet"]) == 0
+    told, beside = capsys.readouterr()
+    assert told.count("\n") == 1 and "P(random better)" in told
+    assert beside == ""
+
 
 @pytest.mark.parametrize(
     ("words", "expected"),

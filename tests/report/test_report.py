@@ -12,7 +12,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from hybridsearch.analysis import course
 from hybridsearch.analysis.runs import load_run
+from hybridsearch.analysis.tables import sentence
 from hybridsearch.cli import main
 from hybridsearch.config import make_config
 from hybridsearch.errors import UserError
@@ -65,7 +67,7 @@ def test_the_page_is_one_file_that_has_everything(runs, tmp_path):
     assert "default-src 'none'" in text
     for run in runs:
         assert run.summary["winner"]["label"] in page.text
-        assert facts.verdict(run).partition(":")[2].strip() in page.text
+        assert sentence(run.summary).partition(":")[2].strip() in page.text
         for row in run.summary["finalists"]:
             assert f"{100 * row['mean']:.2f}" in page.text
     assert (tmp_path / "out" / "best_so_far.png").exists()
@@ -73,7 +75,7 @@ def test_the_page_is_one_file_that_has_everything(runs, tmp_path):
 
 def test_what_it_says_is_what_the_records_say(runs):
     for run in runs:
-        x, best = facts.best_so_far(run)
+        x, best = course.best_so_far(run)
         assert len(x) == len(run.distinct) == 40
         assert best[-1] == run.summary["incumbent_fitness"]
         assert np.nanmax(best) == best[-1]
@@ -84,11 +86,11 @@ def test_what_it_says_is_what_the_records_say(runs):
         assert cost.functions == run.summary["budgets"]["distinct"]
         assert cost.rejected == run.summary["budgets"]["rejected"]
         assert sum(n for _, n in facts.rejections(run)) >= cost.rejected
-    shares = facts.token_shares(facts.controllers(runs[0]))
+    shares = course.token_shares(facts.controllers(runs[0]))
     held = [("tanh" in o["genome"].split()) for o in facts.controllers(runs[0])]
     weights = np.diff([0, *np.linspace(0, len(held), len(shares.at) + 1).round()[1:]])
     assert np.average(shares.values["tanh"], weights=weights) == pytest.approx(np.mean(held))
-    assert facts.token_shares(facts.controllers(runs[1])) is None  # it has no controller
+    assert course.token_shares(facts.controllers(runs[1])) is None  # it has no controller
     best = facts.fully_trained(runs[0])[: round(0.1 * 40)]
     for common in facts.common_tokens(runs[0]):
         holds = [common.name in o["function"].split() for o in best]
@@ -150,8 +152,8 @@ def test_the_command_line(runs, tmp_path, capsys):
 
 def test_windows_are_never_too_small():
     outcomes = [{"genome": "id x", "known": False}] * 15
-    assert facts.token_shares(outcomes) is None
-    assert facts.diversity(SimpleNamespace(outcomes=outcomes * 2)).at.shape == (3,)
+    assert course.token_shares(outcomes) is None
+    assert course.diversity(SimpleNamespace(outcomes=outcomes * 2)).at.shape == (3,)
 
 
 @pytest.mark.parametrize(("width", "dark"), [(390, False), (1000, True)])

@@ -1,0 +1,99 @@
+"""What a command prints where: for a person, briefly, or for a program."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import yaml
+
+from hybridsearch import __version__
+from hybridsearch.cli import main
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-7]")
+
+
+@pytest.fixture
+def at_home(tmp_path, monkeypatch, tiny_settings):
+    """A working directory with tiny.yaml in it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny_settings(strategy="random")))
+    return tmp_path
+
+
+def test_json_and_quiet_keep_stdout_for_the_answer(at_home, capsys):
+    assert main(["--config", "tiny.yaml", "--out", "runs/a", "--json"]) == 0
+    out, err = capsys.readouterr()
+    saved = json.loads((at_home / "runs/a/summary.json").read_text())
+    assert json.loads(out) == {**saved, "folder": "runs/a"}
+    assert "Run folder: runs/a" in err and "Searching" in err
+    assert "Retest on fresh seeds" not in out + err  # the table is for people
+
+    assert main(["resume", "runs/a", "--quiet"]) == 0
+    out, err = capsys.readouterr()
+    first, winner, *_ = out.splitlines()
+    assert first.startswith("Verdict: ")
+    assert winner == f"Winner on validation: {saved['winner']['label']}"
+    assert len(out.splitlines()) == 4
+    assert err == ""
+
+    assert main(["resume", "runs/a", "--quiet", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["verdict"] == saved["verdict"]
+    assert err == ""
+
+
+def test_a_search_on_a_recorded_table_ends_with_its_verdict(at_home, capsys):
+    words = ["--config", "table_digits", "--strategy", "random", "--budget", "5", "--out", "runs/t"]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert "Verdict: on a recorded table: the incumbent is number" in out
+    assert main(["resume", "runs/t", "--quiet"]) == 0
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+@pytest.mark.parametrize("flags", [[], ["--quiet"], ["--json"]])
+def test_ctrl_c_is_130_and_says_how_to_go_on(at_home, capsys, monkeypatch, flags):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hybridsearch.session.search", stop)
+    assert main(["--config", "tiny.yaml", "--out", "runs/c", *flags]) == 130
+    out, err = capsys.readouterr()
+    assert "python -m hybridsearch resume runs/c" in (err if flags else out)
+    if flags:
+        assert out == ""
+
+
+def test_the_flags_are_no_settings(at_home, capsys):
+    """A config file with them is a mistake: they would stand in the run's config.yaml."""
+    (at_home / "loud.yaml").write_text("quiet: true\n")
+    assert main(["--config", "loud.yaml"]) == 2
+    assert "quiet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [[], ["resume"], ["compare"]])
+def test_the_version_is_ours_whatever_stands_before_it(command, capsys):
+    assert main([*command, "--version"]) == 0
+    assert capsys.readouterr().out.strip() == __version__
+
+
+def test_help_tells_the_exit_statuses(capsys):
+    assert main(["--help"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    for words in ("Exit status: 0 when", "2 for a mistake", "130 after Ctrl-C"):
+        assert words in out
+
+
+def test_no_colour_where_it_is_not_wanted(capsys, monkeypatch):
+    monkeypatch.setattr("hybridsearch.session.card_of", lambda name: f"The table `{name}`")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert main(["table", "digits"]) == 0
+    assert COLOUR.search(capsys.readouterr().out)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert main(["table", "digits"]) == 0
+    out = capsys.readouterr().out
+    assert "digits" in out and not COLOUR.search(out)
