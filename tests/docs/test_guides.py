@@ -26,6 +26,11 @@ def blocks(guide: str) -> list[tuple[str, str, str]]:
 WITH_CODE = sorted(path.name for path in GUIDES.glob("*.md") if "```" in path.read_text("utf-8"))
 
 
+def in_this_process(line: str) -> list[str]:
+    """What lets the search of a line, if it is one, train in the test's own process."""
+    return ["--pool", "inline"] if line.startswith(COMMAND + "--") else []
+
+
 def lines(text: str) -> list[str]:
     """What is printed, without rules and spaces at ends."""
     return [line.rstrip() for line in text.splitlines() if line.strip(" ─")]
@@ -52,7 +57,9 @@ def test_a_guide_runs_as_it_stands(guide, tmp_path, monkeypatch, capsys):
                 for line in text.replace("\\\n", " ").splitlines():
                     assert line.startswith(COMMAND), line
                     # In this process: a start of Python and torch for each would take longer.
-                    status = main([*shlex.split(line.removeprefix(COMMAND)), *INLINE(line)])
+                    status = main(
+                        [*shlex.split(line.removeprefix(COMMAND)), *in_this_process(line)]
+                    )
                     assert status == 0, capsys.readouterr().err
     finally:
         for name in set(sys.modules) - before:
@@ -60,8 +67,3 @@ def test_a_guide_runs_as_it_stands(guide, tmp_path, monkeypatch, capsys):
                 sys.modules[name].__file__
             ):
                 del sys.modules[name]
-
-
-def INLINE(line: str) -> list[str]:  # noqa: N802
-    """Searches of a test train in this process."""
-    return ["--pool", "inline"] if " --data " in line else []
