@@ -56,6 +56,7 @@ def test_every_setting_of_a_file_reaches_the_run(at_home, name, monkeypatch):
     seen = []
     monkeypatch.setattr("hybridsearch.session.search", lambda config, *rest: seen.append(config))
     monkeypatch.setattr("hybridsearch.analysis.tables.show_summary", lambda *rest: None)
+    monkeypatch.setattr("hybridsearch.analysis.tables.verdict_lines", lambda *rest: [])
     assert main(["--config", name, "--out", "runs/z"]) == 0
     assert seen == [load_config(name)]
     assert main(["--config", "tiny.yaml"]) == 0

@@ -9,14 +9,14 @@ from hybridsearch.observe import Silent
 from hybridsearch.propose.evolution import EvolutionProposer
 from hybridsearch.propose.random import RandomProposer
 from hybridsearch.recorder import MemoryRecorder
-from hybridsearch.types import Evaluation, Status
+from hybridsearch.types import Evaluation, Scale, Status
 
 SPACE = Space(1, 1, unary=("id", "tanh", "sin"), binary=("gate", "mul"))
 
 
 def failing(config, proposer, path) -> Search:
     """A search in which the machine fails at every training."""
-    recorder = MemoryRecorder(SimpleNamespace(classes=10))
+    recorder = MemoryRecorder(SimpleNamespace(scale=Scale.of_classes("loss", 10)))
     run = Search(config, proposer, recorder, Silent(), path)
 
     def climb(functions, batch):

@@ -15,7 +15,7 @@ from hybridsearch.genome.units import Space
 from hybridsearch.observe import Silent
 from hybridsearch.race import race, rounds
 from hybridsearch.session import resume, search
-from hybridsearch.types import Evaluation, Status, Task
+from hybridsearch.types import Evaluation, Scale, Status, Task
 
 NOISE = 1.0
 
@@ -25,7 +25,9 @@ class Noisy:
 
     def __init__(self, worth):
         self.worth, self.asked = worth, []
-        self.evaluator = SimpleNamespace(classes=10, replicates=self.replicates)
+        self.evaluator = SimpleNamespace(
+            scale=Scale.of_classes("loss", 10), replicates=self.replicates
+        )
 
     def replicates(self, function, key, steps, seeds):
         return [Task(function, key, steps, seed, "") for seed in seeds]
