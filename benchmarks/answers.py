@@ -55,6 +55,7 @@ QUICK: dict[str, Json] = {
     "training": {"steps": 20, "warmup": 2},
     "retest": {"seeds": 2, "finalists": 2, "resamples": 200},
     "budget": 6,
+    "pool": "inline",  # workers would take longer to start than to work
 }
 
 
