@@ -6,7 +6,7 @@
 All get the same number of distinct functions; what preflight rejects is free. The incumbent is the
 function with the best noisy reward; what counts is its noise-free one (the best of the space has
 1). `exhaustive` is left out: it is meant to run to the end. Development (the defaults in
-`hybridsearch/config.py`) used seeds 0-29 on objectives 0 and 1; what is reported uses others.
+`hybridsearch/config/`) used seeds 0-29 on objectives 0 and 1; what is reported uses others.
 """
 
 from __future__ import annotations

@@ -70,6 +70,12 @@ INNER = {
         ["function"],
         ["activation"],
     ],
+    "config": [
+        ["section"],
+        ["space", "child", "effort", "proposers"],
+        ["run"],
+        ["reading"],
+    ],
     "store": [["disk"], ["anchor", "claims", "checkpoint"], ["cache", "log"]],
     "surrogate": [["features", "targets"], ["process"], ["experience"]],
     "cli": [["apps", "watching"], ["looking", "shell", "taking", "training"]],
