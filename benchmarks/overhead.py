@@ -208,7 +208,7 @@ def main() -> None:
     add_arguments(parser)
     options = parser.parse_args()
     if find_spec("optuna") is None:
-        print("overhead.py: Optuna is missing; pip install -c constraints.txt -e '.[bench]'")
+        print("overhead.py: Optuna is missing; pip install -c constraints.txt -e '.[peers]'")
         sys.exit(2)
     rounds, own, rl, theirs = (3, 1000, 200, 40) if options.quick else (10, 2000, 500, 150)
 

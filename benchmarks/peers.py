@@ -4,7 +4,7 @@
                                [--strategies rl,random,...] [--peers optuna_tpe,...]
                                [--out FOLDER] [--json FILE] [--quick]
 
-Needs the extra `bench`. Everyone has the same table, noise, budget of distinct functions and seeds;
+Needs the extra `peers`. Everyone has the same table, noise, budget of distinct functions and seeds;
 what preflight rejects and what is known already is free for all. Our strategies run as the config
 says; the others (`rivals.py`) are told one by one and train every function in full. `--json` has
 the keys of comparison.json; `--out` also keeps every run, a line each, figures and tables, and the
@@ -141,7 +141,7 @@ def rival_digest(rival: str, config: Config, table: Table) -> str:
         which = version(package)
     except PackageNotFoundError as error:
         raise UserError(
-            f"{rival} needs {package}: pip install -c constraints.txt -e '.[bench]', or leave it "
+            f"{rival} needs {package}: pip install -c constraints.txt -e '.[peers]', or leave it "
             "out of --peers"
         ) from error
     parts = [VERSION, rival, which, config.seed, config.budget, table.digest]
