@@ -1,0 +1,14 @@
+"""Planted bugs can still be planted: the code that each changes is there, once."""
+
+from __future__ import annotations
+
+import planted
+import pytest
+
+
+@pytest.mark.parametrize("bug", planted.BUGS, ids=lambda bug: bug.name)
+def test_what_a_bug_changes_is_there_once(bug):
+    assert (planted.ROOT / "hybridsearch" / bug.file).read_text(encoding="utf-8").count(
+        bug.old
+    ) == 1
+    assert bug.old != bug.new
