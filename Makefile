@@ -1,11 +1,11 @@
-# make search | test | test-extras | notebook | docs | lint | bench; each sets up .venv first, once.
+# make search | test | test-slow | test-extras | notebook | docs | lint | bench; each sets up .venv first, once.
 PYTHON ?= python3
 # For a CPU build of torch: make setup PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_FLAGS ?=
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: setup search test test-extras notebook docs lint format bench clean
+.PHONY: setup search test test-slow test-extras notebook docs lint format bench clean
 
 setup: $(READY)
 
@@ -17,8 +17,12 @@ $(READY): pyproject.toml constraints.txt
 search: setup
 	$(BIN)/python -m hybridsearch --strategy rl
 
+# All but a few that take half a minute each; `make test-slow` runs those.
 test: setup
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow and not extras"
+
+test-slow: setup
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m slow
 
 # In an environment of its own, so that `make test` stays what the core install can do.
 test-extras: .venv-extras/ready

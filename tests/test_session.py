@@ -135,7 +135,7 @@ def test_the_same_command_gives_the_same_records_without_training(finished, tmp_
     assert same == {k: v for k, v in summary.items() if k not in volatile}
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_worker_processes_give_the_records_of_this_process(finished, tmp_path, workers, tiny):
     _, summary = finished
     other = search(tiny(pool="loky", workers=workers), tmp_path / f"workers{workers}" / "a")
@@ -217,7 +217,10 @@ def flipped(data):
     return data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :]
 
 
-@pytest.mark.parametrize("damage", ["flip", "version", "gone", "older log"])
+@pytest.mark.parametrize(
+    "damage",
+    ["flip", "gone", *(pytest.param(d, marks=pytest.mark.slow) for d in ("version", "older log"))],
+)
 def test_a_checkpoint_that_is_of_no_use_is_told_and_the_log_replayed(
     finished, tmp_path, monkeypatch, damage
 ):

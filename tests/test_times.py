@@ -141,8 +141,18 @@ def pool(monkeypatch):
     return put
 
 
+SLOW = pytest.mark.slow
+
+
 @pytest.mark.parametrize(
-    ("share", "keep_cache"), [(0.0, True), (0.4, False), (0.6, True), (0.8, False), (0.95, False)]
+    ("share", "keep_cache"),
+    [
+        (0.4, False),
+        (0.6, True),
+        pytest.param(0.0, True, marks=SLOW),
+        pytest.param(0.8, False, marks=SLOW),
+        pytest.param(0.95, False, marks=SLOW),
+    ],
 )
 def test_a_run_that_is_ended_anywhere_resumes_with_the_times_of_its_log(
     tiny, tmp_path, pool, share, keep_cache

@@ -38,6 +38,7 @@ def test_the_run_that_is_told_of_is_named_on_validation_and_only_better_ones_are
     assert found["difference"]["mean"] == 0.001 and len(found["runs"]) == 3
 
 
+@pytest.mark.slow
 def test_a_small_one_from_end_to_end(tmp_path, capsys):
     arguments = ["--quick", "--out", str(tmp_path / "out"), "--json", str(tmp_path / "a.json")]
     assert answers.main(arguments) == 0

@@ -13,6 +13,7 @@ import torch
 HERE = Path(__file__).parent / "fake_cuda"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 @pytest.mark.skipif(torch.backends.cuda.is_built(), reason="a CUDA build has its own device")
 def test_whole_steps_stay_on_the_device_and_never_wait_for_it(tmp_path):

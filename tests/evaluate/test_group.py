@@ -60,6 +60,7 @@ def payloads(evaluator, tasks, keep=False):
 CNN = {"network": {"name": "digits_cnn"}, "data": {"augment": "shift"}}
 
 
+@pytest.mark.slow
 def test_the_pack_changes_nothing(with_gpu, fake_gpu):
     """Evaluations and digest, for every pack, with graphs, divergence and two seeds at once."""
     found, contexts = [], set()

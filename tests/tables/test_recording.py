@@ -89,7 +89,7 @@ class Impatient(Silent):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_stopped_recording_goes_on_to_the_same_table(recorded, tmp_path, workers):
     how = {} if workers == 1 else {"pool": "loky", "workers": 2}
     for after in (8, 31, 60):
