@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -99,12 +99,11 @@ class Cache:
         """The same of at most TASKS_PER_QUERY."""
         found, bad = {}, []
         try:
-            for name, payload, volatile, check in self._db.execute(_query_of(names), names):
-                if checksum(name, payload, volatile) != check:
+            for name, evaluation in _read(self._db, names):
+                if evaluation is None:
                     bad.append(name)
-                    continue
-                about = {**json.loads(volatile), "cached": True}
-                found[name] = Evaluation.from_json(json.loads(payload), about)
+                else:
+                    found[name] = evaluation
             if bad:
                 self._tell(f"cache {self.path}: {len(bad)} damaged evaluation(s) dropped")
                 self._db.executemany("DELETE FROM evaluations WHERE task = ?", [(n,) for n in bad])
@@ -196,19 +195,23 @@ def look_up(path: Path, tasks: Iterable[str]) -> dict[str, Evaluation]:
         db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5)
         with closing(db):
             for start in range(0, len(names), TASKS_PER_QUERY):
-                part = names[start : start + TASKS_PER_QUERY]
-                for name, payload, volatile, check in db.execute(_query_of(part), part):
-                    if checksum(name, payload, volatile) == check:
-                        about = {**json.loads(volatile), "cached": True}
-                        found[name] = Evaluation.from_json(json.loads(payload), about)
+                part = _read(db, names[start : start + TASKS_PER_QUERY])
+                found |= {name: evaluation for name, evaluation in part if evaluation}
     except (OSError, sqlite3.DatabaseError) as error:
         raise UserError(f"cache {path} cannot be read now: {error}") from error
     return found
 
 
-def _query_of(names: list[str]) -> str:
+def _read(db: sqlite3.Connection, names: list[str]) -> Iterator[tuple[str, Evaluation | None]]:
+    """Those of the tasks that are there, marked as cached; None for a row that is damaged."""
     marks = ",".join("?" * len(names))
-    return f"SELECT task, payload, volatile, checksum FROM evaluations WHERE task IN ({marks})"
+    query = f"SELECT task, payload, volatile, checksum FROM evaluations WHERE task IN ({marks})"
+    for name, payload, volatile, check in db.execute(query, names):
+        if checksum(name, payload, volatile) != check:
+            yield name, None
+            continue
+        about = {**json.loads(volatile), "cached": True}
+        yield name, Evaluation.from_json(json.loads(payload), about)
 
 
 def _prepare(db: sqlite3.Connection) -> None:
