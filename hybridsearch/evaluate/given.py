@@ -10,9 +10,14 @@ from hybridsearch.evaluate.input import Order, Resident
 
 
 class GivenInput:
-    """The training split on the device, and its batches; each depends on (seed, step) alone."""
+    """The training split on the device, and its batches; each depends on (seed, step) alone.
 
-    def __init__(self, data: SearchData, batch_size: int, device: torch.device) -> None:
+    normalised: whether inputs are features, to be normalised, or are handed on as they are.
+    """
+
+    def __init__(
+        self, data: SearchData, batch_size: int, device: torch.device, normalised: bool
+    ) -> None:
         self.split = Resident.load(data.train, device)
         self.device = device
         self.size = min(batch_size, len(data.train))
@@ -20,11 +25,11 @@ class GivenInput:
         scale = 255.0 if self.split.images.dtype == torch.uint8 else 1.0
         self._mean = torch.from_numpy(data.mean).to(device) * scale
         self._std = torch.from_numpy(data.std).to(device) * scale
-        self._plain = not data.mean.any() and bool((data.std == 1).all())
+        self._normalised = normalised
 
     def normalise(self, inputs: Tensor) -> Tensor:
         """Features of mean 0 and deviation 1; inputs as they were given are themselves."""
-        return inputs if self._plain else (inputs.float() - self._mean) / self._std
+        return (inputs.float() - self._mean) / self._std if self._normalised else inputs
 
     def batch(self, seed: int, step: int) -> tuple[Tensor, Tensor]:
         """The batch of a step: inputs [B, ...] and targets [B, ...]."""

@@ -86,12 +86,13 @@ class Trainer:
         self.evaluation_batch = CPU_EVALUATION_BATCH if device.type == "cpu" else EVALUATION_BATCH
         self.objective = make_objective(config, data).to(device)
         self.shape = data.in_shape
-        self.images = config.data.inputs == "normalised" and len(self.shape) == 3
+        normalised = config.data.inputs == "normalised"
+        self.images = normalised and len(self.shape) == 3
         size = self.training.batch_size
         self.input = (
             TrainingInput(data, size, config.data.augment, device, self.accelerator.lane)
             if self.images
-            else GivenInput(data, size, device)
+            else GivenInput(data, size, device, normalised)
         )
         self.train_split = self.input.split
         self.validation = Resident.load(data.validation, device)
