@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 from rich.console import Console
 
 from hybridsearch.cli.apps import app
+from hybridsearch.cli.watching import STOPPED, print_json
 
 WIDE = 1000  # columns where there is no terminal: nothing is cut or wrapped for a program to mend
 
@@ -90,7 +91,7 @@ def explain(
     file = (out or folder / f"explain-{asked.name}.png") if picture else None
     found = answer(asked, file)
     if json:
-        _print_json(found)
+        print_json(found)
     else:
         show(found, _console())
     return 0
@@ -116,7 +117,7 @@ def list_runs(
 
     found = rows(folders or [Path("runs")])
     if json:
-        _print_json(as_json(found))
+        print_json(as_json(found))
     else:
         show(found, _console())
     return 0
@@ -143,10 +144,4 @@ def watch(
     try:
         return follow(folder, Console(), once)
     except KeyboardInterrupt:
-        return 130
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    import json
-
-    print(json.dumps(value, indent=2, allow_nan=False))
+        return STOPPED

@@ -54,7 +54,7 @@ class Output:
     def answer(self, summary: Json, lines: Sequence[str], show: Callable[[Console], None]) -> None:
         """Print the end: the summary for programs, the lines of a brief answer, or all of it."""
         if self.json:
-            print(json.dumps(summary, indent=2, allow_nan=False))
+            print_json(summary)
         elif self.quiet:
             print("\n".join(lines))
         else:
@@ -62,6 +62,12 @@ class Output:
 
 
 PLAIN = Output()
+
+
+def print_json(value: Json) -> None:
+    """One JSON object on stdout, for programs."""
+    print(json.dumps(value, indent=2, allow_nan=False))
+
 
 Board = Annotated[
     bool,
