@@ -23,6 +23,7 @@ import numpy as np
 from reporting import add_arguments, listed, print_table, run_folder, write_json
 from rich.console import Console
 
+from hybridsearch.analysis.runs import CONFIG, SUMMARY
 from hybridsearch.comparison.summary import rng_for
 from hybridsearch.config import Config, make_config, read_settings
 from hybridsearch.errors import UserError
@@ -31,7 +32,7 @@ from hybridsearch.genome.function import resolve
 from hybridsearch.observe import Observer
 from hybridsearch.paper.grid import Column, train
 from hybridsearch.progress import Display
-from hybridsearch.session import CONFIG, SUMMARY, resume, search
+from hybridsearch.session import resume, search
 from hybridsearch.types import Json
 
 FIRST, SEEDS = 100, 20  # of the retest

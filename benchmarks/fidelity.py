@@ -37,6 +37,7 @@ from reporting import (
 from rich.console import Console
 from rich.progress import track
 
+from hybridsearch.analysis.runs import SUMMARY
 from hybridsearch.comparison.play import steps_of, train
 from hybridsearch.comparison.run import check, run_config
 from hybridsearch.comparison.summary import rng_for
@@ -47,7 +48,6 @@ from hybridsearch.errors import UserError
 from hybridsearch.evidence.resampling import Interval
 from hybridsearch.evidence.strategies import mean_difference
 from hybridsearch.observe import Silent
-from hybridsearch.session import SUMMARY
 from hybridsearch.tables.table import Table, load_table
 from hybridsearch.types import Json
 

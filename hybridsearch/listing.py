@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from hybridsearch.analysis.runs import CONFIG, ENVIRONMENT, LOG, SUMMARY
 from hybridsearch.analysis.tables import gap_words
 from hybridsearch.config import saved_config
 from hybridsearch.errors import UserError
@@ -24,12 +25,6 @@ from hybridsearch.store.disk import held_by, read_json
 from hybridsearch.store.log import last_record
 from hybridsearch.types import Json, Measure
 
-CONFIG, LOG, SUMMARY, ENVIRONMENT = (
-    "config.yaml",
-    "trials.jsonl",
-    "summary.json",
-    "environment.json",
-)
 OTHERS = ("functions.jsonl", "runs.jsonl")  # of recordings and comparisons, which have a config too
 
 

@@ -19,7 +19,7 @@ import yaml
 from threadpoolctl import threadpool_limits
 
 from hybridsearch.analysis.pictures import draw_run
-from hybridsearch.analysis.runs import load_run
+from hybridsearch.analysis.runs import CONFIG, ENVIRONMENT, LOG, SUMMARY, load_run
 from hybridsearch.config import Config, saved_config
 from hybridsearch.engine import Search
 from hybridsearch.errors import UserError
@@ -52,8 +52,7 @@ from hybridsearch.threads import one_thread
 from hybridsearch.times import time_report
 from hybridsearch.types import Json, Proposer
 
-CONFIG, ENVIRONMENT, LOG = "config.yaml", "environment.json", "trials.jsonl"
-CHECKPOINT, SUMMARY, CHILDREN = "checkpoint.safetensors", "summary.json", "children"
+CHECKPOINT, CHILDREN = "checkpoint.safetensors", "children"
 TABLE, CARD = "table.safetensors", "card.md"
 RECORDED = (
     "started",

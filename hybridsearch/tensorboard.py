@@ -17,6 +17,7 @@ import numpy as np
 from matplotlib.image import imread
 
 from hybridsearch.analysis.function_plot import function_curve, plot_functions
+from hybridsearch.analysis.runs import CONFIG
 from hybridsearch.extras import need
 from hybridsearch.genome.function import resolve
 from hybridsearch.genome.genome import Genome
@@ -100,7 +101,7 @@ class TensorBoard(Silent):
         """
         place = self._run / FOLDER
         self._writer = self._writers.SummaryWriter(str(place), purge_step=now.distinct)
-        settings = (self._run / "config.yaml").read_text(encoding="utf-8")
+        settings = (self._run / CONFIG).read_text(encoding="utf-8")
         indented = "".join(f"    {line}\n" for line in settings.splitlines())  # Markdown's code
         self._writer.add_text("config", indented, now.distinct)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from hybridsearch.analysis.runs import CONFIG, ENVIRONMENT, LOG, SUMMARY
 from hybridsearch.analysis.tables import show_summary
 from hybridsearch.config import saved_config
 from hybridsearch.errors import UserError
@@ -18,8 +19,6 @@ from hybridsearch.store.disk import LOCK, held_by, read_json
 from hybridsearch.store.log import Follower
 from hybridsearch.types import Json
 
-CONFIG, ENVIRONMENT = "config.yaml", "environment.json"
-LOG, SUMMARY = "trials.jsonl", "summary.json"
 EVERY = 1.0  # seconds between looks
 GONE = 2  # looks in a row without a holder and without news, after which the driver is gone
 FIRST = 60.0  # seconds from a run's start to its lock, if nothing was resumed since

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from hybridsearch import engine, session
+from hybridsearch.analysis.runs import CONFIG, LOG, SUMMARY
 from hybridsearch.comparison import run as comparing
 from hybridsearch.config import Config, make_config
 from hybridsearch.digests import checksum_of_arrays, dump
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate import training
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
-from hybridsearch.session import CHECKPOINT, CONFIG, LOG, SUMMARY
+from hybridsearch.session import CHECKPOINT
 from hybridsearch.store import disk
 from hybridsearch.store.checkpoint import load_checkpoint
 from hybridsearch.store.log import read_log

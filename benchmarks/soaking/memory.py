@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from hybridsearch.session import LOG
+from hybridsearch.analysis.runs import LOG
 
 EVERY = 5.0  # seconds between looks
 WARM = 0.1  # of the time, which is left out of slopes: modules and caches fill up

@@ -10,10 +10,14 @@ from pathlib import Path
 from hybridsearch.config import Config, saved_config
 from hybridsearch.digests import dump
 from hybridsearch.errors import UserError
+from hybridsearch.genome.function import Function, resolve
 from hybridsearch.store.disk import read_json
 from hybridsearch.store.log import Record, read_log
 from hybridsearch.types import Json, Measure, accuracy_of
 
+# The files of a run's folder (runs/README.md) that are read by others than its driver.
+CONFIG, ENVIRONMENT = "config.yaml", "environment.json"
+LOG, SUMMARY = "trials.jsonl", "summary.json"
 # The settings that say what a search was asked; strategy and seed say who was asked.
 QUESTION = (
     *("data", "network", "training", "metric", "fitness", "fidelity", "space", "table", "race"),
@@ -33,7 +37,7 @@ class Run:
     @cached_property
     def summary(self) -> dict[str, Json] | None:
         """The summary; None while the run is not finished. Raises: UserError when it is damaged."""
-        path = self.folder / "summary.json"
+        path = self.folder / SUMMARY
         return read_json(path) if path.is_file() else None
 
     @property
@@ -47,7 +51,7 @@ class Run:
         try:
             return Measure(**self.summary["metric"])
         except (KeyError, TypeError) as error:
-            raise UserError(f"{self.folder}/summary.json is damaged: it has no metric") from error
+            raise UserError(f"{self.folder / SUMMARY} is damaged: it has no metric") from error
 
     def payloads(self, kind: str) -> Iterator[dict[str, Json]]:
         """The payloads of one kind of record: "evaluation", "outcome" or "winner"."""
@@ -73,6 +77,20 @@ class Run:
         """Whether it came to its end."""
         return self.summary is not None
 
+    def tested(self, record: dict[str, Json]) -> Function:
+        """The function of a record of the summary, such as its winner: as the log has it, where it
+        was named there, else read from the formula.
+
+        Raises: UserError when the text is no function; ValueError when it is another one than the
+        record's key says; KeyError, TypeError for what is no such record.
+        """
+        key = record["key"]
+        specs = [str(p["function"]) for p in self.payloads("winner") if p.get("winner") == key]
+        function = resolve(specs[-1] if specs else str(record["expression"]))
+        if function.key != key:
+            raise ValueError(function.key)
+        return function
+
     @property
     def top(self) -> int:
         """The number of the top rung."""
@@ -90,13 +108,13 @@ def load_run(folder: str | Path) -> Run:
     Raises: UserError when it holds no run or a record of its log is damaged.
     """
     folder = Path(folder)
-    if not (folder / "config.yaml").is_file():
-        raise UserError(f"{folder} holds no run (config.yaml is missing)")
-    log = folder / "trials.jsonl"
+    if not (folder / CONFIG).is_file():
+        raise UserError(f"{folder} holds no run ({CONFIG} is missing)")
+    log = folder / LOG
     return Run(
         folder,
-        saved_config(folder / "config.yaml"),
-        read_json(folder / "environment.json"),
+        saved_config(folder / CONFIG),
+        read_json(folder / ENVIRONMENT),
         list(read_log(log)) if log.exists() else [],
     )
 
@@ -132,7 +150,7 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def _is_run(folder: Path) -> bool:
-    return (folder / "config.yaml").is_file() and (folder / "trials.jsonl").is_file()
+    return (folder / CONFIG).is_file() and (folder / LOG).is_file()
 
 
 def _shown(folder: Path) -> Path:

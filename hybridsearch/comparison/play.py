@@ -8,14 +8,14 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-from hybridsearch.analysis.runs import load_run
+from hybridsearch.analysis.runs import CONFIG, load_run
 from hybridsearch.comparison.trace import Trace
 from hybridsearch.config import Config
 from hybridsearch.engine import Search
 from hybridsearch.fidelity import rung_steps
 from hybridsearch.observe import Observer, Silent, Snapshot
 from hybridsearch.recorder import MemoryRecorder
-from hybridsearch.session import CONFIG, make_proposer, resume, search
+from hybridsearch.session import make_proposer, resume, search
 from hybridsearch.tables.replay import TableEvaluator
 from hybridsearch.tables.table import Table, load_table
 from hybridsearch.threads import one_thread

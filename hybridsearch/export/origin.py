@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hybridsearch.analysis.runs import Run, load_run
+from hybridsearch.analysis.runs import CONFIG, SUMMARY, Run, load_run
 from hybridsearch.analysis.tables import SAYS, gap_words
 from hybridsearch.errors import UserError
 from hybridsearch.genome.function import Function, resolve
@@ -51,7 +51,7 @@ def _is_folder(text: str) -> bool:
     if text.startswith(FOLDERS):
         return True
     try:
-        return (Path(text) / "config.yaml").is_file()
+        return (Path(text) / CONFIG).is_file()
     except (OSError, ValueError):  # no name of a file, so a formula
         return False
 
@@ -73,14 +73,14 @@ def winner(run: Run) -> Origin:
         advice = f"; its best function was {plain(instead)}, export that" if instead else ""
         raise UserError(f"{folder}: the run has no winner ({_verdict(summary)}){advice}")
     try:
-        function = _function(run, summary["winner"])
+        function = run.tested(summary["winner"])
         gap, rival = summary["difference_to_best_baseline"], summary["best_baseline"]
         measure = run.measure
         mean, interval = gap_words(gap, measure)
         seeds = len(summary["winner"]["test_scores"])
         label = plain(rival["label"])
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{folder}/summary.json is damaged: its winner cannot be read") from error
+        raise UserError(f"{folder}/{SUMMARY} is damaged: its winner cannot be read") from error
     config = run.config
     return Origin(
         function,
@@ -98,15 +98,3 @@ def winner(run: Run) -> Origin:
 def _verdict(summary: dict[str, object]) -> str:
     verdict = summary.get("verdict")
     return SAYS.get(verdict, plain(verdict)) if isinstance(verdict, str) else "no verdict"
-
-
-def _function(run: Run, record: dict[str, str]) -> Function:
-    """The winner's function: the log has its genome, the summary its formula and key.
-
-    Raises: ValueError when they are not one function.
-    """
-    specs = [str(p["function"]) for p in run.payloads("winner") if p.get("winner") == record["key"]]
-    function = resolve(specs[-1] if specs else str(record["expression"]))
-    if function.key != record["key"]:
-        raise ValueError(function.key)
-    return function

@@ -110,12 +110,15 @@ def _winner(run: Run) -> tuple[Function, dict[str, Json]]:
     winner = summary.get("winner")
     if not isinstance(winner, dict) or not isinstance(winner.get("expression"), str):
         raise UserError(f"{run.folder}: expected a finished run with a winner, got none; resume it")
-    function = resolve(winner["expression"])
-    if winner.get("key") != function.key:
+    try:
+        function = run.tested(winner)
+    except UserError:
+        raise
+    except (KeyError, ValueError) as error:
         raise UserError(
             f"{run.folder}: expected the winner's key, {winner.get('key')!r}, got that of "
-            f"{function.name}, {function.key}; the summary is damaged"
-        )
+            f"{winner['expression']}, {error.args[0]}; the summary is damaged"
+        ) from error
     said: dict[str, Json] = {"run": run.folder.name}
     for name in ("data", "network", "strategy", "seed", "verdict"):
         said[name] = summary.get(name)
