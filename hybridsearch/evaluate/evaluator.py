@@ -69,7 +69,9 @@ def training_config(config: Config, precision: str) -> Config:
     """The config with everything at its default that cannot change a child's number, and the
     number format that "auto" means.
     """
-    fixed = {"steps": 1, "kernel": "auto", "stack": 1, "precision": precision}
+    fixed: dict[str, Json] = {"kernel": "auto", "stack": 1, "precision": precision}
+    if not config.training.drops:  # else the learning rate of a step depends on how many there are
+        fixed["steps"] = 1
     return Config(
         data=config.data,
         network=config.network,

@@ -107,7 +107,7 @@ SCALES = {
     "full": Scale(NETWORKS),
     "small": Scale(
         ("resnet8",),
-        training={"steps": 1500, "batch_size": 64, "warmup": 75},
+        training={"steps": 750, "batch_size": 64, "warmup": 40},
     ),
     "tiny": Scale(
         ("resnet8",),

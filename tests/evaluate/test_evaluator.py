@@ -4,11 +4,14 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate import worker
+from hybridsearch.evaluate.data import load_search_data
 from hybridsearch.evaluate.evaluator import TrainingEvaluator, pick_workers
 from hybridsearch.evaluate.pool import Failure, InlinePool
+from hybridsearch.evaluate.training import Trainer
 from hybridsearch.genome.function import resolve
 from hybridsearch.kernels.choose import compiler_identity
 from hybridsearch.packed import unpack
@@ -55,6 +58,22 @@ def test_promotion_through_checkpoints_changes_nothing(make):
     evaluator.forget()
     assert not saved.exists()
     assert one(evaluator, top).payload() == straight.payload()  # trained again from the start
+
+
+def test_the_learning_rate_drops_at_shares_of_all_steps(make, tiny):
+    """A worker is told the whole number of steps, though a task may ask for fewer."""
+    training = {"steps": 12, "drops": [0.5], "warmup": 0, "lr": 0.05}
+    evaluator = make(training=training)
+    straight = Trainer(
+        tiny(training=training), load_search_data(evaluator.config.data), torch.device("cpu")
+    )
+    child = straight.new_child(resolve("ReLU"), 3)
+    straight.train(child, 12)
+    loss = straight.score(child, straight.validation).loss
+    assert one(evaluator, task_of(evaluator, steps=12)).loss == loss
+    later = one(make(training={**training, "drops": [0.9]}), task_of(evaluator, steps=12))
+    assert later.loss != loss
+    assert [straight.learning_rate(step) for step in (0, 5, 6)] == pytest.approx([0.05, 0.05, 5e-3])
 
 
 def test_processes_give_what_this_process_gives(make):
