@@ -8,10 +8,10 @@ import pytest
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate import worker
 from hybridsearch.evaluate.evaluator import TrainingEvaluator, pick_workers
-from hybridsearch.evaluate.pool import Failure, InlinePool
 from hybridsearch.genome.function import resolve
 from hybridsearch.kernels.choose import compiler_identity
 from hybridsearch.packed import unpack
+from hybridsearch.pools.base import Failure, InlinePool
 from hybridsearch.types import Evaluation, Status
 
 
