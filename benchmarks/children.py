@@ -16,10 +16,10 @@ from torch import nn
 from hybridsearch.config import Config, DataConfig
 from hybridsearch.evaluate.data import SearchData, load_search_data
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
-from hybridsearch.evaluate.pool import InlinePool
 from hybridsearch.evaluate.training import Child, Trainer
 from hybridsearch.genome.activation import Activation
 from hybridsearch.genome.function import resolve
+from hybridsearch.pools.base import InlinePool
 
 
 class Children:

@@ -2,7 +2,7 @@
 
 The plain loop gets what PyTorch gives a user: one process, all threads. The evaluator gets what a
 search gives it: loky workers with one thread each that all train at the same time, started with
-`evaluate.pool.ENVIRONMENT`. Both stay warm; while one side is measured the other waits.
+`pools.loky.ENVIRONMENT`. Both stay warm; while one side is measured the other waits.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from ratios import rounds
 
 from hybridsearch.config import Config
 from hybridsearch.errors import UserError
-from hybridsearch.evaluate.pool import ENVIRONMENT, LokyPool
 from hybridsearch.evaluate.training import Diverged
+from hybridsearch.pools.loky import ENVIRONMENT, LokyPool
 from hybridsearch.threads import one_thread
 
 WARM_UP = 3  # steps: the first ones allocate, and may compile

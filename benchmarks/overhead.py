@@ -39,9 +39,9 @@ from timing import entries, median, ratio, show
 from hybridsearch.config import Config, ScreenConfig, load_config
 from hybridsearch.engine import Search
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
-from hybridsearch.evaluate.pool import LokyPool
 from hybridsearch.evaluate.worker import measure
 from hybridsearch.observe import Silent, Snapshot
+from hybridsearch.pools.loky import LokyPool
 from hybridsearch.recorder import Recorder
 from hybridsearch.session import make_proposer
 from hybridsearch.store.cache import Cache

@@ -223,17 +223,17 @@ BUGS = (
     ),
     Bug(
         "workers that outlive their driver",
-        "evaluate/pool.py",
+        "pools/loky.py",
         "    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()\n",
         "",
-        "evaluate/test_pool.py",
+        "pools/test_loky.py",
     ),
     Bug(
         "innocents that are blamed",
-        "evaluate/pool.py",
+        "pools/loky.py",
         "yield from self._alone(function, name, waiting.pop(name), limit)",
         'waiting.pop(name); yield name, Failure("killed its worker twice", False)',
-        "evaluate/test_pool.py",
+        "pools/test_loky.py",
     ),
     Bug(
         "equal functions with two keys",

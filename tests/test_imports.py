@@ -21,6 +21,7 @@ LEVEL = {
     "config": 2,
     "kernels": 2,
     "types": 2,
+    "pools": 2,
     "observe": 2,
     "surrogate": 2,
     "propose": 3,
@@ -120,6 +121,7 @@ INNER = {
         ["surgery"],
         ["swap"],
     ],
+    "pools": [["base"], ["loky"], ["make"]],
     "tables": [["recording"], ["table"], ["replay", "card"]],
     "evaluate": [
         ["own", "accelerator", "devices", "checkpoint", "stacks", "layers"],
@@ -130,7 +132,6 @@ INNER = {
         ["judge"],
         ["training"],
         ["stack_training", "timing"],
-        ["pool"],
         ["worker"],
         ["group", "trajectory"],
         ["evaluator"],

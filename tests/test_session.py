@@ -21,11 +21,11 @@ from hybridsearch.analysis.runs import load_run
 from hybridsearch.config import Config
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate import evaluator as evaluator_module
-from hybridsearch.evaluate.pool import InlinePool
 from hybridsearch.genome.genome import Genome
 from hybridsearch.genome.units import Space
 from hybridsearch.observe import Silent
 from hybridsearch.past import settled
+from hybridsearch.pools.base import InlinePool
 from hybridsearch.session import STRATEGIES, make_proposer, resume, search
 from hybridsearch.store import checkpoint
 from hybridsearch.store.cache import Cache

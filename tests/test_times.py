@@ -14,8 +14,8 @@ from hybridsearch.config import Config
 from hybridsearch.engine import Known, Search
 from hybridsearch.evaluate import evaluator as evaluator_module
 from hybridsearch.evaluate import worker
-from hybridsearch.evaluate.pool import InlinePool
 from hybridsearch.genome.function import resolve
+from hybridsearch.pools.base import InlinePool
 from hybridsearch.session import resume, search
 from hybridsearch.times import front
 from hybridsearch.types import Scale, Status

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hybridsearch.evaluate import pool as pools
-from hybridsearch.evaluate.pool import Failure, LokyPool
+from hybridsearch.pools import loky as pools
+from hybridsearch.pools.base import Failure
+from hybridsearch.pools.loky import LokyPool
 
 WORKERS, BESIDE = 2, 5  # jobs beside a culprit
 LIMIT = 0.5  # seconds of a job

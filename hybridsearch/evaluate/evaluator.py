@@ -23,13 +23,14 @@ from hybridsearch.evaluate.group import measure_on, run_grouped
 from hybridsearch.evaluate.judge import code_of, make_objective
 from hybridsearch.evaluate.networks import check_network, fixed_groups
 from hybridsearch.evaluate.numerics import pick_precision
-from hybridsearch.evaluate.pool import Failure, Pool, make_pool
 from hybridsearch.evaluate.probe import probe
 from hybridsearch.evaluate.stacks import jobs_of, stacks
 from hybridsearch.evaluate.worker import Job, measure, run
 from hybridsearch.genome.function import resolve
 from hybridsearch.kernels.build import processor_name
 from hybridsearch.kernels.choose import Workload, choose, why_no_compiler
+from hybridsearch.pools.base import Failure, Pool
+from hybridsearch.pools.make import make_pool
 from hybridsearch.types import TIME, Evaluation, Json, Measure, Scale, Status, Task
 
 VERSION = 4  # raised by every change after which the same task gives another number

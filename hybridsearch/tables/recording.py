@@ -23,7 +23,6 @@ from hybridsearch.errors import UserError
 from hybridsearch.evaluate.data import load_search_data
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.evaluate.judge import make_objective
-from hybridsearch.evaluate.pool import Failure
 from hybridsearch.evaluate.stacks import jobs_of
 from hybridsearch.evaluate.trajectory import FollowJob, Scores, Trajectory, follow
 from hybridsearch.fidelity import rung_steps
@@ -32,6 +31,7 @@ from hybridsearch.genome.genome import Genome
 from hybridsearch.genome.index import representative
 from hybridsearch.genome.preflight import inspect
 from hybridsearch.observe import Observer
+from hybridsearch.pools.base import Failure
 from hybridsearch.propose.exhaustive import ExhaustiveProposer
 from hybridsearch.store.disk import cut_torn_tail, read_lines, write_text
 from hybridsearch.types import Json, Scale, Status, Task, number_for

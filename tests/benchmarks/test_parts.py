@@ -11,7 +11,7 @@ from profile_step import ACT, ADD, CONV, HEAD, NODE, NORM, PREFIX, REST, by_grou
 
 from hybridsearch.config import make_config
 from hybridsearch.errors import UserError
-from hybridsearch.evaluate.pool import InlinePool
+from hybridsearch.pools.base import InlinePool
 from hybridsearch.types import Evaluation, Status
 
 

@@ -10,11 +10,11 @@ from hybridsearch.errors import UserError
 from hybridsearch.evaluate import worker
 from hybridsearch.evaluate.data import load_search_data
 from hybridsearch.evaluate.evaluator import TrainingEvaluator, pick_workers
-from hybridsearch.evaluate.pool import Failure, InlinePool
 from hybridsearch.evaluate.training import Trainer
 from hybridsearch.genome.function import resolve
 from hybridsearch.kernels.choose import compiler_identity
 from hybridsearch.packed import unpack
+from hybridsearch.pools.base import Failure, InlinePool
 from hybridsearch.types import Evaluation, Status
 
 

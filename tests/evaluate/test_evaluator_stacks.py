@@ -9,9 +9,9 @@ import pytest
 
 from hybridsearch.evaluate import worker
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
-from hybridsearch.evaluate.pool import Failure, InlinePool
 from hybridsearch.genome.function import resolve
 from hybridsearch.packed import unpack
+from hybridsearch.pools.base import Failure, InlinePool
 from hybridsearch.recorder import Recorder
 from hybridsearch.store.cache import Cache
 from hybridsearch.store.log import RunLog

@@ -16,8 +16,9 @@ from hybridsearch.errors import UserError
 from hybridsearch.evaluate import devices, group, timing, training, worker
 from hybridsearch.evaluate.devices import Claim, pick_devices
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
-from hybridsearch.evaluate.pool import Failure, InlinePool, LokyPool
 from hybridsearch.genome.function import resolve
+from hybridsearch.pools.base import Failure, InlinePool
+from hybridsearch.pools.loky import LokyPool
 from hybridsearch.types import Status
 
 FUNCTIONS = ("ReLU", "GELU", "x*sigmoid(beta*x)", "cos(x)-x", "x^3", "tanh(x)", "sqrt(x)")

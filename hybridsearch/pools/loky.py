@@ -1,4 +1,4 @@
-"""Where jobs run: joblib's loky worker processes, or this process.
+"""Worker processes of this machine, by joblib's loky.
 
 loky fails every job in flight when one worker dies, and knows no limit per job. Here a worker
 that overruns its limit ends itself (a watchdog in C, so that even a stuck kernel is ended), and
@@ -16,19 +16,17 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import as_completed
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from queue import SimpleQueue
+from typing import Any, Generic
 
 from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
 
 from hybridsearch.errors import UserError
-
-In = TypeVar("In")
-Out = TypeVar("Out")
+from hybridsearch.pools.base import Failure, In, Out, added
 
 
 def _tunables(ours: str) -> str:
@@ -77,39 +75,6 @@ def _settle() -> None:
 
 
 @dataclass(frozen=True)
-class Failure:
-    """A job that its machine did not finish, twice; `timeout` says that it overran its limit."""
-
-    message: str
-    timeout: bool
-
-
-class Pool(Protocol):
-    """Runs `function` on every job and yields (name, result) as they are done."""
-
-    def run(
-        self, function: Callable[[In], Out], jobs: Mapping[str, In], limit: float
-    ) -> Iterator[tuple[str, Out | Failure]]: ...
-
-    def close(self) -> None: ...
-
-
-class InlinePool:
-    """Runs jobs one after the other in this process: for tests and debuggers, no hard limit."""
-
-    workers = 1
-
-    def run(
-        self, function: Callable[[In], Out], jobs: Mapping[str, In], limit: float
-    ) -> Iterator[tuple[str, Out | Failure]]:
-        for name, job in jobs.items():
-            yield name, function(job)
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-@dataclass(frozen=True)
 class _Call(Generic[In, Out]):
     """One job as it goes to a worker; `mark` is a file that says that it has begun, and when."""
 
@@ -144,6 +109,45 @@ def _begun(mark: Path) -> float:
         return float("inf")
 
 
+@dataclass
+class _Work(Generic[In, Out]):
+    """The jobs of a run and what became of them.
+
+    waiting: those that are not done, of the first `seen`; folder: of their marks.
+    """
+
+    function: Callable[[In], Out]
+    jobs: Mapping[str, In]
+    waiting: dict[str, In]
+    folder: Path
+    limit: float
+    seen: int = 0
+    marks: dict[str, Path] = field(default_factory=dict)
+
+    def fresh(self) -> dict[str, In]:
+        """Jobs that were added since the last call."""
+        names = added(self.jobs, self.seen)
+        self.seen += len(names)
+        return {name: self.jobs[name] for name in names}
+
+    def mark(self, name: str) -> Path:
+        return self.marks.setdefault(name, self.folder / str(len(self.marks)))
+
+    def call(self, name: str) -> _Call[In, Out]:
+        return _Call(self.function, self.waiting[name], self.mark(name), self.limit)
+
+    def begun(self) -> list[str]:
+        """Jobs that began and did not end."""
+        return [name for name in self.waiting if name in self.marks and self.marks[name].exists()]
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    """A temporary folder for marks."""
+    with tempfile.TemporaryDirectory(prefix="hybridsearch-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
 class LokyPool:
     """Worker processes of one thread each, started once and kept between calls."""
 
@@ -169,43 +173,45 @@ class LokyPool:
         limit: seconds after which a job's process is ended (plus GRACE). An exception that
         `function` raises is raised here: workers return failures as values.
         """
-        waiting = dict(jobs)
-        barren = 0
-        while waiting:
-            before = len(waiting)
-            with tempfile.TemporaryDirectory(
-                prefix="hybridsearch-", ignore_cleanup_errors=True
-            ) as folder:
-                marks = {name: Path(folder, str(n)) for n, name in enumerate(waiting)}
-                yield from self._collect(function, waiting, marks, limit)
-                suspects = [name for name in waiting if marks[name].exists()]
+        waiting: dict[str, In] = {}
+        seen = barren = 0
+        while waiting or len(jobs) > seen:
+            before = seen - len(waiting)  # jobs that were done
+            with _folder() as folder:
+                work = _Work(function, jobs, waiting, folder, limit, seen)
+                yield from self._collect(work)
+                seen, suspects = work.seen, work.begun()
             for name in suspects:
                 yield from self._alone(function, name, waiting.pop(name), limit)
-            barren = 0 if len(waiting) < before else barren + 1
+            barren = 0 if seen - len(waiting) > before else barren + 1
             if barren == MAX_BARREN:
                 raise UserError(
                     f"workers died {barren} times before they began a job; is memory exhausted?"
                 )
 
-    def _collect(
-        self,
-        function: Callable[[In], Out],
-        waiting: dict[str, In],
-        marks: Mapping[str, Path],
-        limit: float,
-    ) -> Iterator[tuple[str, Out]]:
-        """Yield what gets done and take it out of `waiting`; a dead worker ends this early."""
+    def _collect(self, work: _Work[In, Out]) -> Iterator[tuple[str, Out]]:
+        """Yield what gets done and take it out of what waits; a dead worker ends this early."""
         executor = self._start()
-        futures = {}
+        done: SimpleQueue[Any] = SimpleQueue()
+        futures: dict[Any, str] = {}
+        work.waiting |= work.fresh()
+        submitted: Iterable[str] = tuple(work.waiting)
         try:
-            for name, job in waiting.items():
-                futures[executor.submit(_Call(function, job, marks[name], limit))] = name
-            for future in as_completed(futures):
-                if not isinstance(future.exception(), BrokenProcessPool):
-                    result = future.result()
-                    name = futures[future]
-                    del waiting[name]
-                    yield name, result
+            while True:
+                for name in submitted:
+                    future = executor.submit(work.call(name))
+                    futures[future] = name
+                    future.add_done_callback(done.put)
+                if not futures:
+                    return
+                future = done.get()
+                if isinstance(future.exception(), BrokenProcessPool):
+                    return
+                result, name = future.result(), futures.pop(future)
+                del work.waiting[name]
+                yield name, result
+                submitted = fresh = work.fresh()
+                work.waiting |= fresh
         except BrokenProcessPool:
             return
         finally:
@@ -216,13 +222,11 @@ class LokyPool:
         self, function: Callable[[In], Out], name: str, job: In, limit: float
     ) -> Iterator[tuple[str, Out | Failure]]:
         """Try a suspect again, with no other job beside it that could be blamed or lost."""
-        with tempfile.TemporaryDirectory(
-            prefix="hybridsearch-", ignore_cleanup_errors=True
-        ) as folder:
-            alone, mark = {name: job}, Path(folder, "mark")
-            yield from self._collect(function, alone, {name: mark}, limit)
-            if alone:
-                late = time.monotonic() - _begun(mark) > limit
+        with _folder() as folder:
+            work = _Work(function, {name: job}, {}, folder, limit)
+            yield from self._collect(work)
+            if work.waiting:
+                late = time.monotonic() - _begun(work.mark(name)) > limit
                 why = f"overran its limit of {limit:.0f} s" if late else "killed its worker"
                 yield name, Failure(f"{why} twice", late)
 
@@ -241,8 +245,3 @@ class LokyPool:
             process.join(GRACE)
         with contextlib.suppress(Exception):
             executor.shutdown(wait=False)
-
-
-def make_pool(kind: str, workers: int) -> Pool:
-    """The pool of a config: "loky" or "inline"."""
-    return InlinePool() if kind == "inline" else LokyPool(workers)

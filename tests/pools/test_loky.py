@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from hybridsearch.evaluate.pool import Failure, InlinePool, LokyPool
+from hybridsearch.pools.base import Failure, InlinePool
+from hybridsearch.pools.loky import LokyPool
 
 
 def double(x):
@@ -58,6 +59,33 @@ def test_all_results_come_once(make):
     pool.close()
 
 
+@pytest.mark.parametrize("make", [InlinePool, lambda: LokyPool(2)])
+def test_jobs_may_be_added_while_a_run_goes_on(make):
+    """A job adds the next until there are ten, from the run's only one."""
+    pool, jobs, found = make(), {"0": 0}, {}
+    for name, result in pool.run(double, jobs, 60):
+        assert name not in found
+        found[name] = result
+        if len(jobs) < 10:
+            jobs[str(len(jobs))] = len(jobs)
+    pool.close()
+    assert found == {str(k): 2 * k for k in range(10)}
+
+
+def test_jobs_added_after_a_worker_was_killed_are_done(pool, tmp_path):
+    jobs, found = {"a": "die", "b": f"once:{tmp_path / 'mark'}", "c": "x"}, {}
+    for name, result in pool.run(fatal, jobs, 60):
+        found[name] = result
+        if name in "abc":
+            jobs[f"after {name}"] = name + "!"
+    assert isinstance(found.pop("a"), Failure)
+    assert found == {
+        "b": jobs["b"].upper(),
+        "c": "X",
+        **{f"after {name}": name.upper() + "!" for name in "abc"},
+    }
+
+
 def test_a_killed_worker_costs_only_its_own_job(pool, tmp_path):
     jobs = {f"good {k}": f"g{k}" for k in range(8)}
     jobs = {"a": "die", **jobs, "b": f"once:{tmp_path / 'mark'}"}
@@ -67,7 +95,7 @@ def test_a_killed_worker_costs_only_its_own_job(pool, tmp_path):
 
 
 def test_a_hanging_job_is_ended_and_the_others_are_kept(pool, monkeypatch):
-    monkeypatch.setattr("hybridsearch.evaluate.pool.GRACE", 0.2)
+    monkeypatch.setattr("hybridsearch.pools.loky.GRACE", 0.2)
     jobs = {"a": "x", "b": "hang", "c": "y", "d": "z"}
     found = dict(pool.run(fatal, jobs, 0.5))
     failure = found.pop("b")
@@ -134,13 +162,13 @@ def test_closing_with_jobs_left_is_silent():
 
 DRIVER = """
 import sys, time
-from hybridsearch.evaluate.pool import LokyPool
+from hybridsearch.pools.loky import LokyPool
 sys.path.insert(0, sys.argv[1])
-import test_pool
+import test_loky
 pool = LokyPool(2)
-for name, pid in pool.run(test_pool.own_process, {"a": 0.5, "b": 0.5}, 60):
+for name, pid in pool.run(test_loky.own_process, {"a": 0.5, "b": 0.5}, 60):
     print(pid, flush=True)
-list(pool.run(test_pool.nap, {"a": 60, "b": 60} if sys.argv[2] == "busy" else {}, 600))
+list(pool.run(test_loky.nap, {"a": 60, "b": 60} if sys.argv[2] == "busy" else {}, 600))
 time.sleep(60)
 """
 
