@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from hybridsearch.config import make_config
@@ -43,12 +43,12 @@ class FreeEvaluator:
     def time_task(self, function: str, key: str) -> Task:
         raise NotImplementedError
 
-    def evaluate(self, tasks: Sequence[Task], keep: bool = False) -> Iterator[Evaluation]:
+    def evaluate(self, tasks: Sequence[Task], keep_below: int = 0) -> Iterator[Evaluation]:
         for task in tasks:
             value = value_of(task.key)
             yield Evaluation(task.hash, Status.OK, 2.3 * (1 - value), value, ((10, 1.0),))
 
-    def forget(self) -> None: ...
+    def forget(self, tasks: Iterable[Task] | None = None) -> None: ...
 
     def note(self) -> str:
         return "a free objective"

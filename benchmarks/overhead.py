@@ -72,9 +72,9 @@ class Watch(Silent):
     def __getattr__(self, name: str) -> Any:
         return getattr(self.evaluator, name)
 
-    def evaluate(self, tasks: Sequence[Task], keep: bool = False) -> Iterator[Evaluation]:
+    def evaluate(self, tasks: Sequence[Task], keep_below: int = 0) -> Iterator[Evaluation]:
         begin = time.perf_counter()
-        for result in self.evaluator.evaluate(tasks, keep):
+        for result in self.evaluator.evaluate(tasks, keep_below):
             self._batch.trained += result.seconds
             yield result
         self._batch.inside += time.perf_counter() - begin

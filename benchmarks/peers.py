@@ -46,8 +46,6 @@ from hybridsearch.genome.index import representative
 from hybridsearch.genome.preflight import inspect
 from hybridsearch.genome.units import Tokens
 from hybridsearch.ladder import Ladder
-from hybridsearch.observe import Silent
-from hybridsearch.recorder import MemoryRecorder
 from hybridsearch.store.disk import hold
 from hybridsearch.tables.replay import TableEvaluator, table_config
 from hybridsearch.tables.table import Table, load_table
@@ -84,7 +82,7 @@ class Asked:
         full = config.model_copy(
             update={"fidelity": config.fidelity.model_copy(update={"rungs": (1.0,)})}
         )
-        self.ladder = Ladder(full, MemoryRecorder(TableEvaluator(table, full)), Silent())
+        self.ladder = Ladder(full, TableEvaluator(table, full))
         self.budget, self.asked = config.budget, 0
         self.known: dict[str, float] = {}  # key -> reward
         self.trained: list[tuple[str, float]] = []  # key, fitness; in order
@@ -105,7 +103,13 @@ class Asked:
         if len(self.trained) == self.budget:
             raise Spent
         spec = str(Genome(representative(form, key)))
-        (fitness,) = self.ladder.fitness(self.ladder.climb({key: spec}, len(self.trained)))
+        way = self.ladder.climb({key: spec}, len(self.trained), self.ladder.marks)
+        (task,) = next(way)  # the one rung that there is
+        try:
+            way.send({e.task: e for e in self.ladder.evaluator.evaluate([task])})
+        except StopIteration as end:
+            self.ladder.learn(end.value)
+            (fitness,) = self.ladder.fitness(end.value)
         assert fitness is not None  # a table never fails
         self.trained.append((key, fitness))
         return self.ladder.scale.reward(fitness)

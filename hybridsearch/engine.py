@@ -8,17 +8,16 @@ after a kill and a resume.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hybridsearch.config import Config
-from hybridsearch.genome.genome import Genome
-from hybridsearch.genome.index import representative
-from hybridsearch.genome.preflight import Inspection, inspect
+from hybridsearch.flight import Flight
 from hybridsearch.ladder import Climb, Ladder
 from hybridsearch.observe import Observer, Snapshot
-from hybridsearch.recorder import END, Records, evaluation_of
+from hybridsearch.records import CLOSE, END, Records, evaluation_of
 from hybridsearch.store.anchor import Mark
 from hybridsearch.store.checkpoint import load_checkpoint, save_checkpoint
 from hybridsearch.store.log import Record
@@ -61,12 +60,14 @@ class Search:
     ) -> None:
         self.config, self.proposer, self.recorder = config, proposer, recorder
         self.observer, self.checkpoint = observer, checkpoint
-        self.ladder = Ladder(config, recorder, observer)
+        self.ladder = Ladder(config, recorder.evaluator)
         self.known: dict[str, Known] = {}
         self.best: Known | None = None  # of the fully trained ones; the earliest among equals
         self.trained: set[str] = set()
-        self.distinct = self.proposals = self.batches = self.barren = 0
-        self.ended = ""  # in a few words why, once it has
+        self.distinct = self.proposals = self.batches = self.barren = self.steps_taken = 0
+        self.flights: deque[Flight] = deque()  # batches asked for and not told, the oldest first
+        self.closed = ""  # in a few words why no more is asked for, once that is so
+        self.ended = ""  # the same once the search has ended
         self.spent = 0.0  # seconds of sessions before this one
         self.started = self._saved = time.monotonic()
 
@@ -82,55 +83,106 @@ class Search:
         self.observer.stage("search", self.config.budget)
         self._show()
         last = 0.0
-        while self.distinct < self.config.budget:
-            begun, limit = time.monotonic(), self.config.seconds
-            # Only whole batches count, so the search ends at the boundary nearest to the limit.
-            if limit is not None and self._over(limit, last, over := OVER.format(limit)):
-                return over
-            if self.barren >= self.config.patience:
-                return f"{self.barren} batches in a row brought no new function"
-            proposals = self.proposer.ask(self.config.asks(self.distinct))
-            if not proposals:
-                return "the proposer has nothing left to propose"
-            self._batch(proposals)
+        while True:
+            begun = time.monotonic()
+            while not self.closed and len(self.flights) <= self.config.pipeline:
+                if not self._ask(last):
+                    break
+            if not self.flights:
+                return self.closed
+            self._tell(self._land())
             if time.monotonic() - self._saved > CHECKPOINT_EVERY:
                 self._save()
             self._show()
             last = time.monotonic() - begun
-        return "the budget is used up"
 
-    def _over(self, limit: float, last: float, why: str) -> bool:
-        """Whether the time of the search is over. Of a stopped run the log has decided that, as far
-        as it goes. last: seconds of the last batch.
+    def _ask(self, last: float) -> bool:
+        """Begin a batch. False where none can begin now: `closed` says why, unless the batches that
+        are under way may change it. last: seconds of the last batch.
         """
+        under_way = sum(len(flight.fresh) for flight in self.flights)
+        room = self.config.budget - self.distinct - under_way
+        proposals: Sequence[Proposal] = ()
+        if room <= 0:
+            why = "the budget is used up"
+        elif self._over(last):
+            why = self._limit
+            self._close(why)
+        elif self.barren >= self.config.patience:
+            why = f"{self.barren} batches in a row brought no new function"
+        else:
+            proposals = self.proposer.ask(self.config.asks(self.distinct + under_way))
+            why = "" if proposals else "the proposer has nothing left to propose"
+        if why:
+            self.closed = self.closed or ("" if self.flights else why)
+            return False
+        number = self.batches + len(self.flights) + 1
+        known: list[Container[str]] = [self.known]
+        known += self.flights
+        flight = Flight.of(number, proposals, known, room, self.ladder.marks)
+        self.flights.append(flight)
+        flight.begin(self.ladder, self.recorder)
+        return True
+
+    @property
+    def _limit(self) -> str:
+        return OVER.format(self.config.seconds)
+
+    def _over(self, last: float) -> bool:
+        """Whether the time of the search is over. Only whole batches count, so it ends at the
+        boundary nearest to the limit. Of a stopped run the log has decided that, as far as it goes.
+        """
+        if self.config.seconds is None:
+            return False
         following = self.recorder.following
         if following is not None:
-            return following == {"kind": END, "why": why}
-        return self.batches > 0 and self.seconds + last / 2 > limit
+            return following == {"kind": CLOSE if self.flights else END, "why": self._limit}
+        begun = self.batches + len(self.flights) > 0
+        return begun and self.seconds + last / 2 > self.config.seconds
 
-    def _batch(self, proposals: Sequence[Proposal]) -> None:
-        inspections = inspect([p.genome.tokens for p in proposals])
-        chance = self.ladder.scale.chance
-        fresh: dict[str, str] = {}  # key -> what is trained, in the order of proposal
-        news: dict[str, Known] = {}
-        for found in inspections:
-            if found.key in self.known or found.key in fresh or found.key in news:
-                continue
-            if found.rejected:
-                spec = str(Genome(found.form))
-                news[found.key] = Known(spec, Status.REJECTED, chance, -1, found.rejected)
-            elif self.distinct + len(fresh) < self.config.budget:
-                fresh[found.key] = str(Genome(representative(found.form, found.key)))
+    def _close(self, why: str) -> None:
+        """Ask for no more. With batches under way the log is told, since the clock will not decide
+        alike again.
+        """
+        self.closed = why
+        if self.flights:
+            self.recorder.close(why)
+
+    def _land(self) -> Flight:
+        """Evaluate until the oldest batch is done, and take it out of those under way."""
+        head = self.flights[0]
+        self.recorder.write(head.page)
+        self.observer.training(head.rung, head.done, head.asked)
+        while head.children is None:
+            result = self.recorder.result()
+            owner = next(flight for flight in self.flights if result.task in flight.waiting)
+            owner.take(result, self.recorder)
+            self.recorder.write(head.page)
+            self.observer.training(head.rung, head.done, head.asked)
+        self.flights.popleft()
+        # Checkpoints of children; at the end of a pipeline also those that a kill has left.
+        self.recorder.evaluator.forget(head.page.tasks if self.flights else None)
+        return head
+
+    def _tell(self, flight: Flight) -> None:
+        """Know what a batch has found, log its outcomes and hand them to the proposer."""
+        children = flight.children or []
         self.batches += 1
-        children = self.ladder.climb(fresh, self.batches)
+        self.ladder.learn(children)
+        self.steps_taken += self.ladder.steps(children)
+        chance = self.ladder.scale.chance
+        news = {
+            key: Known(spec, Status.REJECTED, chance, -1, reason)
+            for key, (spec, reason) in flight.rejected.items()
+        }
         costs = self._times(children) if self.config.measures_times else {}
         for child, fitness in zip(children, self.ladder.fitness(children), strict=True):
             news[child.key] = self._result(child, fitness, costs.get(child.key))
-        self.proposals += len(proposals)
+        self.proposals += len(flight.proposals)
         # A function that only ever fails by the machine's fault must not keep a search alive.
         new = any(entry.status is not Status.ERROR for entry in news.values())
         self.barren = 0 if new else self.barren + 1
-        self._tell(proposals, inspections, news)
+        self._tell_outcomes(flight, news)
         # The machine's faults are not known: such a function may be proposed and tried again.
         for key, entry in news.items():
             if entry.status is not Status.ERROR:
@@ -170,16 +222,11 @@ class Search:
             cost,
         )
 
-    def _tell(
-        self,
-        proposals: Sequence[Proposal],
-        inspections: Sequence[Inspection],
-        news: Mapping[str, Known],
-    ) -> None:
+    def _tell_outcomes(self, flight: Flight, news: Mapping[str, Known]) -> None:
         """Log the outcomes of a batch and hand them to the proposer."""
         outcomes = []
         told: set[str] = set()
-        for proposal, found in zip(proposals, inspections, strict=True):
+        for proposal, found in zip(flight.proposals, flight.inspections, strict=True):
             entry = self.known.get(found.key) or news.get(found.key)
             if entry is None:  # beyond the budget: it was not evaluated
                 continue
@@ -234,7 +281,7 @@ class Search:
             trained=len(self.trained),
             cache_hits=self.distinct - len(self.trained),
             rejected=len(self.known) - self.distinct,
-            training_steps=self.ladder.steps_taken,
+            training_steps=self.steps_taken,
             seconds=self.seconds,
             batches=self.batches,
             incumbent=self.best.spec if self.best else "",
@@ -253,11 +300,13 @@ class Search:
             return
         mark = self.recorder.settle()
         values: dict[str, Json] = {
-            "steps_taken": self.ladder.steps_taken,
+            "steps_taken": self.steps_taken,
             "proposals": self.proposals,
             "batches": self.batches,
             "barren": self.barren,
             "spent": self.seconds,
+            "flights": [flight.to_json() for flight in self.flights],
+            "closed": self.closed,
             "ended": self.ended,
             **mark._asdict(),
         }
@@ -276,9 +325,12 @@ class Search:
             return why
         self.proposer.restore(state)
         self._recall(self.recorder.past())
-        self.ladder.steps_taken = values["steps_taken"]
+        self.steps_taken, self.closed = values["steps_taken"], values["closed"]
         self.proposals, self.batches = values["proposals"], values["batches"]
         self.barren, self.spent, self.ended = values["barren"], values["spent"], values["ended"]
+        for row in values["flights"]:
+            self.flights.append(Flight.from_json(row))
+            self.flights[-1].begin(self.ladder, self.recorder)
         return ""
 
     def _recall(self, records: Iterable[Record]) -> None:

@@ -11,7 +11,7 @@ from hybridsearch.fidelity import rung_steps
 from hybridsearch.genome.function import BASELINES, baselines
 from hybridsearch.observe import Snapshot
 from hybridsearch.race import rounds
-from hybridsearch.recorder import END, EVALUATION
+from hybridsearch.records import END, EVALUATION
 from hybridsearch.store.log import Record
 from hybridsearch.types import TIME, Json, number_for
 

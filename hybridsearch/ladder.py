@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from hybridsearch.config import Config
 from hybridsearch.fidelity import Extrapolation, probe, promote, rung_steps
 from hybridsearch.forecast import Forecast
 from hybridsearch.genome.text import from_token_text
 from hybridsearch.genome.units import Tokens
-from hybridsearch.observe import Observer
-from hybridsearch.recorder import Records
-from hybridsearch.types import Evaluation, Scale, Status, number_for
+from hybridsearch.types import Evaluation, Scale, Status, Task, number_for
+
+if TYPE_CHECKING:  # it brings torch, for which those who only look should not wait
+    from hybridsearch.evaluate.evaluator import Evaluator
 
 PROBE = 32  # children of a rung, one of which goes on though it is not among the best
 
@@ -51,6 +53,10 @@ class Climb:
             self.failure = result
 
 
+# Gives the tasks of a rung, is sent their evaluations by hash, and returns the children.
+Way = Generator[Sequence[Task], Mapping[str, Evaluation], list[Climb]]
+
+
 class Ladder:
     """Successive halving with one training seed that all candidates share (a paired comparison).
 
@@ -58,9 +64,9 @@ class Ladder:
     forecasts: per rung, what they promise at the top; None where scores alone decide.
     """
 
-    def __init__(self, config: Config, recorder: Records, observer: Observer) -> None:
-        self.config, self.recorder, self.observer = config, recorder, observer
-        self.scale = recorder.evaluator.scale
+    def __init__(self, config: Config, evaluator: Evaluator) -> None:
+        self.config, self.evaluator = config, evaluator
+        self.scale = evaluator.scale
         self.rungs = rung_steps(config.fidelity, config.training.steps)
         self.top = len(self.rungs) - 1
         self.seed = number_for(config.seed, "search", 0)
@@ -68,62 +74,60 @@ class Ladder:
         self.seen: list[list[float]] = [[] for _ in self.rungs[:-1]]
         self.forecasts = [Forecast() for _ in self.seen] if config.fidelity.forecast else None
         self.stopped: dict[str, Climb] = {}  # by key, those that learned something, as they came
-        self.steps_taken = 0
 
-    def climb(self, functions: Mapping[str, str], batch: int) -> list[Climb]:
+    @property
+    def marks(self) -> list[int]:
+        """How many children have been seen at every rung below the top."""
+        return [len(scores) for scores in self.seen]
+
+    def climb(self, functions: Mapping[str, str], batch: int, marks: Sequence[int]) -> Way:
         """Train functions (key -> what is trained) rung by rung, in their order.
 
-        batch: the number of the batch, from which the draw of the probe is derived.
+        batch: the number of the batch, from which the draw of the probe is derived. marks: what had
+        been seen when the batch began, which is what it is compared with, whatever is seen
+        meanwhile. What it shows has to be told to `learn`.
         """
-        all_ = [Climb(key, spec) for key, spec in functions.items()]
-        alive, before = all_, 0
+        children = [Climb(key, spec) for key, spec in functions.items()]
+        alive = children
         for rung, steps in enumerate(self.rungs):
-            self._train(alive, rung)
+            tasks = [self.evaluator.task(c.spec, c.key, steps, self.seed) for c in alive]
+            done = yield tasks
+            for child, task in zip(alive, tasks, strict=True):
+                child.add(done[task.hash], self.scale)
             alive = [child for child in alive if child.failure is None]
-            self.steps_taken += (steps - before) * len(alive)
             if rung < self.top:
-                alive = self._promoted(alive, rung, batch)
-            before = steps
-        self.recorder.evaluator.forget()
-        self.learn(all_)
-        return all_
+                alive = self._promoted(alive, rung, batch, marks[rung])
+        return children
 
-    def _train(self, children: list[Climb], rung: int) -> None:
-        evaluator, steps = self.recorder.evaluator, self.rungs[rung]
-        tasks = [evaluator.task(c.spec, c.key, steps, self.seed) for c in children]
-        done = self.recorder.evaluate(
-            tasks,
-            keep=rung < self.top,
-            progress=lambda count: self.observer.training(rung + 1, count, len(tasks)),
-        )
-        for child, task in zip(children, tasks, strict=True):
-            child.add(done[task.hash], self.scale)
+    def steps(self, children: Iterable[Climb]) -> int:
+        """The optimiser steps of children, those that failed on the way not counted."""
+        return sum(self.rungs[child.rung] for child in children if child.rung >= 0)
 
-    def _promoted(self, alive: list[Climb], rung: int, batch: int) -> list[Climb]:
-        """The children that go on: the first of the run, the best, and one probe for the fit."""
+    def _promoted(self, alive: list[Climb], rung: int, batch: int, before: int) -> list[Climb]:
+        """The children that go on: the first of the run, the best, and one probe for the fit.
+
+        before: how many others of the rung they are compared with.
+        """
         scores = {child.key: child.scores[-1] for child in alive}
-        first = max(0, self.config.fidelity.first - len(self.seen[rung]))
-        going = {*list(scores)[:first], *self._best(scores, alive, rung)}
+        first = max(0, self.config.fidelity.first - before)
+        going = {*list(scores)[:first], *self._best(scores, alive, rung, before)}
         chance = self.scale.chance
         stopped = [key for key in scores if key not in going]
         draw = number_for(self.config.seed, "probe", batch, rung)
-        extra = probe(stopped, scores, chance, draw) if self._probes(rung, len(scores)) else ""
+        extra = probe(stopped, scores, chance, draw) if _probes(before, len(scores)) else ""
         return [child for child in alive if child.key in going or child.key == extra]
 
-    def _best(self, scores: Mapping[str, float], alive: list[Climb], rung: int) -> list[str]:
+    def _best(
+        self, scores: Mapping[str, float], alive: list[Climb], rung: int, before: int
+    ) -> list[str]:
         """The keys of the children that are among the best share of the rung. scores: theirs."""
-        earlier = self.seen[rung]
-        forecast = self.forecasts[rung] if self.forecasts else None
+        earlier = self.seen[rung][:before]
+        forecast = self.forecasts[rung].upto(before) if self.forecasts else None
         if forecast is not None and forecast.ready and alive:
             optimism, genomes = self.config.fidelity.optimism, [child.genome for child in alive]
             promises, earlier = forecast.promises(genomes, list(scores.values()), optimism)
             scores = dict(zip(scores, promises, strict=True))
         return promote(scores, self.config.fidelity.keep, earlier)
-
-    def _probes(self, rung: int, count: int) -> bool:
-        """Whether one of these children is a probe: the first of a rung, then one in PROBE."""
-        before = len(self.seen[rung])
-        return before == 0 or before // PROBE != (before + count) // PROBE
 
     def learn(self, children: Iterable[Climb]) -> None:
         """Add what children have shown: scores at rungs, and pairs of one with that at the top."""
@@ -181,3 +185,10 @@ class Ladder:
             return [max(self.scale.chance, score) for score in expected]
         line = self.extrapolation.fit(rung)
         return [line.predict(score) for score in scores]
+
+
+def _probes(before: int, count: int) -> bool:
+    """Whether one of `count` children is a probe: the first of a rung, then one in PROBE. before:
+    how many came to the rung earlier.
+    """
+    return before == 0 or before // PROBE != (before + count) // PROBE

@@ -3,120 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
-from typing import TYPE_CHECKING, Protocol
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from hybridsearch.errors import UserError
-from hybridsearch.store.anchor import START, Mark
+from hybridsearch.records import CLOSE, END, EVALUATION, Page, evaluation_of
+from hybridsearch.store.anchor import Mark
 from hybridsearch.store.cache import Cache
 from hybridsearch.store.log import Record, RunLog
 from hybridsearch.types import Evaluation, Json, Outcome, Status, Task
 
-if TYPE_CHECKING:  # it brings torch, for which those who only read a log should not wait
+if TYPE_CHECKING:  # it brings torch, for which those who only look should not wait
     from hybridsearch.evaluate.evaluator import Evaluator
 
 AT_RISK = 0.1  # seconds of training that a kill may lose: a commit costs a few hundredths of one
 
 POLL = 0.1  # seconds between looks for what somebody else trains
-EVALUATION, END = "evaluation", "end"  # kinds of records
-
-_NAMES = frozenset(f.name for f in fields(Evaluation))
-
-
-def evaluation_of(record: Record) -> Evaluation:
-    """The evaluation that a record of the kind "evaluation" holds."""
-    payload, volatile = record
-    return Evaluation.from_json(
-        {name: value for name, value in payload.items() if name in _NAMES}, volatile
-    )
 
 
 def _is_evaluation(record: Record) -> bool:
     return bool(record[0]["kind"] == EVALUATION)
-
-
-class Records(Protocol):
-    """What a search needs of a recorder."""
-
-    evaluator: Evaluator
-
-    def evaluate(
-        self,
-        tasks: Sequence[Task],
-        keep: bool = False,
-        progress: Callable[[int], None] = ...,
-    ) -> dict[str, Evaluation]:
-        """The evaluation of every task, by its hash."""
-        ...
-
-    def note(self, outcome: Outcome, function: str, batch: int, order: int) -> None:
-        """Take down what became of a proposal.
-
-        function: what stands for it, in token text. order: its place among the distinct functions
-        of the run, from 1; 0 for rejected ones and repeats.
-        """
-        ...
-
-    def end(self, why: str) -> None:
-        """Take down that the search has ended."""
-        ...
-
-    @property
-    def following(self) -> dict[str, Json] | None:
-        """The payload of the record that a resumed run has to write next; None where it is free."""
-        ...
-
-    def settle(self) -> Mark:
-        """Make everything taken down so far survive a power loss; returns where that is."""
-        ...
-
-    def go_on(self, mark: Mark) -> str:
-        """Go on from where a checkpoint was made; in words why that cannot be, or ""."""
-        ...
-
-    def past(self) -> list[Record]:
-        """The records before the checkpoint, given away once."""
-        ...
-
-
-class MemoryRecorder:
-    """Evaluates tasks and keeps nothing: for searches on a table, which is its own record.
-
-    What such a search did is read off the search itself. A machine's fault is not told apart from
-    other results, since an evaluator that only answers has none.
-    """
-
-    def __init__(self, evaluator: Evaluator) -> None:
-        self.evaluator = evaluator
-
-    def evaluate(
-        self,
-        tasks: Sequence[Task],
-        keep: bool = False,
-        progress: Callable[[int], None] = lambda done: None,
-    ) -> dict[str, Evaluation]:
-        """The evaluation of every task, by its hash."""
-        done = {result.task: result for result in self.evaluator.evaluate(tasks, keep)}
-        progress(len(done))
-        return done
-
-    def note(self, outcome: Outcome, function: str, batch: int, order: int) -> None:
-        """Nothing is taken down."""
-
-    def end(self, why: str) -> None:
-        """Nothing is taken down."""
-
-    following: dict[str, Json] | None = None
-
-    def settle(self) -> Mark:
-        return START
-
-    def go_on(self, mark: Mark) -> str:
-        return ""
-
-    def past(self) -> list[Record]:
-        return []
 
 
 class Recorder:
@@ -129,6 +36,15 @@ class Recorder:
 
     def __init__(self, log: RunLog, cache: Cache, evaluator: Evaluator) -> None:
         self.log, self.cache, self.evaluator = log, cache, evaluator
+        self._open: dict[str, Task] = {}  # wanted, not done; by hash
+        self._keep_below = 0
+        self._handed: list[Task] = []  # what the evaluator was given, which sees what is added
+        self._running: Iterator[Evaluation] | None = None
+        self._theirs: dict[str, Task] = {}  # of the open ones, those that are not handed out
+        self._looked = 0.0  # when it was last looked for what others have done
+        self._ready: deque[Evaluation] = deque()
+        self._ahead: dict[str, deque[Evaluation]] | None = None
+        self._at_risk: dict[str, float] = {}  # seconds of results that neither log nor cache has
 
     def restore_cache(self) -> int:
         """Give the cache what it lacks of a stopped run, after a kill before a commit, or when it
@@ -144,86 +60,138 @@ class Recorder:
     def evaluate(
         self,
         tasks: Sequence[Task],
-        keep: bool = False,
+        keep_below: int = 0,
         progress: Callable[[int], None] = lambda done: None,
         strict: bool = False,
     ) -> dict[str, Evaluation]:
         """The evaluation of every task, by its hash.
 
-        keep: leave checkpoints behind, so that the children can go on. progress: told the number
-        done. strict: raise UserError on an ERROR instead of logging it, since nobody could go on.
+        keep_below: as in `Evaluator.evaluate`. progress: told the number done. strict: raise
+        UserError on an ERROR instead of logging it, since nobody could go on.
         """
-        done = self._replay(tasks)
-        hits, misses = self.cache.split(t for t in tasks if t.hash not in done)
-        done |= hits
-        written = self._write(tasks, done, 0)
-        progress(len(done))
-        place = {task.hash: number for number, task in enumerate(tasks)}
-        at_risk = 0.0
-        while misses:
-            for result in self.evaluator.evaluate(self._claimed(misses, done), keep):
-                if strict and result.status is Status.ERROR:
-                    message = f"a training failed twice by the machine's fault: {result.message}"
-                    raise UserError(message)
-                self.cache.add(result)
-                done[result.task] = result
-                written = self._write(tasks, done, written)
-                if place[result.task] >= written:
-                    at_risk += result.seconds
-                    if at_risk > AT_RISK:
-                        self.cache.commit()
-                        at_risk = 0.0
-                progress(len(done))
-            misses = [task for task in misses if task.hash not in done]
-            written = self._write(tasks, done, written)
-            if self.cache.claims.others():
-                self.cache.commit()  # somebody may wait for it
-        return done
+        page = Page()
+        waiting = page.add(tasks, self.want(tasks, keep_below))
+        self.write(page)
+        progress(len(page.done))
+        while waiting:
+            result = self.result()
+            if strict and result.status is Status.ERROR:
+                message = f"a training failed twice by the machine's fault: {result.message}"
+                raise UserError(message)
+            waiting.discard(result.task)
+            page.done[result.task] = result
+            self.write(page)
+            progress(len(page.done))
+        return page.done
 
-    def _replay(self, tasks: Sequence[Task]) -> dict[str, Evaluation]:
-        """Those of the tasks that come next in the log of a resumed run, by hash."""
-        found = {}
-        for task, entry in zip(tasks, self.log.ahead, strict=False):
-            record = entry.payload, entry.volatile
-            if not _is_evaluation(record) or record[0]["task"] != task.hash:
-                break
-            found[task.hash] = evaluation_of(record)
-        return found
+    def want(self, tasks: Sequence[Task], keep_below: int) -> dict[str, Evaluation]:
+        """Ask for tasks; returns what log and cache know of them, by hash."""
+        known = self._replay(tasks)
+        hits, misses = self.cache.split(t for t in tasks if t.hash not in known)
+        assert not self._open or keep_below == self._keep_below
+        self._keep_below = keep_below
+        fresh = {task.hash: task for task in misses}
+        self._open |= fresh
+        self._theirs |= fresh
+        if fresh:
+            self._hand_out()
+        return known | hits
 
-    def _claimed(self, tasks: Sequence[Task], done: dict[str, Evaluation]) -> list[Task]:
-        """Those of the tasks that nobody else trains; what others have trained meanwhile is put
-        into `done`. Waits when there is nothing of either.
-        """
-        claims = self.cache.claims
-        while True:
-            mine = claims.take(task.hash for task in tasks)
-            # Looked up once more: it may have been finished between the last look and the claim.
-            hits, misses = self.cache.split(tasks)
-            claims.release(mine & hits.keys())
-            done |= hits
-            able = [task for task in misses if task.hash in mine]
-            if able or hits:
-                return able
+    def result(self) -> Evaluation:
+        """The next evaluation of a task that was wanted; what others train is waited for."""
+        while not self._ready:
+            if self._theirs and time.monotonic() - self._looked > POLL:
+                self._hand_out()
+            if self._running is None:
+                self._start()
+            elif (found := next(self._running, None)) is None:
+                self._running, self._handed = None, []
+            else:
+                self.cache.add(found)
+                self._at_risk[found.task] = found.seconds
+                self._ready.append(found)
+        result = self._ready.popleft()
+        del self._open[result.task]
+        if not self._open:
+            self._rest()
+        return result
+
+    def _start(self) -> None:
+        """Have the evaluator begin, or wait where all that is open is with others."""
+        if self._handed:
+            self._running = self.evaluator.evaluate(self._handed, self._keep_below)
+        elif not self._ready:
             self.cache.commit()
             time.sleep(POLL)
 
-    def _write(self, tasks: Sequence[Task], done: Mapping[str, Evaluation], start: int) -> int:
-        """Log results from task number `start` up to the first that is missing; returns that."""
-        while start < len(tasks) and tasks[start].hash in done:
-            task, result = tasks[start], done[tasks[start].hash]
+    def _rest(self) -> None:
+        """Nothing is open."""
+        if self._running is not None:
+            assert next(self._running, None) is None  # so that it can clear up
+        self._running, self._handed = None, []
+        if self.cache.claims.others():
+            self._commit()  # somebody may wait for it
+
+    def _hand_out(self) -> None:
+        """Give the evaluator what nobody else trains; what others have trained is ready."""
+        claims, tasks = self.cache.claims, list(self._theirs.values())
+        mine = claims.take(self._theirs)
+        # Looked up once more: it may have been finished between the last look and the claim.
+        hits, misses = self.cache.split(tasks)
+        claims.release(mine & hits.keys())
+        self._ready.extend(hits.values())
+        self._handed += [task for task in misses if task.hash in mine]
+        self._theirs = {task.hash: task for task in misses if task.hash not in mine}
+        self._looked = time.monotonic()
+
+    def _replay(self, tasks: Sequence[Task]) -> dict[str, Evaluation]:
+        """Those of the tasks that the log of a stopped run has, by hash; a record serves once."""
+        if self._ahead is None:
+            self._ahead = {}
+            for entry in self.log.ahead:
+                record = entry.payload, entry.volatile
+                if _is_evaluation(record):
+                    self._ahead.setdefault(entry.payload["task"], deque()).append(
+                        evaluation_of(record)
+                    )
+        found = {}
+        for name in dict.fromkeys(task.hash for task in tasks):
+            if name in self._ahead:
+                found[name] = self._ahead[name].popleft()
+                if not self._ahead[name]:
+                    del self._ahead[name]
+        return found
+
+    def write(self, page: Page) -> None:
+        """Log the results of a page, up to the first task that is not done; what is done and must
+        wait for its turn is safe from a kill.
+        """
+        tasks, done = page.tasks, page.done
+        while page.written < len(tasks) and tasks[page.written].hash in done:
+            task, result = tasks[page.written], done[tasks[page.written].hash]
             about = {"function": task.function, "key": task.key, "steps": task.steps}
             about |= {"seed": task.seed, "split": task.split, "context": task.context}
             about |= {"kernel": task.kernel}
             about |= {"stack": list(task.stack)} if task.stack else {}
             payload = {"kind": EVALUATION, **about, **result.payload()}
             self.log.append(payload, result.volatile())
-            start += 1
-        return start
+            self._at_risk.pop(result.task, None)
+            page.written += 1
+        if sum(self._at_risk.values()) > AT_RISK:
+            self._commit()
+
+    def _commit(self) -> None:
+        self.cache.commit()
+        self._at_risk.clear()
 
     def note(self, outcome: Outcome, function: str, batch: int, order: int) -> None:
         """Log what became of a proposal."""
         about = {"kind": "outcome", "batch": batch, "order": order, "function": function}
         self.log.append({**about, **outcome.payload()})
+
+    def close(self, why: str) -> None:
+        """Log that no more is asked for, which time may have decided, as in `end`."""
+        self.log.append({"kind": CLOSE, "why": why})
 
     def end(self, why: str) -> None:
         """Log that the search has ended: time may have decided it, which decides otherwise when it

@@ -91,7 +91,8 @@ def retest(
         return None
 
     observer.stage("retest", len(every))
-    done = recorder.evaluate(every, keep=True, progress=observer.advance, strict=True)
+    keep_all = config.training.steps + 1  # for the test, which scores the same children
+    done = recorder.evaluate(every, keep_all, progress=observer.advance, strict=True)
     scale, measure = evaluator.scale, evaluator.measure
     scores = {key: [scale.score(done[task.hash]) for task in row] for key, row in tasks.items()}
     means = {key: float(np.mean(row)) for key, row in scores.items()}

@@ -49,6 +49,17 @@ class Proposal:
     operator: str = ""
     chances: tuple[float, ...] = ()
 
+    def to_json(self) -> list[Json]:
+        genome, parents, chances = list(self.genome.tokens), list(self.parents), list(self.chances)
+        return [self.id, genome, self.proposer, parents, self.operator, chances]
+
+    @classmethod
+    def from_json(cls, row: Sequence[Json]) -> Proposal:
+        """The inverse of `to_json`."""
+        id_, genome, proposer, parents, operator, chances = row
+        made = Genome(tuple(genome))
+        return cls(id_, made, proposer, tuple(parents), operator, tuple(chances))
+
 
 @dataclass(frozen=True)
 class Task:
@@ -281,7 +292,10 @@ class Proposer(Protocol):
         ...
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """The outcomes of all proposals of the last ask, in the order of their ids."""
+        """The outcomes of the proposals of one ask, in the order of their ids; asks are told in
+        their order, and more may lie between. Own proposals up to the last id that are not among
+        them are not evaluated.
+        """
         ...
 
     def state(self) -> State:

@@ -8,7 +8,7 @@ from hybridsearch.ladder import Climb
 from hybridsearch.observe import Silent
 from hybridsearch.propose.evolution import EvolutionProposer
 from hybridsearch.propose.random import RandomProposer
-from hybridsearch.recorder import MemoryRecorder
+from hybridsearch.records import MemoryRecorder
 from hybridsearch.types import Evaluation, Scale, Status
 
 SPACE = Space(1, 1, unary=("id", "tanh", "sin"), binary=("gate", "mul"))
@@ -16,11 +16,13 @@ SPACE = Space(1, 1, unary=("id", "tanh", "sin"), binary=("gate", "mul"))
 
 def failing(config, proposer, path) -> Search:
     """A search in which the machine fails at every training."""
-    recorder = MemoryRecorder(SimpleNamespace(scale=Scale.of_classes("loss", 10)))
+    evaluator = SimpleNamespace(scale=Scale.of_classes("loss", 10), forget=lambda tasks: None)
+    recorder = MemoryRecorder(evaluator)
     run = Search(config, proposer, recorder, Silent(), path)
 
-    def climb(functions, batch):
+    def climb(functions, batch, marks):
         assert batch < 50, "the search does not end"
+        yield ()
         error = Evaluation("task", Status.ERROR, message="killed")
         return [Climb(key, spec, failure=error) for key, spec in functions.items()]
 

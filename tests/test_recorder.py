@@ -20,7 +20,7 @@ class Backwards:
     def __init__(self, seconds, until=99):
         self.seconds, self.until, self.asked = seconds, until, []
 
-    def evaluate(self, tasks, keep=False):
+    def evaluate(self, tasks, keep_below=0):
         self.asked += tasks
         for number, task in enumerate(reversed(tasks)):
             if number == self.until:
@@ -104,7 +104,7 @@ def test_what_another_driver_trains_is_waited_for_and_not_trained(make, tmp_path
 
 def test_an_error_and_a_later_success_of_one_task_are_both_replayed(make):
     class Moody(Backwards):
-        def evaluate(self, tasks, keep=False):
+        def evaluate(self, tasks, keep_below=0):
             self.asked += tasks
             bad = len(self.asked) == 1
             status = Status.ERROR if bad else Status.OK

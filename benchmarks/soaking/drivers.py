@@ -152,9 +152,9 @@ def _watch(scene: Scene, killer: Killer | None) -> None:
     plain, close = TrainingEvaluator.evaluate, session.Cache.close
 
     def evaluate(
-        self: TrainingEvaluator, tasks: Sequence[Task], keep: bool = False
+        self: TrainingEvaluator, tasks: Sequence[Task], keep_below: int = 0
     ) -> Iterator[Evaluation]:
-        for result in plain(self, tasks, keep):
+        for result in plain(self, tasks, keep_below):
             with scene.trained.open("a", encoding="ascii") as file:
                 file.write(result.task + "\n")
             yield result

@@ -14,7 +14,7 @@ from hybridsearch.config import Config
 from hybridsearch.engine import Search
 from hybridsearch.fidelity import rung_steps
 from hybridsearch.observe import Observer, Silent, Snapshot
-from hybridsearch.recorder import MemoryRecorder
+from hybridsearch.records import MemoryRecorder
 from hybridsearch.session import make_proposer, resume, search
 from hybridsearch.tables.replay import TableEvaluator
 from hybridsearch.tables.table import Table, load_table

@@ -53,6 +53,13 @@ class Config(Section):
         "screen 2 at first and up to 32 when more is known, for its model learns from every "
         "function (set it to keep more workers busy).",
     )
+    pipeline: int = Field(
+        0,
+        ge=0,
+        description="Batches that are asked for while an earlier one is still in training. More of "
+        "them keep many workers busy, and the strategy learns that much later; the course of a run "
+        "depends on it, never on the workers.",
+    )
     patience: int = Field(
         50, ge=1, description="Batches in a row with nothing new after which the search ends."
     )

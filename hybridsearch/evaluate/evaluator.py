@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice, takewhile
 from math import inf
 from pathlib import Path
 from typing import Protocol
@@ -25,7 +26,7 @@ from hybridsearch.evaluate.networks import check_network, fixed_groups
 from hybridsearch.evaluate.numerics import pick_precision
 from hybridsearch.evaluate.probe import probe
 from hybridsearch.evaluate.stacks import jobs_of, stacks
-from hybridsearch.evaluate.worker import Job, measure, run
+from hybridsearch.evaluate.worker import Job, child_path, measure, run
 from hybridsearch.genome.function import resolve
 from hybridsearch.kernels.build import processor_name
 from hybridsearch.kernels.choose import Workload, choose, why_no_compiler
@@ -57,9 +58,17 @@ class Evaluator(Protocol):
 
     def time_task(self, function: str, key: str) -> Task: ...
 
-    def evaluate(self, tasks: Sequence[Task], keep: bool = False) -> Iterator[Evaluation]: ...
+    def evaluate(self, tasks: Sequence[Task], keep_below: int = 0) -> Iterator[Evaluation]:
+        """Yield the evaluation of every task, in the order in which they get done.
 
-    def forget(self) -> None: ...
+        tasks: whoever calls may append some while it runs, which are evaluated too. keep_below:
+        leave a checkpoint of every child that is trained for fewer steps, so that it can go on.
+        """
+        ...
+
+    def forget(self, tasks: Iterable[Task] | None = None) -> None:
+        """Delete the checkpoints of the children of these tasks; of all by default."""
+        ...
 
     def note(self) -> str: ...
 
@@ -235,69 +244,117 @@ class TrainingEvaluator:
         job = (self.config, self.devices, self.children)
         return self.pool.run(measure_on, {"ReLU": job}, inf)
 
-    def evaluate(self, tasks: Sequence[Task], keep: bool = False) -> Iterator[Evaluation]:
-        """Yield the evaluation of every task, in the order in which they get done.
-
-        keep: leave checkpoints behind, so that the children can go on. A timeout or an error of
-        the machine is tried again once, then it is an ERROR.
+    def evaluate(self, tasks: Sequence[Task], keep_below: int = 0) -> Iterator[Evaluation]:
+        """As `Evaluator.evaluate`. A timeout or an error of the machine is tried again once; then
+        it is an ERROR.
         """
+        seen = 0
+        while seen < len(tasks):
+            if self.device == "cpu" and tasks[seen].split != TIME:
+                seen = yield from self._stream(tasks, seen, keep_below)
+                continue
+            # A GPU's children share it in groups, which are made of what is there.
+            chunk, seen = tasks[seen:], len(tasks)
+            trained = [task for task in chunk if task.split != TIME]
+            timed = [task for task in chunk if task.split == TIME]  # they must have it alone
+            for some, most in ((trained, self.pack), (timed, 1)):
+                yield from self._twice(some, keep_below, most)
+
+    def _stream(
+        self, tasks: Sequence[Task], seen: int, keep_below: int
+    ) -> Generator[Evaluation, None, int]:
+        """The evaluations of tasks from number `seen` on, those that are added meanwhile included,
+        up to the first that is to be timed; returns its number.
+        """
+        limit, jobs = self.calibrate(), dict[str, Job]()
+        tried: set[str] = set()
+
+        def take(fresh: Iterable[Task], again: bool = False) -> None:
+            for group in jobs_of(fresh).values():
+                name = str(len(jobs))
+                jobs[name] = self._job(group, keep_below, limit)
+                if again:
+                    tried.add(name)
+
+        def take_new() -> None:
+            nonlocal seen
+            fresh = list(takewhile(lambda task: task.split != TIME, islice(tasks, seen, None)))
+            seen += len(fresh)
+            take(fresh)
+
+        take_new()
+        for name, found in self.pool.run(run, jobs, max(job.limit for job in jobs.values())):
+            again = []
+            for task, result in _results(jobs[name], found):
+                if _fails(result) and not isinstance(found, Failure) and name not in tried:
+                    again.append(task)
+                else:
+                    yield _last(result)
+            take(again, again=True)
+            take_new()
+        return seen
+
+    def _twice(self, tasks: Sequence[Task], keep_below: int, most: int) -> Iterator[Evaluation]:
+        """most: children that one GPU may have at a time; 0: as many as it holds."""
         again = []
-        for task, result in self._attempt(tasks, keep):
-            if isinstance(result, Failure):  # the pool has tried twice already
-                yield Evaluation(task.hash, Status.ERROR, message=result.message)
-            elif result.status in (Status.TIMEOUT, Status.ERROR):
+        for task, result, lost in self._once(tasks, keep_below, most):
+            if _fails(result) and not lost:
                 again.append(task)
             else:
                 yield result
-        for task, result in self._attempt(again, keep):
-            if isinstance(result, Failure):
-                result = Evaluation(task.hash, Status.ERROR, message=result.message)
-            elif result.status is Status.TIMEOUT:
-                result = replace(result, status=Status.ERROR)
-            yield result
+        for _, result, _ in self._once(again, keep_below, most):
+            yield _last(result)
 
-    def _attempt(
-        self, tasks: Sequence[Task], keep: bool
-    ) -> Iterator[tuple[Task, Evaluation | Failure]]:
-        # On a GPU children share the device, and who is timed must have it alone.
-        timed = [task for task in tasks if task.split == TIME]
-        trained = [task for task in tasks if task.split != TIME]
-        yield from self._run(trained, keep, self.pack)
-        yield from self._run(timed, keep, 1)
-
-    def _run(
-        self, tasks: Sequence[Task], keep: bool, most: int
-    ) -> Iterator[tuple[Task, Evaluation | Failure]]:
-        """most: children that one GPU may have at a time; 0: as many as it holds."""
+    def _once(
+        self, tasks: Sequence[Task], keep_below: int, most: int
+    ) -> Iterator[tuple[Task, Evaluation, bool]]:
+        """Task, result, and whether the pool gave it up, which has then tried twice already."""
         if not tasks:
             return
         limit = self.calibrate()
-        jobs = {
-            name: Job(
-                self.config,
-                group,
-                self.children,
-                keep,
-                self.device,
-                limit * max(1, len(group[0].stack)),
-            )
-            for name, group in jobs_of(tasks).items()
-        }
+        jobs = {name: self._job(group, keep_below, limit) for name, group in jobs_of(tasks).items()}
         if self.device == "cpu":
             results = self.pool.run(run, jobs, max(job.limit for job in jobs.values()))
         else:
             results = run_grouped(self.pool, jobs, self.devices, most, limit)
         for name, found in results:
-            for place, task in enumerate(jobs[name].tasks):
-                yield task, found if isinstance(found, Failure) else found[place]
+            for task, result in _results(jobs[name], found):
+                yield task, result, isinstance(found, Failure)
 
-    def forget(self) -> None:
-        """Delete the checkpoints of all children."""
-        for path in self.children.glob("*.safetensors"):
+    def _job(self, group: tuple[Task, ...], keep_below: int, limit: float) -> Job:
+        """limit: seconds of one training."""
+        keep, together = group[0].steps < keep_below, max(1, len(group[0].stack))
+        return Job(self.config, group, self.children, keep, self.device, limit * together)
+
+    def forget(self, tasks: Iterable[Task] | None = None) -> None:
+        if tasks is None:
+            paths = set(self.children.glob("*.safetensors"))
+        else:
+            paths = {child_path(self.children, task) for task in tasks}
+        for path in paths:
             path.unlink(missing_ok=True)
 
     def close(self) -> None:
         self.pool.close()
+
+
+def _results(job: Job, found: Sequence[Evaluation] | Failure) -> Iterator[tuple[Task, Evaluation]]:
+    """The tasks of a job with their results."""
+    for place, task in enumerate(job.tasks):
+        if isinstance(found, Failure):
+            yield task, Evaluation(task.hash, Status.ERROR, message=found.message)
+        else:
+            yield task, found[place]
+
+
+def _fails(result: Evaluation) -> bool:
+    """Whether it is the machine's fault."""
+    return result.status in (Status.TIMEOUT, Status.ERROR)
+
+
+def _last(result: Evaluation) -> Evaluation:
+    """What a result is when it is not tried again."""
+    return replace(result, status=Status.ERROR) if _fails(result) else result
 
 
 def _hex(parts: dict[str, Json]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from hybridsearch.analysis.runs import Run
 from hybridsearch.errors import UserError
 from hybridsearch.fidelity import rung_steps
-from hybridsearch.recorder import evaluation_of
+from hybridsearch.records import evaluation_of
 from hybridsearch.store.cache import look_up
 from hybridsearch.types import Evaluation, Json, Task, number_for
 

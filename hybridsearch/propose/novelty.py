@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hybridsearch.genome.canonical import keys
 from hybridsearch.genome.units import Space, Tokens
-from hybridsearch.propose.base import Candidate, NoPolicy
+from hybridsearch.propose.base import Candidate, NoPolicy, last_id
 from hybridsearch.types import Json, Outcome, Proposal
 
 ROUNDS = 10  # of drawing, before the next source: only near a space's end do so many bring nothing
@@ -82,7 +82,7 @@ class Novelty:
 
     def _new(self, genomes: Sequence[Tokens]) -> Iterator[tuple[int, str]]:
         """Place and key of the genomes whose function may be proposed, each function once."""
-        seen = set(self._waiting.values())
+        seen = self.waiting
         for place, key in enumerate(keys(genomes)):
             if key not in seen and self.open(key):
                 seen.add(key)
@@ -91,6 +91,11 @@ class Novelty:
     def open(self, key: str) -> bool:
         """Whether a function may be proposed, those that wait aside."""
         return key not in self._done and self._failed.get(key, 0) <= self._lap
+
+    @property
+    def waiting(self) -> set[str]:
+        """The keys of what was proposed and has no outcome yet."""
+        return set(self._waiting.values())
 
     def _walk(self, n: int) -> list[Candidate]:
         """Up to n new functions, in the order of `Space.enumerate`, from a chunk of it."""
@@ -108,7 +113,8 @@ class Novelty:
         return found
 
     def settle(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """The outcomes of own proposals that have a verdict, by id; waiting ends for all.
+        """The outcomes of own proposals that have a verdict, by id; waiting ends for all up to the
+        last one told.
 
         No reward (ERROR) and one that is no number are no verdict.
         """
@@ -116,10 +122,10 @@ class Novelty:
         settled = [o for _, o in sorted(own.items()) if has_verdict(o)]
         for outcome in settled:
             self._done.add(self._waiting.pop(outcome.proposal.id))
-        if outcomes:
-            for key in self._waiting.values():
-                self._failed[key] = self._failed.get(key, 0) + 1
-            self._waiting.clear()
+        last = last_id(outcomes)
+        for id_ in [k for k in self._waiting if k <= last]:
+            key = self._waiting.pop(id_)
+            self._failed[key] = self._failed.get(key, 0) + 1
         return settled
 
     def waits_for(self, outcome: Outcome) -> bool:

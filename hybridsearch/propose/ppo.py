@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hybridsearch.config import ControllerConfig
 from hybridsearch.genome.units import Space, Tokens
-from hybridsearch.propose.base import Candidate, Judge, Member, number
+from hybridsearch.propose.base import Candidate, Judge, Member, last_id, number
 from hybridsearch.propose.controller import Controller, Rollout, Weights
 from hybridsearch.propose.novelty import has_verdict
 from hybridsearch.threads import one_thread
@@ -107,15 +107,15 @@ class ControllerProposer:
         """One batch of PPO, of `least` samples or more; outcomes with no reward (ERROR) and those
         of other proposers teach nothing.
 
-        Proposals asked for and not told here are forgotten: the policy that drew them is gone.
+        Proposals up to the last one told that are not told here are forgotten.
         """
         known = {o.proposal.id: o for o in outcomes if o.proposal.id in self._asked}
         for k, o in sorted(known.items()):
             if has_verdict(o):
                 genome, reward = o.proposal.genome.tokens, float(o.reward or 0.0)
                 self._heard.append(Sample(genome, o.key, reward, o.known, self._asked[k]))
-        if outcomes:
-            self._asked.clear()
+        last = last_id(outcomes)
+        self._asked = {k: row for k, row in self._asked.items() if k > last}
         c = self._config
         if len(self._heard) < c.least:
             return

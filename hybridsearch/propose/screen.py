@@ -173,13 +173,18 @@ class Screen:
         """Draw n candidates; those that are new and may train join the pool. Those that have been
         tried since they came leave it.
         """
-        still = [row for row, key in enumerate(self._pool) if self._novelty.open(key)]
+        waiting = self._novelty.waiting
+
+        def free(key: str) -> bool:
+            return key not in waiting and self._novelty.open(key)
+
+        still = [row for row, key in enumerate(self._pool) if free(key)]
         if len(still) < len(self._pool):
             self._keep(np.array(still, dtype=np.intp))
         drawn = self._source.draw(n)
         fresh: dict[str, Candidate] = {}
         for candidate, key in zip(drawn, self._keys([c.genome for c in drawn]), strict=True):
-            if key and key not in self._pool and self._novelty.open(key):
+            if key and key not in self._pool and free(key):
                 fresh.setdefault(key, candidate)
         if fresh:
             self._pool |= fresh

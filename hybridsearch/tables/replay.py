@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 
@@ -65,7 +65,7 @@ class TableEvaluator:
         """Raises: UserError."""
         raise UserError(NO_TIMES)
 
-    def evaluate(self, tasks: Sequence[Task], keep: bool = False) -> Iterator[Evaluation]:
+    def evaluate(self, tasks: Sequence[Task], keep_below: int = 0) -> Iterator[Evaluation]:
         """Raises: UserError for a function that was not recorded."""
         for task in tasks:
             row = self.table.index.get(task.key)
@@ -87,7 +87,7 @@ class TableEvaluator:
             return Evaluation(task.hash, Status.DIVERGED, message="diverged when it was recorded")
         return Evaluation(task.hash, Status.OK, loss, float(self._accuracy[row, replicate, rung]))
 
-    def forget(self) -> None: ...
+    def forget(self, tasks: Iterable[Task] | None = None) -> None: ...
 
     def close(self) -> None: ...
 

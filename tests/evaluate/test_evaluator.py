@@ -32,7 +32,7 @@ def task_of(evaluator, expression="ReLU", steps=12, seed=3):
 
 
 def one(evaluator, task, keep=False) -> Evaluation:
-    (result,) = evaluator.evaluate([task], keep)
+    (result,) = evaluator.evaluate([task], 10**9 if keep else 0)
     return result
 
 

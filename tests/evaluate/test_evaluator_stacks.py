@@ -119,12 +119,12 @@ def test_a_kept_stack_goes_on_and_is_scored_on_the_test_split(make):
     evaluator = make()
     low, top = tasks_of(evaluator, steps=5), tasks_of(evaluator)
     straight = payloads(evaluator.evaluate(top))
-    list(evaluator.evaluate(low, keep=True))
+    list(evaluator.evaluate(low, keep_below=10**9))
     path = worker.child_path(evaluator.children, low[0])
     assert path.exists()
     assert {worker.child_path(evaluator.children, t) for t in [*low, *top]} == {path}
     assert path != worker.child_path(evaluator.children, dataclasses.replace(low[0], stack=()))
-    kept = list(evaluator.evaluate(top, keep=True))
+    kept = list(evaluator.evaluate(top, keep_below=10**9))
     assert payloads(kept) == straight
     tests = [evaluator.test_task(t) for t in top]
     for known, test in zip(kept, evaluator.evaluate(tests), strict=True):

@@ -53,7 +53,7 @@ def tasks_of(evaluator, steps=25, seeds=(3,)):
 
 
 def payloads(evaluator, tasks, keep=False):
-    found = list(evaluator.evaluate(tasks, keep))
+    found = list(evaluator.evaluate(tasks, 10**9 if keep else 0))
     assert sorted(e.task for e in found) == sorted(t.hash for t in tasks)
     return {e.task: e.payload() for e in found}
 

@@ -1,0 +1,155 @@
+"""What a search needs of who evaluates its tasks and takes down what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Protocol
+
+from hybridsearch.store.anchor import START, Mark
+from hybridsearch.store.log import Record
+from hybridsearch.types import Evaluation, Json, Outcome, Task
+
+if TYPE_CHECKING:  # it brings torch, for which those who only read a log should not wait
+    from hybridsearch.evaluate.evaluator import Evaluator
+
+EVALUATION, CLOSE, END = "evaluation", "close", "end"  # kinds of records
+
+_NAMES = frozenset(f.name for f in fields(Evaluation))
+
+
+def evaluation_of(record: Record) -> Evaluation:
+    """The evaluation that a record of the kind "evaluation" holds."""
+    payload, volatile = record
+    return Evaluation.from_json(
+        {name: value for name, value in payload.items() if name in _NAMES}, volatile
+    )
+
+
+class Page:
+    """Tasks in the order of the log, and what is done of them, by hash.
+
+    written: how many of them stand in the log.
+    """
+
+    def __init__(self) -> None:
+        self.tasks: list[Task] = []
+        self.done: dict[str, Evaluation] = {}
+        self.written = 0
+
+    def add(self, tasks: Sequence[Task], known: Mapping[str, Evaluation]) -> set[str]:
+        """Put tasks at its end; returns the hashes of those that are not among the known ones."""
+        self.tasks += tasks
+        self.done |= known
+        return {task.hash for task in tasks if task.hash not in known}
+
+
+class Records(Protocol):
+    """What a search needs of a recorder."""
+
+    evaluator: Evaluator
+
+    def want(self, tasks: Sequence[Task], keep_below: int) -> dict[str, Evaluation]:
+        """Ask for tasks; returns what is known of them at once, by hash, the rest comes as
+        `result`. keep_below: as in `Evaluator.evaluate`, the same as long as any are to come.
+        """
+        ...
+
+    def result(self) -> Evaluation:
+        """The next evaluation of a task that was wanted."""
+        ...
+
+    def write(self, page: Page) -> None:
+        """Take down the results of a page, up to the first task that is not done."""
+        ...
+
+    def evaluate(self, tasks: Sequence[Task]) -> dict[str, Evaluation]:
+        """The evaluation of every task, by its hash, taken down in the order of the tasks."""
+        ...
+
+    def note(self, outcome: Outcome, function: str, batch: int, order: int) -> None:
+        """Take down what became of a proposal.
+
+        function: what stands for it, in token text. order: its place among the distinct functions
+        of the run, from 1; 0 for rejected ones and repeats.
+        """
+        ...
+
+    def close(self, why: str) -> None:
+        """Take down that no more is asked for, while batches are under way."""
+        ...
+
+    def end(self, why: str) -> None:
+        """Take down that the search has ended."""
+        ...
+
+    @property
+    def following(self) -> dict[str, Json] | None:
+        """The payload of the record that a resumed run has to write next; None where it is free."""
+        ...
+
+    def settle(self) -> Mark:
+        """Make everything taken down so far survive a power loss; returns where that is."""
+        ...
+
+    def go_on(self, mark: Mark) -> str:
+        """Go on from where a checkpoint was made; in words why that cannot be, or ""."""
+        ...
+
+    def past(self) -> list[Record]:
+        """The records before the checkpoint, given away once."""
+        ...
+
+
+class MemoryRecorder:
+    """Evaluates tasks and keeps nothing: for searches on a table, which is its own record.
+
+    What such a search did is read off the search itself. A machine's fault is not told apart from
+    other results, since an evaluator that only answers has none.
+    """
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self.evaluator = evaluator
+        self._wanted: list[Task] = []
+        self._running: Iterator[Evaluation] = iter(())
+
+    def want(self, tasks: Sequence[Task], keep_below: int) -> dict[str, Evaluation]:
+        """Nothing is known at once."""
+        self._wanted += tasks
+        return {}
+
+    def result(self) -> Evaluation:
+        """The next evaluation of a task that was wanted."""
+        while True:
+            found = next(self._running, None)
+            if found is not None:
+                return found
+            tasks, self._wanted = self._wanted, []
+            self._running = self.evaluator.evaluate(tasks)
+
+    def write(self, page: Page) -> None:
+        """Nothing is taken down."""
+
+    def evaluate(self, tasks: Sequence[Task]) -> dict[str, Evaluation]:
+        """The evaluation of every task, by its hash."""
+        return {result.task: result for result in self.evaluator.evaluate(tasks)}
+
+    def note(self, outcome: Outcome, function: str, batch: int, order: int) -> None:
+        """Nothing is taken down."""
+
+    def close(self, why: str) -> None:
+        """Nothing is taken down."""
+
+    def end(self, why: str) -> None:
+        """Nothing is taken down."""
+
+    following: dict[str, Json] | None = None
+
+    def settle(self) -> Mark:
+        return START
+
+    def go_on(self, mark: Mark) -> str:
+        return ""
+
+    def past(self) -> list[Record]:
+        return []
