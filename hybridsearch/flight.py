@@ -66,7 +66,7 @@ class Flight:
                 fresh[found.key] = str(Genome(representative(found.form, found.key)))
         return cls(number, proposals, inspections, fresh, rejected, marks)
 
-    def __contains__(self, key: str) -> bool:
+    def __contains__(self, key: object) -> bool:
         """Whether it settles a function."""
         return key in self.fresh or key in self.rejected
 

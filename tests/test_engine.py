@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from hybridsearch import engine
@@ -35,37 +37,52 @@ class Free:
 
     def evaluate(self, tasks, keep_below=0):
         for task in tasks:
-            if self.left is not None:
-                if not self.left:
-                    raise Kill
-                self.left -= 1
-            self.made.append(task.hash)
-            kind, value = int(task.key[0], 16), int(task.key[1:8], 16) / 2**28
-            if task.split == TIME:
-                yield Evaluation(task.hash, Status.OK, cost=1e-9 * (1 + value), seconds=1.0)
-            elif kind in (1, 2):
-                yield Evaluation(task.hash, Status.DIVERGED, message="up", seconds=1.0)
-            elif kind == 3:
-                yield Evaluation(task.hash, Status.ERROR, message="no memory", seconds=1.0)
-            else:
-                loss = 2 * value + 1 / task.steps
-                yield Evaluation(task.hash, Status.OK, loss, 1 - value, ((10, 1.5),), seconds=1.0)
+            yield self.answer(task)
+
+    def answer(self, task):
+        if self.left is not None:
+            if not self.left:
+                raise Kill
+            self.left -= 1
+        self.made.append(task.hash)
+        kind, value = int(task.key[0], 16), int(task.key[1:8], 16) / 2**28
+        if task.split == TIME:
+            return Evaluation(task.hash, Status.OK, cost=1e-9 * (1 + value), seconds=1.0)
+        if kind in (1, 2):
+            return Evaluation(task.hash, Status.DIVERGED, message="up", seconds=1.0)
+        if kind == 3:
+            return Evaluation(task.hash, Status.ERROR, message="no memory", seconds=1.0)
+        loss = 2 * value + 1 / task.steps
+        return Evaluation(task.hash, Status.OK, loss, 1 - value, ((10, 1.5),), seconds=1.0)
 
     def forget(self, tasks=None):
         pass
+
+
+class Shuffled(Free):
+    """The same, done in any order, as by many workers; most: how many it had at a time."""
+
+    most = 0
+
+    def evaluate(self, tasks, keep_below=0):
+        draw, there, seen = random.Random(0), [], 0
+        while there or seen < len(tasks):
+            there += tasks[seen:]
+            seen, self.most = len(tasks), max(self.most, len(there))
+            yield self.answer(there.pop(draw.randrange(len(there))))
 
 
 @pytest.fixture
 def start(tiny, tmp_path, abandoned):
     """A function that makes a search on the files of a folder, as a fresh process would."""
 
-    def make(name, left=None, **changes):
+    def make(name, left=None, kind=Free, **changes):
         settings = {"budget": 60, "batch": 8, "training": {"steps": 100}, **changes}
         config = tiny(**settings)
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
         log = abandoned(RunLog(folder / "log"))
-        recorder = Recorder(log, abandoned(Cache(folder / "cache")), Free(left))
+        recorder = Recorder(log, abandoned(Cache(folder / "cache")), kind(left))
         run = Search(config, make_proposer(config), recorder, Silent(), folder / "checkpoint")
         assert run.restore() == ""
         return run
@@ -110,6 +127,9 @@ def kill(monkeypatch, start):
         resumed = start("killed", **how)
         resumed.run()
         assert payloads(resumed) == payloads(whole)
+        if how.get("kind") is Shuffled:  # what waited for its turn in the log comes from the cache
+            assert resumed.trained <= whole.trained
+            resumed.trained = whole.trained
         assert state(resumed) == state(whole)
         return whole, killed, resumed, existed
 
@@ -151,6 +171,80 @@ def test_a_kill_anywhere_changes_nothing_of_a_screened_run_with_experience(kill,
     how = {"strategy": "hybrid", "batch": None, "screen": {"experience": "digits"}}
     whole, *_ = kill(after, every, **how)
     assert all(forecast.ready for forecast in whole.ladder.forecasts)
+
+
+@pytest.mark.parametrize("strategy", ["rl", "evolution"])
+@pytest.mark.parametrize("after", [0, 7, 20, 45, 90])
+@pytest.mark.parametrize("every", [-1.0, 1e9])
+def test_a_kill_anywhere_changes_nothing_with_batches_under_way(kill, strategy, after, every):
+    """What was asked for and not told is in the checkpoint, or is asked for again."""
+    whole, killed, resumed, _ = kill(after, every, strategy=strategy, pipeline=2, kind=Shuffled)
+    faults = {
+        t for p in payloads(whole) if p.get("status") == "error" for t in p.get("evaluations", [])
+    }
+    made = [run.recorder.evaluator.made for run in (killed, resumed)]
+    assert set(made[0]) & set(made[1]) <= faults  # none is trained twice
+    assert len(killed.flights) > 1
+
+
+@pytest.mark.parametrize("after", [9, 50])
+@pytest.mark.parametrize("every", [-1.0, 1e9])
+def test_a_kill_changes_nothing_of_a_screened_run_with_batches_under_way(kill, after, every):
+    how = {"strategy": "hybrid", "batch": 6, "pipeline": 3, "kind": Shuffled}
+    whole, *_ = kill(after, every, screen={"experience": "digits"}, **how)
+    assert all(forecast.ready for forecast in whole.ladder.forecasts)
+
+
+@pytest.mark.parametrize("strategy", ["rl", "hybrid", "local"])
+def test_the_order_in_which_trainings_end_changes_nothing(start, strategy):
+    how = {"strategy": strategy, "pipeline": 3, "budget": 100}
+    runs = [start("turn", **how), start("any", kind=Shuffled, **how)]
+    for run in runs:
+        run.run()
+    assert payloads(runs[0]) == payloads(runs[1])
+    assert state(runs[0]) == state(runs[1])
+    assert runs[1].recorder.evaluator.most > 16  # of more than two batches
+
+
+def test_a_pipeline_delays_what_a_strategy_learns_and_nothing_else(start):
+    """Batch by batch it proposes what it proposes without one, as long as it has learnt nothing."""
+    plain, piped = (start(str(k), strategy="random", pipeline=k) for k in (0, 3))
+    for run in (plain, piped):
+        run.run()
+    asked = [
+        [(p["batch"], p["genome"]) for p in payloads(run) if p["kind"] == "outcome"]
+        for run in (plain, piped)
+    ]
+    assert asked[0][:60] == asked[1][:60]  # then the budget that is left is another one
+    assert plain.distinct == piped.distinct == 60
+
+
+@pytest.mark.parametrize("pipeline", [1, 3])
+def test_time_ends_a_run_with_batches_under_way_and_again_where_it_did(
+    start, monkeypatch, pipeline
+):
+    """The log says when no more was asked for: the clock of a resumed run is another one."""
+    how = {"strategy": "rl", "pipeline": pipeline, "seconds": 10.0, "budget": 10_000}
+    run = start("a", **how)
+    ask, asks = run.proposer.ask, []
+
+    def slow(n):
+        run.spent += 3.0
+        asks.append(n)
+        return ask(n)
+
+    monkeypatch.setattr(run.proposer, "ask", slow)
+    why = run.run()
+    assert "10 s" in why
+    kinds = [p["kind"] for p in payloads(run)]
+    assert kinds.count("close") == 1 and kinds[-1] == "end" and kinds[-2] == "outcome"
+    assert run.batches == len(asks) < 8  # what was under way counts
+    run.checkpoint.unlink()
+    again = start("a", **how)
+    again.spent = 1000.0
+    assert again.run() == why
+    assert payloads(again) == payloads(run)
+    assert state(again) == state(run)
 
 
 def test_what_is_known_comes_back_from_the_log(monkeypatch, start):
