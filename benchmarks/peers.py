@@ -45,7 +45,7 @@ from hybridsearch.genome.genome import Genome
 from hybridsearch.genome.index import representative
 from hybridsearch.genome.preflight import inspect
 from hybridsearch.genome.units import Tokens
-from hybridsearch.ladder import Ladder
+from hybridsearch.ladder import Ascent, Climb, Ladder
 from hybridsearch.store.disk import hold
 from hybridsearch.tables.replay import TableEvaluator, table_config
 from hybridsearch.tables.table import Table, load_table
@@ -103,13 +103,11 @@ class Asked:
         if len(self.trained) == self.budget:
             raise Spent
         spec = str(Genome(representative(form, key)))
-        way = self.ladder.climb({key: spec}, len(self.trained), self.ladder.marks)
-        (task,) = next(way)  # the one rung that there is
-        try:
-            way.send({e.task: e for e in self.ladder.evaluator.evaluate([task])})
-        except StopIteration as end:
-            self.ladder.learn(end.value)
-            (fitness,) = self.ladder.fitness(end.value)
+        ascent = Ascent([Climb(key, spec)])  # to the one rung that there is
+        done = self.ladder.evaluator.evaluate(self.ladder.tasks(ascent))
+        self.ladder.go_on(ascent, {e.task: e for e in done}, len(self.trained))
+        self.ladder.learn(ascent.children)
+        (fitness,) = self.ladder.fitness(ascent.children)
         assert fitness is not None  # a table never fails
         self.trained.append((key, fitness))
         return self.ladder.scale.reward(fitness)

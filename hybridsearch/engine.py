@@ -8,8 +8,7 @@ after a kill and a resume.
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +64,9 @@ class Search:
         self.best: Known | None = None  # of the fully trained ones; the earliest among equals
         self.trained: set[str] = set()
         self.distinct = self.proposals = self.batches = self.barren = self.steps_taken = 0
-        self.flights: deque[Flight] = deque()  # batches asked for and not told, the oldest first
+        self.flights: list[Flight] = []  # batches asked for and not told, the oldest first
+        self.asked = 0  # batches
+        self.now = 0  # by the clock of `_land`, training steps
         self.closed = ""  # in a few words why no more is asked for, once that is so
         self.ended = ""  # the same once the search has ended
         self.spent = 0.0  # seconds of sessions before this one
@@ -116,12 +117,11 @@ class Search:
         if why:
             self.closed = self.closed or ("" if self.flights else why)
             return False
-        number = self.batches + len(self.flights) + 1
-        known: list[Container[str]] = [self.known]
-        known += self.flights
-        flight = Flight.of(number, proposals, known, room, self.ladder.marks)
+        self.asked += 1
+        flight = Flight.of(self.asked, proposals, self.known, self.flights, room, self.now)
         self.flights.append(flight)
-        flight.begin(self.ladder, self.recorder)
+        if flight.fresh:
+            flight.ask(self.ladder, self.recorder)
         return True
 
     @property
@@ -137,8 +137,7 @@ class Search:
         following = self.recorder.following
         if following is not None:
             return following == {"kind": CLOSE if self.flights else END, "why": self._limit}
-        begun = self.batches + len(self.flights) > 0
-        return begun and self.seconds + last / 2 > self.config.seconds
+        return self.asked > 0 and self.seconds + last / 2 > self.config.seconds
 
     def _close(self, why: str) -> None:
         """Ask for no more. With batches under way the log is told, since the clock will not decide
@@ -149,24 +148,43 @@ class Search:
             self.recorder.close(why)
 
     def _land(self) -> Flight:
-        """Evaluate until the oldest batch is done, and take it out of those under way."""
-        head = self.flights[0]
+        """Evaluate until a batch has ended, and take it out of those under way.
+
+        Which one that is, and who of another goes on before, is decided by a clock on which every
+        training takes as long as its steps and all batches train at once. So nobody waits for a
+        batch that takes longer, as one whose functions climb higher does, and yet the order is
+        always the same.
+        """
+        while not (ended := [flight for flight in self.flights if self._settled(flight)]):
+            able = (flight for flight in self.flights if not flight.ended)
+            head = min(able, key=lambda flight: (flight.due, flight.number))
+            self._finish(head)
+            self.now = head.due
+            head.go_on(self.ladder, self.recorder)
+        self.flights.remove(ended[0])
+        # Checkpoints of children; where none is under way, also those that a kill has left.
+        self.recorder.evaluator.forget(ended[0].page.tasks if self.flights else None)
+        return ended[0]
+
+    def _settled(self, flight: Flight) -> bool:
+        """Whether a batch has ended and what else it proposed, which others train, is known."""
+        return flight.ended and not any(
+            key in other for key in flight.shared for other in self.flights if other is not flight
+        )
+
+    def _finish(self, head: Flight) -> None:
+        """Evaluate until a batch has all of its rung."""
         self.recorder.write(head.page)
-        self.observer.training(head.rung, head.done, head.asked)
-        while head.children is None:
+        self.observer.training(head.ascent.rung + 1, head.done, head.asked)
+        while head.waiting:
             result = self.recorder.result()
-            owner = next(flight for flight in self.flights if result.task in flight.waiting)
-            owner.take(result, self.recorder)
+            next(flight for flight in self.flights if result.task in flight.waiting).take(result)
             self.recorder.write(head.page)
-            self.observer.training(head.rung, head.done, head.asked)
-        self.flights.popleft()
-        # Checkpoints of children; at the end of a pipeline also those that a kill has left.
-        self.recorder.evaluator.forget(head.page.tasks if self.flights else None)
-        return head
+            self.observer.training(head.ascent.rung + 1, head.done, head.asked)
 
     def _tell(self, flight: Flight) -> None:
         """Know what a batch has found, log its outcomes and hand them to the proposer."""
-        children = flight.children or []
+        children = flight.ascent.children
         self.batches += 1
         self.ladder.learn(children)
         self.steps_taken += self.ladder.steps(children)
@@ -246,7 +264,7 @@ class Search:
             told.add(found.key)
             outcomes.append(outcome)
             order = 0 if outcome.known else entry.order
-            self.recorder.note(outcome, entry.spec, self.batches, order)
+            self.recorder.note(outcome, entry.spec, flight.number, order)
         self.proposer.tell(outcomes)
 
     # What is known -------------------------------------------------------------------------
@@ -306,6 +324,8 @@ class Search:
             "barren": self.barren,
             "spent": self.seconds,
             "flights": [flight.to_json() for flight in self.flights],
+            "asked": self.asked,
+            "now": self.now,
             "closed": self.closed,
             "ended": self.ended,
             **mark._asdict(),
@@ -324,17 +344,21 @@ class Search:
         if why := self.recorder.go_on(Mark(values["records"], values["check"])):
             return why
         self.proposer.restore(state)
-        self._recall(self.recorder.past())
+        latest = self._recall(self.recorder.past())
         self.steps_taken, self.closed = values["steps_taken"], values["closed"]
         self.proposals, self.batches = values["proposals"], values["batches"]
         self.barren, self.spent, self.ended = values["barren"], values["spent"], values["ended"]
+        self.asked, self.now = values["asked"], values["now"]
         for row in values["flights"]:
-            self.flights.append(Flight.from_json(row))
-            self.flights[-1].begin(self.ladder, self.recorder)
+            self.flights.append(Flight.from_json(row, latest, self.ladder.scale))
+            if not self.flights[-1].ended:
+                self.flights[-1].ask(self.ladder, self.recorder)
         return ""
 
-    def _recall(self, records: Iterable[Record]) -> None:
-        """Know again what the log tells of the batches before the checkpoint."""
+    def _recall(self, records: Iterable[Record]) -> dict[str, Evaluation]:
+        """Know again what the log tells of the batches before the checkpoint; returns the last
+        evaluation of every task.
+        """
         latest: dict[str, Evaluation] = {}
         for record in records:
             payload = record[0]
@@ -342,6 +366,7 @@ class Search:
                 latest[payload["task"]] = evaluation_of(record)
             elif payload["kind"] == "outcome" and not payload["known"]:
                 self._recall_function(payload, latest)
+        return latest
 
     def _recall_function(self, payload: dict[str, Json], latest: Mapping[str, Evaluation]) -> None:
         """payload: of the outcome with which a function came to be known."""

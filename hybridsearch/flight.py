@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from hybridsearch.genome.genome import Genome
 from hybridsearch.genome.index import representative
 from hybridsearch.genome.preflight import Inspection, inspect
-from hybridsearch.ladder import Climb, Ladder, Way
+from hybridsearch.ladder import Ascent, Climb, Ladder
 from hybridsearch.records import Page, Records
-from hybridsearch.types import Evaluation, Json, Proposal
+from hybridsearch.types import Evaluation, Json, Proposal, Scale
 
 
 class Flight:
@@ -17,8 +17,10 @@ class Flight:
 
     number: of the batch, from 1. inspections: of its proposals, in their order. fresh: key -> what
     is trained. rejected: key -> a genome of the function, and why; both in the order of proposal.
-    marks: what had been seen at the rungs. page: its tasks in the order of the log. waiting: hashes
-    of those that are to be done next. children: what came of it; None while it is under way.
+    shared: keys of what it proposed and others under way train. ahead: functions that were under
+    way then. began, due: when it was asked for, and when its rung
+    counts as done, by a clock of training steps (`engine`). page: its tasks in the order of the
+    log. waiting: hashes of those that are to be done yet.
     """
 
     def __init__(
@@ -28,43 +30,50 @@ class Flight:
         inspections: Sequence[Inspection],
         fresh: Mapping[str, str],
         rejected: Mapping[str, tuple[str, str]],
-        marks: Sequence[int],
+        shared: Iterable[str],
+        ahead: int,
+        began: int,
     ) -> None:
         self.number, self.proposals = number, tuple(proposals)
         self.inspections = tuple(inspections)
-        self.fresh, self.rejected, self.marks = dict(fresh), dict(rejected), list(marks)
+        self.fresh, self.rejected, self.shared = dict(fresh), dict(rejected), list(shared)
+        self.ahead, self.began, self.due = ahead, began, began
+        self.ascent = Ascent(Climb(key, spec) for key, spec in fresh.items())
         self.page = Page()
         self.waiting: set[str] = set()
-        self.children: list[Climb] | None = None
-        self.rung = self.asked = 0
-        self._way: Way | None = None
-        self._keep_below = 0
+        self.asked = 0
 
     @classmethod
     def of(
         cls,
         number: int,
         proposals: Sequence[Proposal],
-        known: Sequence[Container[str]],
+        known: Container[str],
+        others: Sequence[Flight],
         room: int,
-        marks: Sequence[int],
+        began: int,
     ) -> Flight:
         """A batch of proposals.
 
-        known: collections of keys of functions that are not to be evaluated again. room: how many
-        may be trained at most; what is beyond it is not evaluated.
+        known: keys of functions that are not to be evaluated again, as are those of the others,
+        batches under way. room: how many may be trained at most; what is beyond it is not
+        evaluated.
         """
+        shared: list[str] = []
         fresh: dict[str, str] = {}
         rejected: dict[str, tuple[str, str]] = {}
         inspections = _inspect(proposals)
         for found in inspections:
-            if any(found.key in keys for keys in (*known, fresh, rejected)):
+            if found.key in known or found.key in fresh or found.key in rejected:
                 continue
-            if found.rejected:
+            if any(found.key in other for other in others):
+                shared.append(found.key)
+            elif found.rejected:
                 rejected[found.key] = str(Genome(found.form)), found.rejected
             elif len(fresh) < room:
                 fresh[found.key] = str(Genome(representative(found.form, found.key)))
-        return cls(number, proposals, inspections, fresh, rejected, marks)
+        ahead = sum(len(other.fresh) for other in others)
+        return cls(number, proposals, inspections, fresh, rejected, shared, ahead, began)
 
     def __contains__(self, key: object) -> bool:
         """Whether it settles a function."""
@@ -75,30 +84,27 @@ class Flight:
         """Trainings done on its rung."""
         return self.asked - len(self.waiting)
 
-    def begin(self, ladder: Ladder, records: Records) -> None:
-        """Ask for the first trainings."""
-        self._way = ladder.climb(self.fresh, self.number, self.marks)
-        self._keep_below = ladder.rungs[-1]
-        self._go(records)
+    @property
+    def ended(self) -> bool:
+        """Whether none of its functions is to be trained further."""
+        return not self.ascent.alive
 
-    def take(self, result: Evaluation, records: Records) -> None:
-        """Take in one of the evaluations that it waits for, and go on where it was the last."""
+    def ask(self, ladder: Ladder, records: Records) -> None:
+        """Ask for the trainings of its rung."""
+        tasks = ladder.tasks(self.ascent)
+        self.asked, self.due = len(tasks), self.began + ladder.rungs[self.ascent.rung]
+        self.waiting = self.page.add(tasks, records.want(tasks, ladder.rungs[-1]))
+
+    def take(self, result: Evaluation) -> None:
+        """Take in one of the evaluations that it waits for."""
         self.page.done[result.task] = result
         self.waiting.remove(result.task)
-        self._go(records)
 
-    def _go(self, records: Records) -> None:
-        """Climb on for as long as nothing has to be waited for."""
-        assert self._way is not None
-        while not self.waiting and self.children is None:
-            try:
-                # A generator that has not begun takes nothing but None.
-                tasks = self._way.send(self.page.done) if self.rung else next(self._way)
-            except StopIteration as end:
-                self.children = end.value
-                return
-            self.rung, self.asked = self.rung + 1, len(tasks)
-            self.waiting = self.page.add(tasks, records.want(tasks, self._keep_below))
+    def go_on(self, ladder: Ladder, records: Records) -> None:
+        """With all of a rung done, ask for the next one, if any function goes on."""
+        ladder.go_on(self.ascent, self.page.done, self.number, self.ahead)
+        if not self.ended:
+            self.ask(ladder, records)
 
     def to_json(self) -> Json:
         return {
@@ -106,21 +112,37 @@ class Flight:
             "proposals": [p.to_json() for p in self.proposals],
             "fresh": list(self.fresh.items()),
             "rejected": [[key, *about] for key, about in self.rejected.items()],
-            "marks": self.marks,
+            "shared": self.shared,
+            "ahead": self.ahead,
+            "began": self.began,
+            "rung": self.ascent.rung,
+            "alive": [child.key for child in self.ascent.alive],
+            "tasks": [child.tasks for child in self.ascent.children],
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Json]) -> Flight:
-        """As it was when it was asked for; it has to `begin`."""
+    def from_json(
+        cls, values: Mapping[str, Json], known: Mapping[str, Evaluation], scale: Scale
+    ) -> Flight:
+        """As it was; it has to `ask` for its rung again. known: what the log has, by task."""
         proposals = [Proposal.from_json(row) for row in values["proposals"]]
-        return cls(
+        flight = cls(
             values["number"],
             proposals,
             _inspect(proposals),
             dict(values["fresh"]),
             {key: (spec, reason) for key, spec, reason in values["rejected"]},
-            values["marks"],
+            values["shared"],
+            values["ahead"],
+            values["began"],
         )
+        ascent = flight.ascent
+        for child, tasks in zip(ascent.children, values["tasks"], strict=True):
+            for task in tasks:
+                child.add(known[task], scale)
+        ascent.rung = values["rung"]
+        ascent.alive = [child for child in ascent.children if child.key in values["alive"]]
+        return flight
 
 
 def _inspect(proposals: Sequence[Proposal]) -> list[Inspection]:

@@ -8,7 +8,6 @@ function does; how much that counts is for the data to say.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,7 +23,6 @@ LEAST = 6  # children at the top below which a process would be an anecdote
 GROWTH = 2  # the hyperparameters are fitted anew when so many times more children are at the top
 ROWS = 256  # children at the top that it learns from, the best
 LAGS = 1.0  # standard deviations below the mean of those at the top from which a child lacks
-MODELS = 4  # processes that are kept; batches that are under way ask for older ones
 WINDOW = 512  # children of a rung that a new one is compared with, the last
 
 
@@ -39,27 +37,15 @@ class Forecast:
         self._low: list[float] = []
         self._pairs: list[int] = []  # of `_low`, those whose score at the top is known
         self._top: list[float] = []  # of `_pairs`
-        # What the first so many pairs give, whoever asks.
-        self._hypers: dict[int, Hyper] = {}
-        self._models: dict[int, _Made] = {}
-
-    def upto(self, count: int) -> Forecast:
-        """The forecast as it was when it had seen `count` children."""
-        if count == len(self._low):
-            return self
-        past = Forecast()
-        past._seen = self._features().take(range(count))
-        past._low = self._low[:count]
-        past._pairs = self._pairs[: bisect_left(self._pairs, count)]
-        past._top = self._top[: len(past._pairs)]
-        past._hypers, past._models = self._hypers, self._models
-        return past
+        self._fitted: tuple[int, Hyper] | None = None
+        self._made: _Made | None = None
 
     def see(self, genome: Tokens, low: float, top: float | None) -> None:
         """A child that came to this rung with the score `low`; top: that at the top, if known."""
         if top is not None:
             self._pairs.append(len(self._low))
             self._top.append(top)
+            self._made = None
         self._low.append(low)
         self._new.append(genome)
 
@@ -98,22 +84,18 @@ class Forecast:
         return self._seen
 
     def _model(self) -> _Made:
-        pairs = len(self._pairs)
-        if pairs not in self._models:
+        if self._made is None:
             top, low = np.array(self._top), np.array(self._low)[self._pairs]
             features = self._features().take(self._pairs)
             count = LEAST
-            while GROWTH * count <= pairs:
+            while GROWTH * count <= len(top):
                 count = round(GROWTH * count)
-            if count not in self._hypers:
+            if self._fitted is None or self._fitted[0] != count:
                 first = _Made(features.take(range(count)), low[:count], top[:count], None)
-                self._hypers[count] = first.hyper
+                self._fitted = count, first.hyper
             rows = np.sort(np.argsort(-top, kind="stable")[:ROWS])
-            made = _Made(features.take(rows), low[rows], top[rows], self._hypers[count])
-            if len(self._models) >= MODELS:
-                del self._models[min(self._models)]
-            self._models[pairs] = made
-        return self._models[pairs]
+            self._made = _Made(features.take(rows), low[rows], top[rows], self._fitted[1])
+        return self._made
 
 
 class _Made:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -53,8 +53,14 @@ class Climb:
             self.failure = result
 
 
-# Gives the tasks of a rung, is sent their evaluations by hash, and returns the children.
-Way = Generator[Sequence[Task], Mapping[str, Evaluation], list[Climb]]
+class Ascent:
+    """The way up of the functions of a batch. children: all, in their order. alive: those that are
+    to be trained on rung `rung`; none when all have ended.
+    """
+
+    def __init__(self, children: Iterable[Climb]) -> None:
+        self.children = list(children)
+        self.alive, self.rung = self.children, 0
 
 
 class Ladder:
@@ -75,54 +81,47 @@ class Ladder:
         self.forecasts = [Forecast() for _ in self.seen] if config.fidelity.forecast else None
         self.stopped: dict[str, Climb] = {}  # by key, those that learned something, as they came
 
-    @property
-    def marks(self) -> list[int]:
-        """How many children have been seen at every rung below the top."""
-        return [len(scores) for scores in self.seen]
+    def tasks(self, ascent: Ascent) -> list[Task]:
+        """Those of the children that are alive, on their rung."""
+        steps = self.rungs[ascent.rung]
+        return [self.evaluator.task(c.spec, c.key, steps, self.seed) for c in ascent.alive]
 
-    def climb(self, functions: Mapping[str, str], batch: int, marks: Sequence[int]) -> Way:
-        """Train functions (key -> what is trained) rung by rung, in their order.
+    def go_on(
+        self, ascent: Ascent, done: Mapping[str, Evaluation], batch: int, ahead: int = 0
+    ) -> None:
+        """Take in what the tasks of a rung gave, by hash, and decide who goes on to the next one.
 
-        batch: the number of the batch, from which the draw of the probe is derived. marks: what had
-        been seen when the batch began, which is what it is compared with, whatever is seen
-        meanwhile. What it shows has to be told to `learn`.
+        batch: the number of the batch, from which the draw of the probe is derived. ahead:
+        functions of earlier batches that were under way when it began. What the children show has
+        to be told to `learn` at the end.
         """
-        children = [Climb(key, spec) for key, spec in functions.items()]
-        alive = children
-        for rung, steps in enumerate(self.rungs):
-            tasks = [self.evaluator.task(c.spec, c.key, steps, self.seed) for c in alive]
-            done = yield tasks
-            for child, task in zip(alive, tasks, strict=True):
-                child.add(done[task.hash], self.scale)
-            alive = [child for child in alive if child.failure is None]
-            if rung < self.top:
-                alive = self._promoted(alive, rung, batch, marks[rung])
-        return children
+        alive, rung = ascent.alive, ascent.rung
+        for child, task in zip(alive, self.tasks(ascent), strict=True):
+            child.add(done[task.hash], self.scale)
+        alive = [child for child in alive if child.failure is None]
+        ascent.alive = self._promoted(alive, rung, batch, ahead) if rung < self.top else []
+        ascent.rung += 1
 
     def steps(self, children: Iterable[Climb]) -> int:
         """The optimiser steps of children, those that failed on the way not counted."""
         return sum(self.rungs[child.rung] for child in children if child.rung >= 0)
 
-    def _promoted(self, alive: list[Climb], rung: int, batch: int, before: int) -> list[Climb]:
-        """The children that go on: the first of the run, the best, and one probe for the fit.
-
-        before: how many others of the rung they are compared with.
-        """
+    def _promoted(self, alive: list[Climb], rung: int, batch: int, ahead: int) -> list[Climb]:
+        """The children that go on: the first of the run, the best, and one probe for the fit."""
         scores = {child.key: child.scores[-1] for child in alive}
+        before = len(self.seen[rung]) + ahead
         first = max(0, self.config.fidelity.first - before)
-        going = {*list(scores)[:first], *self._best(scores, alive, rung, before)}
+        going = {*list(scores)[:first], *self._best(scores, alive, rung)}
         chance = self.scale.chance
         stopped = [key for key in scores if key not in going]
         draw = number_for(self.config.seed, "probe", batch, rung)
         extra = probe(stopped, scores, chance, draw) if _probes(before, len(scores)) else ""
         return [child for child in alive if child.key in going or child.key == extra]
 
-    def _best(
-        self, scores: Mapping[str, float], alive: list[Climb], rung: int, before: int
-    ) -> list[str]:
+    def _best(self, scores: Mapping[str, float], alive: list[Climb], rung: int) -> list[str]:
         """The keys of the children that are among the best share of the rung. scores: theirs."""
-        earlier = self.seen[rung][:before]
-        forecast = self.forecasts[rung].upto(before) if self.forecasts else None
+        earlier = self.seen[rung]
+        forecast = self.forecasts[rung] if self.forecasts else None
         if forecast is not None and forecast.ready and alive:
             optimism, genomes = self.config.fidelity.optimism, [child.genome for child in alive]
             promises, earlier = forecast.promises(genomes, list(scores.values()), optimism)

@@ -110,22 +110,19 @@ class MemoryRecorder:
 
     def __init__(self, evaluator: Evaluator) -> None:
         self.evaluator = evaluator
-        self._wanted: list[Task] = []
-        self._running: Iterator[Evaluation] = iter(())
+        self._handed: list[Task] = []  # what the evaluator was given, which sees what is added
+        self._running: Iterator[Evaluation] | None = None
 
     def want(self, tasks: Sequence[Task], keep_below: int) -> dict[str, Evaluation]:
         """Nothing is known at once."""
-        self._wanted += tasks
+        self._handed += tasks
         return {}
 
     def result(self) -> Evaluation:
         """The next evaluation of a task that was wanted."""
-        while True:
-            found = next(self._running, None)
-            if found is not None:
-                return found
-            tasks, self._wanted = self._wanted, []
-            self._running = self.evaluator.evaluate(tasks)
+        if self._running is None:
+            self._running = self.evaluator.evaluate(self._handed)
+        return next(self._running)
 
     def write(self, page: Page) -> None:
         """Nothing is taken down."""

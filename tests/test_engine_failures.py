@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 from hybridsearch.engine import Search
 from hybridsearch.genome.units import Space
-from hybridsearch.ladder import Climb
 from hybridsearch.observe import Silent
 from hybridsearch.propose.evolution import EvolutionProposer
 from hybridsearch.propose.random import RandomProposer
@@ -20,13 +19,13 @@ def failing(config, proposer, path) -> Search:
     recorder = MemoryRecorder(evaluator)
     run = Search(config, proposer, recorder, Silent(), path)
 
-    def climb(functions, batch, marks):
+    def fail(ascent, done, batch, ahead):
         assert batch < 50, "the search does not end"
-        yield ()
-        error = Evaluation("task", Status.ERROR, message="killed")
-        return [Climb(key, spec, failure=error) for key, spec in functions.items()]
+        for child in ascent.alive:
+            child.failure = Evaluation("task", Status.ERROR, message="killed")
+        ascent.alive = []
 
-    run.ladder.climb = climb
+    run.ladder.tasks, run.ladder.go_on = lambda ascent: [], fail
     return run
 
 
