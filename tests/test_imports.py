@@ -121,7 +121,15 @@ INNER = {
         ["surgery"],
         ["swap"],
     ],
-    "pools": [["base"], ["loky"], ["make"]],
+    "pools": [
+        ["passport", "scratch"],
+        ["parcel"],
+        ["wire"],
+        ["base"],
+        ["loky"],
+        ["station"],
+        ["make"],
+    ],
     "tables": [["recording"], ["table"], ["replay", "card"]],
     "evaluate": [
         ["own", "accelerator", "devices", "checkpoint", "stacks", "layers"],
@@ -134,6 +142,7 @@ INNER = {
         ["stack_training", "timing"],
         ["worker"],
         ["group", "trajectory"],
+        ["node"],
         ["evaluator"],
     ],
 }

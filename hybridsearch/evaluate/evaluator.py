@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
+import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import inf
@@ -14,14 +16,16 @@ from typing import Protocol
 import torch
 
 from hybridsearch.config import Config
+from hybridsearch.digests import checksum
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate import timing
 from hybridsearch.evaluate.accelerator import accelerator_for
-from hybridsearch.evaluate.data import load_search_data, load_test_data
+from hybridsearch.evaluate.data import load_search_data, load_test_data, stock
 from hybridsearch.evaluate.devices import pick_devices
 from hybridsearch.evaluate.group import measure_on, run_grouped
 from hybridsearch.evaluate.judge import code_of, make_objective
 from hybridsearch.evaluate.networks import check_network, fixed_groups
+from hybridsearch.evaluate.node import Trainings, digest_of_test
 from hybridsearch.evaluate.numerics import pick_precision
 from hybridsearch.evaluate.probe import probe
 from hybridsearch.evaluate.stacks import jobs_of, stacks
@@ -31,6 +35,8 @@ from hybridsearch.kernels.build import processor_name
 from hybridsearch.kernels.choose import Workload, choose, why_no_compiler
 from hybridsearch.pools.base import Failure, Pool
 from hybridsearch.pools.make import make_pool
+from hybridsearch.pools.parcel import Code, gather_code
+from hybridsearch.pools.wire import Good, Kit
 from hybridsearch.types import TIME, Evaluation, Json, Measure, Scale, Status, Task
 
 VERSION = 4  # raised by every change after which the same task gives another number
@@ -95,9 +101,11 @@ class TrainingEvaluator:
 
     def __init__(self, config: Config, children: Path, pool: Pool | None = None) -> None:
         self.devices = pick_devices(config.device)
+        self._workers = pick_workers(config, self.devices)
+        self.pool = pool or make_pool(config.pool, self._workers)
+        if self.pool.elsewhere and self.devices[0] != "cpu":
+            self.devices = ("cuda:0",)  # the one that a worker there has for its own
         self.device, self.pack = self.devices[0], config.pack
-        self.workers = pick_workers(config, self.devices)
-        self.pool = pool or make_pool(config.pool, self.workers)
         data = load_search_data(config.data)
         found = probe(config, data)
         sizes = found.sizes if found else ()
@@ -122,6 +130,36 @@ class TrainingEvaluator:
             self.config.training.precision == "bf16",
         )
         self._kernels: dict[str, str] = {}
+        self._trade = Trainings(self.config, self.device, self._kind)
+        if self.pool.elsewhere:
+            self._equip(config, data.digest)
+
+    @property
+    def workers(self) -> int:
+        """Trainings that run at a time, or groups of them on GPUs."""
+        return self.pool.workers if self.pool.elsewhere else self._workers
+
+    def _equip(self, config: Config, data: str) -> None:
+        """Tell the workers of a cluster what they must be, and what they are to compute with."""
+        trade = self._trade
+        names = (config.data.name, config.network.name, config.training.loss, config.metric.name)
+        children = self.children.absolute()
+        kit = Kit(
+            run=checksum(platform.node(), str(children), digits=16),
+            token=f".seen-{secrets.token_hex(8)}",
+            trade=trade,
+            passport=trade.needs(),
+            code=trade.code(),
+            source=gather_code(Path.cwd()) if any(":" in name for name in names) else Code(),
+            children=children,
+            store=config.cluster.children or "",
+            gpu=self.device != "cpu",
+        )
+        self.pool.equip(kit)
+        self._supply(Good(stock.SEARCH, data))
+
+    def _supply(self, good: Good) -> None:
+        self.pool.supply(good, self._trade.packer(good))
 
     def _digest(self, data: str) -> str:
         """Everything but function, steps and seed that changes the number, as 32 hex digits."""
@@ -203,9 +241,10 @@ class TrainingEvaluator:
         """The same training, scored on the test split; calling this opens the test split."""
         if not self._test:
             split = load_test_data(self.config.data)
-            digest = hashlib.sha256(split.images.tobytes() + split.labels.tobytes())
+            digest = digest_of_test(split)
             self.test_images = len(split.labels)
-            self._test = f"test-{digest.hexdigest()[:16]}"
+            self._test = f"test-{digest[:16]}"
+            self._supply(Good(stock.TEST, digest))
         return replace(trained, split=self._test)
 
     def calibrate(self) -> float:

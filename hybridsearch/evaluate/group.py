@@ -127,7 +127,8 @@ def run_grouped(
     to blame fails.
     """
     names = list(jobs)
-    size = min(GROUP, max(1, ceil(len(names) / len(devices))))
+    slots = max(len(devices), pool.workers)
+    size = min(GROUP, max(1, ceil(len(names) / slots)))
     groups = [tuple(names[k : k + size]) for k in range(0, len(names), size)]
     alone: list[tuple[str, ...]] = []
     for group, result in _run(pool, jobs, groups, devices, most, limit):

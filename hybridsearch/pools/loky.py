@@ -26,7 +26,7 @@ from typing import Any, Generic
 from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
 
 from hybridsearch.errors import UserError
-from hybridsearch.pools.base import Failure, In, Out, added
+from hybridsearch.pools.base import Failure, In, LocalPool, Out, added
 
 
 def _tunables(ours: str) -> str:
@@ -148,7 +148,7 @@ def _folder() -> Iterator[Path]:
         yield Path(name)
 
 
-class LokyPool:
+class LokyPool(LocalPool):
     """Worker processes of one thread each, started once and kept between calls."""
 
     def __init__(self, workers: int) -> None:
