@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from hybridsearch.pools.base import Failure
 from hybridsearch.pools.loky import LokyPool
 from hybridsearch.pools.passport import differs
 from hybridsearch.pools.scratch import Scratch
+from hybridsearch.pools.store import download, upload
 from hybridsearch.pools.wire import Call, Good, Home, Kit, Lacking, Reply, Trade
 
 Fetch = Callable[[Good], bytes]  # the content of a good's file; raises Lacking
@@ -136,7 +136,7 @@ class Station:
         job = self.kit.trade.placed(call.job, self.scratch.children)
         if self.kit.store:
             for path in paths:
-                self._download(path)
+                download(self.kit.store, path)
         before = [_written(path) for path in paths]
         found = self._in_process(call.function, job, call.limit)
         new = [p for p, b in zip(paths, before, strict=True) if _written(p) not in (b, None)]
@@ -144,7 +144,7 @@ class Station:
             self.scratch.trim()
         if self.kit.store:
             for path in new:
-                self._upload(path)
+                upload(self.kit.store, path)
         home = not self.kit.store and any(path.exists() for path in paths)
         return Reply(found, home, host)
 
@@ -191,37 +191,13 @@ class Station:
             with self._lock:
                 self._goods[good] = path
 
-    # Checkpoints in a store --------------------------------------------------------------------
-
-    def _download(self, path: Path) -> None:
-        """A missing one costs time, so that any error is as good as none."""
-        import fsspec
-
-        source = f"{self.kit.store}/{path.name}"
-        with contextlib.suppress(Exception), fsspec.open(source, "rb") as file:
-            partial = path.with_suffix(".download")
-            with partial.open("wb") as out:
-                shutil.copyfileobj(file, out)
-            partial.replace(path)
-
-    def _upload(self, path: Path) -> None:
-        import fsspec
-
-        target = f"{self.kit.store}/{path.name}"
-        with (
-            contextlib.suppress(Exception),
-            path.open("rb") as file,
-            fsspec.open(target, "wb", auto_mkdir=True) as out,
-        ):
-            shutil.copyfileobj(file, out)
-
     def close(self) -> None:
         """End the processes, whatever they are doing, and remove the folder."""
         with self._lock:
             self._closed = True
             pools = list(self._all)
         for pool in pools:
-            pool.close()
+            pool.retire()
         self.scratch.close()
 
 

@@ -1,4 +1,4 @@
-"""A trade for tests: jobs are numbers, or things to do, and have a file each if they are asked to."""
+"""A trade for tests: jobs are numbers, or deeds that have a file each."""
 
 from __future__ import annotations
 
