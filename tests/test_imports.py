@@ -122,7 +122,7 @@ INNER = {
         ["swap"],
     ],
     "pools": [
-        ["passport", "scratch", "store", "deliveries"],
+        ["failure", "passport", "scratch", "store", "deliveries"],
         ["parcel"],
         ["wire"],
         ["base"],

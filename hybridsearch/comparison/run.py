@@ -21,7 +21,7 @@ from hybridsearch.evaluate.evaluator import pick_workers
 from hybridsearch.evaluate.judge import make_objective
 from hybridsearch.observe import Observer, Silent
 from hybridsearch.past import settled
-from hybridsearch.pools.base import Failure
+from hybridsearch.pools.failure import Failure
 from hybridsearch.pools.make import make_pool
 from hybridsearch.session import STRATEGIES, environment, make_proposer, safe_name
 from hybridsearch.store.disk import hold, write_json, write_text

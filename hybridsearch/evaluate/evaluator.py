@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 import platform
 import secrets
 from collections.abc import Iterator, Sequence
@@ -33,7 +34,8 @@ from hybridsearch.evaluate.worker import Job, measure, run
 from hybridsearch.genome.function import resolve
 from hybridsearch.kernels.build import processor_name
 from hybridsearch.kernels.choose import Workload, choose, why_no_compiler
-from hybridsearch.pools.base import Failure, Pool
+from hybridsearch.pools.base import Pool
+from hybridsearch.pools.failure import Failure
 from hybridsearch.pools.make import make_pool
 from hybridsearch.pools.parcel import Code, gather_code
 from hybridsearch.pools.wire import Good, Kit
@@ -147,7 +149,7 @@ class TrainingEvaluator:
         kit = Kit(
             run=checksum(platform.node(), str(children), digits=16),
             token=f".seen-{secrets.token_hex(8)}",
-            trade=trade,
+            trade=pickle.dumps(trade),
             passport=trade.needs(),
             code=trade.code(),
             source=gather_code(Path.cwd()) if any(":" in name for name in names) else Code(),

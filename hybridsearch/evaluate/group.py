@@ -20,7 +20,8 @@ from hybridsearch.evaluate.accelerator import Accelerator, accelerator_for
 from hybridsearch.evaluate.devices import Claim
 from hybridsearch.evaluate.packing import MOST, Course, Packer
 from hybridsearch.evaluate.worker import Job
-from hybridsearch.pools.base import Failure, Pool
+from hybridsearch.pools.base import Pool
+from hybridsearch.pools.failure import Failure
 from hybridsearch.threads import one_thread
 from hybridsearch.types import TIME, Evaluation, Status, Task
 

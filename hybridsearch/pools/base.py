@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol, TypeVar
 
+from hybridsearch.pools.failure import Failure
 from hybridsearch.pools.wire import Good, Kit
 
 In = TypeVar("In")
 Out = TypeVar("Out")
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A job that its machine did not finish, twice; `timeout` says that it overran its limit."""
-
-    message: str
-    timeout: bool
 
 
 class Pool(Protocol):

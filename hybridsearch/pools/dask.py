@@ -18,10 +18,11 @@ from itertools import count
 from queue import Empty
 
 from hybridsearch.errors import UserError
-from hybridsearch.pools.base import Failure, In, Out, added
+from hybridsearch.pools.base import In, Out, added
 from hybridsearch.pools.dask_link import Done, Failed, Look, Told, connect
+from hybridsearch.pools.failure import Failure
 from hybridsearch.pools.store import check_store
-from hybridsearch.pools.wire import Call, Good, Kit
+from hybridsearch.pools.wire import Call, Good, Kit, Trade
 
 LOOK = 2.0  # seconds without news after which the cluster is looked at
 PATIENCE = 120.0  # seconds that workers may take to say whether they can be used
@@ -159,6 +160,7 @@ class DaskPool:
         assert self._kit is not None, "equip comes first"
         if self._kit.children.is_dir():
             (self._kit.children / self._kit.token).touch()
+        trade: Trade = pickle.loads(self._kit.trade)
         waiting: deque[str] = deque()
         flights: dict[int, _Flight] = {}
         seen = 0
@@ -169,8 +171,9 @@ class DaskPool:
                 waiting.extend(fresh)
                 while waiting and len(flights) < self._most():
                     name = waiting.popleft()
-                    call = Call(function, jobs[name], limit, tuple(self._goods))
-                    names = self._kit.trade.children(jobs[name])
+                    names = trade.children(jobs[name])
+                    work = pickle.dumps((function, jobs[name]))
+                    call = Call(work, limit, names, tuple(self._goods))
                     self._submit(_Flight(name, pickle.dumps(call), names), flights)
                 if not flights:
                     return
@@ -180,7 +183,7 @@ class DaskPool:
                 elif isinstance(news, Done) and (flight := flights.pop(news.number, None)):
                     self._mean += 0.2 * (news.seconds - self._mean)
                     self._remember(flight, news.reply.home, news.reply.host)
-                    yield flight.name, news.reply.result
+                    yield flight.name, news.reply.open()
                 elif isinstance(news, Failed) and (flight := flights.pop(news.number, None)):
                     if not news.killed:
                         raise news.error

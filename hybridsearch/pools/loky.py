@@ -26,7 +26,8 @@ from typing import Any, Generic
 from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
 
 from hybridsearch.errors import UserError
-from hybridsearch.pools.base import Failure, In, LocalPool, Out, added
+from hybridsearch.pools.base import In, LocalPool, Out, added
+from hybridsearch.pools.failure import Failure
 
 
 def _tunables(ours: str) -> str:

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import pickle
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from math import inf
 from pathlib import Path
 from typing import Any
 
-from hybridsearch.pools.base import Failure
+from hybridsearch.pools.failure import Failure
 from hybridsearch.pools.loky import LokyPool
 from hybridsearch.pools.passport import differs
 from hybridsearch.pools.scratch import Scratch
@@ -34,15 +36,18 @@ def cannot_fetch(good: Good) -> bytes:
 
 @dataclass(frozen=True)
 class _There:
-    """A function as it runs in the process of a station: settled first."""
+    """What runs in the process of a station, once it is settled: a job. It gives pickled bytes."""
 
-    function: Callable[[Any], Any]
-    trade: Trade
+    trade: bytes
     home: Home
 
-    def __call__(self, job: Any) -> Any:
-        self.trade.settle(self.home)
-        return self.function(job)
+    def __call__(self, work: bytes) -> bytes:
+        trade = _opened(self.trade)
+        trade.settle(self.home)
+        function, job = pickle.loads(work)
+        if self.home.children is not None:
+            job = trade.placed(job, self.home.children)
+        return pickle.dumps(function(job))
 
 
 @dataclass(frozen=True)
@@ -52,11 +57,17 @@ class _Unable:
     why: str
 
 
-def _ask(question: tuple[str, Trade, tuple[Any, ...]]) -> Any:
+@lru_cache(maxsize=4)
+def _opened(trade: bytes) -> Trade:
+    found: Trade = pickle.loads(trade)
+    return found
+
+
+def _ask(question: tuple[str, bytes, tuple[Any, ...]]) -> Any:
     """In the process of a station: a method of the trade, its errors as values."""
     name, trade, arguments = question
     try:
-        return getattr(trade, name)(*arguments)
+        return getattr(_opened(trade), name)(*arguments)
     except Exception as error:
         lines = str(error).strip().splitlines() or [""]
         return _Unable(f"{type(error).__name__}: {lines[0]}")
@@ -116,8 +127,9 @@ class Station:
 
     def _answer(self, method: str, *arguments: Any) -> Any:
         """What the trade answers in a process of this station; _Unable if it cannot."""
-        found = self._in_process(_ask, (method, self.kit.trade, arguments), inf)
-        return _Unable(found.message) if isinstance(found, Failure) else found
+        work = pickle.dumps((_ask, (method, self.kit.trade, arguments)))
+        found = self._in_process(work, inf)
+        return _Unable(found.message) if isinstance(found, Failure) else pickle.loads(found)
 
     # Jobs --------------------------------------------------------------------------------------
 
@@ -128,33 +140,32 @@ class Station:
         """
         for good in call.goods:
             self._have(good, fetch)
-        host = socket.gethostname()
-        names = self.kit.trade.children(call.job)
-        if not names or (self.kit.children / self.kit.token).exists():
-            return Reply(self._in_process(call.function, call.job, call.limit), False, host)
-        paths = [self.scratch.children / name for name in names]
-        job = self.kit.trade.placed(call.job, self.scratch.children)
-        if self.kit.store:
+        host, store = socket.gethostname(), self.kit.store
+        if not call.children or (self.kit.children / self.kit.token).exists():
+            return Reply(self._in_process(call.work, call.limit), False, host)
+        paths = [self.scratch.children / name for name in call.children]
+        if store:
             for path in paths:
-                download(self.kit.store, path)
+                download(store, path)
         before = [_written(path) for path in paths]
-        found = self._in_process(call.function, job, call.limit)
+        found = self._in_process(call.work, call.limit, self.scratch.children)
         new = [p for p, b in zip(paths, before, strict=True) if _written(p) not in (b, None)]
         if new:
             self.scratch.trim()
-        if self.kit.store:
+        if store:
             for path in new:
-                upload(self.kit.store, path)
-        home = not self.kit.store and any(path.exists() for path in paths)
-        return Reply(found, home, host)
+                upload(store, path)
+        return Reply(found, not store and any(path.exists() for path in paths), host)
 
-    def _in_process(self, function: Callable[[Any], Any], job: Any, limit: float) -> Any:
+    def _in_process(
+        self, work: bytes, limit: float, children: Path | None = None
+    ) -> bytes | Failure:
         with self._lock:
             files = {good.name: path for good, path in self._goods.items() if path}
         paths = tuple(str(Path(self._folder, p)) for p in self.kit.source.paths if self._folder)
-        there = _There(function, self.kit.trade, Home(self._folder, paths, files))
+        there = _There(self.kit.trade, Home(self._folder, paths, files, children))
         with self._pool() as pool:
-            ((_, found),) = pool.run(there, {"job": job}, limit)
+            ((_, found),) = pool.run(there, {"job": work}, limit)
         return found
 
     @contextlib.contextmanager

@@ -1,14 +1,19 @@
 """What travels between a driver and the workers of a cluster. All of it is small but arrays, which
 travel once to a machine and only if it cannot load them itself.
+
+Jobs, their results and what they are about stay pickled in a worker: only the process that trains
+opens them, so that the worker does without all that they import.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import pickle
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from hybridsearch.pools.failure import Failure
 from hybridsearch.pools.parcel import Code
 from hybridsearch.pools.passport import Passport
 
@@ -16,12 +21,14 @@ from hybridsearch.pools.passport import Passport
 @dataclass(frozen=True)
 class Home:
     """Where jobs run on a machine. folder: their working directory, None: as it is; paths: put
-    first on the module search path; goods: files of arrays that were sent, by name.
+    first on the module search path; goods: files of arrays that were sent, by name. children: where
+    checkpoints lie; None: where the job says.
     """
 
     folder: str | None
     paths: tuple[str, ...]
     goods: Mapping[str, str]
+    children: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class Good:
 
 class Trade(Protocol):
     """What jobs are about, of which pools know nothing. It pickles small; all methods but
-    `children` and `placed` run in the process in which jobs run.
+    `children` run in the process in which jobs run.
     """
 
     def look(self) -> Passport:
@@ -68,13 +75,14 @@ class Kit:
 
     run: names the run's folder on the driver, so that a resumed driver takes the place of the one
     before. token: of this driver alone, also a file's name in `children`, by which a worker sees
-    whether it shares that folder. passport, code: what must agree. store: URL (fsspec) through
-    which checkpoints go where the folder is not shared; "": none. gpu: whether jobs want one.
+    whether it shares that folder. trade: pickled. passport, code: what must agree. store: URL
+    (fsspec) through which checkpoints go where the folder is not shared; "": none. gpu: whether
+    jobs want one.
     """
 
     run: str
     token: str
-    trade: Trade
+    trade: bytes
     passport: Passport
     code: Mapping[str, str]
     source: Code
@@ -85,23 +93,29 @@ class Kit:
 
 @dataclass(frozen=True)
 class Call:
-    """One job as it travels. goods: what it may read."""
+    """One job as it travels. work: the function and the job, pickled. children: the names of its
+    checkpoints; goods: what it may read.
+    """
 
-    function: Callable[[Any], Any]
-    job: Any
+    work: bytes
     limit: float
+    children: tuple[str, ...] = ()
     goods: tuple[Good, ...] = ()
 
 
 @dataclass(frozen=True)
 class Reply:
-    """A job's result (or Failure). home: whether its checkpoints lie where it ran, and only there,
-    so that what goes on from them had better run there too. host: where it ran.
+    """A job's result, pickled, or Failure. home: whether its checkpoints lie where it ran, and only
+    there, so that what goes on from them had better run there too. host: where it ran.
     """
 
-    result: Any
+    result: bytes | Failure
     home: bool
     host: str
+
+    def open(self) -> Any:
+        """The result."""
+        return self.result if isinstance(self.result, Failure) else pickle.loads(self.result)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cloudpickle
 import pytest
 
 from hybridsearch.pools.parcel import Code
@@ -63,7 +64,7 @@ def kit(tmp_path, trade=None, **changes):
     given = {
         "run": "run",
         "token": "token",
-        "trade": trade or Deeds(),
+        "trade": cloudpickle.dumps(trade or Deeds()),
         "passport": HERE,
         "code": {},
         "source": Code(),

@@ -7,9 +7,10 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
+import cloudpickle
 import pytest
 
-from hybridsearch.pools.base import Failure
+from hybridsearch.pools.failure import Failure
 from hybridsearch.pools.loky import ENVIRONMENT
 from hybridsearch.pools.parcel import Code
 from hybridsearch.pools.station import Station, close_station, station_for
@@ -32,6 +33,11 @@ def open_station(make_kit, tmp_path):
     for one in opened:
         one.close()
     assert not any((tmp_path / "scratch").iterdir())
+
+
+def call(function, job, goods=()):
+    names = (job.name,) if isinstance(job, Deed) else ()
+    return Call(cloudpickle.dumps((function, job)), 60.0, names, goods)
 
 
 def double(x):
@@ -57,18 +63,18 @@ def grow(deed):
 def test_a_job_runs_in_a_process_of_its_own_which_is_kept(open_station):
     station = open_station()
     assert station.refusal() == ""
-    replies = [station.run(Call(surroundings, 0, 60.0)) for _ in range(2)]
+    replies = [station.run(call(surroundings, 0)) for _ in range(2)]
     assert replies[0] == replies[1]
-    pid, threads, goods = replies[0].result
+    pid, threads, goods = replies[0].open()
     assert pid != os.getpid()
     assert (threads, goods) == (ENVIRONMENT["OMP_NUM_THREADS"], "none")
 
 
 def test_a_job_that_kills_its_process_twice_is_a_failure_and_the_station_goes_on(open_station):
     station = open_station()
-    failure = station.run(Call(die, 0, 60.0)).result
+    failure = station.run(call(die, 0)).open()
     assert failure == Failure("killed its worker twice", timeout=False)
-    assert station.run(Call(double, 4, 60.0)).result == 8
+    assert station.run(call(double, 4)).open() == 8
 
 
 def test_a_worker_that_differs_is_refused_with_both_named(open_station):
@@ -87,14 +93,14 @@ def test_data_are_sent_only_to_who_has_other_ones_and_once(open_station):
         return b"arrays"
 
     has = open_station(Deeds(own_data=DATA.digest), run="has")
-    assert has.run(Call(surroundings, 0, 60.0, (DATA,)), fetch).result[2] == "none"
+    assert has.run(call(surroundings, 0, (DATA,)), fetch).open()[2] == "none"
     assert sent == []
     for number, trade in enumerate((Deeds(own_data="other"), Deeds())):
         station = open_station(trade, run=f"lacks{number}")
         with pytest.raises(Lacking):
-            station.run(Call(double, 0, 60.0, (DATA,)))
+            station.run(call(double, 0, (DATA,)))
         for _ in range(3):
-            path = station.run(Call(surroundings, 0, 60.0, (DATA,)), fetch).result[2]
+            path = station.run(call(surroundings, 0, (DATA,)), fetch).open()[2]
         assert Path(path).read_bytes() == b"arrays"
         assert len(sent) == number + 1
 
@@ -120,19 +126,19 @@ def test_a_checkpoint_goes_on(open_station, tmp_path, way):
         folder.mkdir()
         (folder / first.kit.token).touch()
     job = Deed("child", folder)
-    reply = first.run(Call(grow, job, 60.0))
-    assert (reply.result, reply.home) == ("", way == "node")
+    reply = first.run(call(grow, job))
+    assert (reply.open(), reply.home) == ("", way == "node")
     # Another node is one with another scratch folder; the same node for what stays there.
     second = first if way == "node" else open_station(store=store, run="other")
-    assert second.run(Call(grow, job, 60.0)).result == "x"
-    assert second.run(Call(grow, job, 60.0)).result == "xx"
+    assert second.run(call(grow, job)).open() == "x"
+    assert second.run(call(grow, job)).open() == "xx"
     assert (folder / "child").exists() == (way == "shared")
 
 
 def test_a_node_without_the_checkpoint_starts_again(open_station):
     job = Deed("child", Path("/not/here"))
-    assert open_station().run(Call(grow, job, 60.0)).result == ""
-    assert open_station(run="other").run(Call(grow, job, 60.0)).result == ""
+    assert open_station().run(call(grow, job)).open() == ""
+    assert open_station(run="other").run(call(grow, job)).open() == ""
 
 
 def test_a_new_driver_of_a_run_takes_the_place_of_the_old(make_kit, monkeypatch, tmp_path):
@@ -141,7 +147,7 @@ def test_a_new_driver_of_a_run_takes_the_place_of_the_old(make_kit, monkeypatch,
     assert station_for(make_kit(token="a"), "x") is old
     new = station_for(make_kit(token="b"), "x")
     with pytest.raises(RuntimeError, match="closed"):
-        old.run(Call(double, 1, 60.0))
-    assert new.run(Call(double, 1, 60.0)).result == 2
+        old.run(call(double, 1))
+    assert new.run(call(double, 1)).open() == 2
     close_station("b")
     close_station("b")
