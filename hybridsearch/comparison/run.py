@@ -141,7 +141,8 @@ def played(play: Callable[[J], Trace], jobs: Mapping[str, J], config: Config) ->
     """
     if not jobs:
         return
-    pool = make_pool(config.pool, min(pick_workers(config, ["cpu"]), len(jobs)))
+    kind = "inline" if config.pool == "inline" else "loky"  # a table takes no cluster
+    pool = make_pool(kind, min(pick_workers(config, ["cpu"]), len(jobs)))
     try:
         for run, trace in pool.run(play, jobs, LIMIT):
             if isinstance(trace, Failure):

@@ -241,13 +241,17 @@ class TrainingEvaluator:
 
     def test_task(self, trained: Task) -> Task:
         """The same training, scored on the test split; calling this opens the test split."""
+        self.open_test()
+        return replace(trained, split=self._test)
+
+    def open_test(self) -> None:
+        """Load the test split, and let workers have it."""
         if not self._test:
             split = load_test_data(self.config.data)
             digest = digest_of_test(split)
             self.test_images = len(split.labels)
             self._test = f"test-{digest[:16]}"
             self._supply(Good(stock.TEST, digest))
-        return replace(trained, split=self._test)
 
     def calibrate(self) -> float:
         """Train ReLU for a few steps in a worker; returns the hard limit of one training, seconds.

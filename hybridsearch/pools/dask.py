@@ -19,9 +19,9 @@ from queue import Empty
 
 from hybridsearch.errors import UserError
 from hybridsearch.pools.base import In, Out, added
-from hybridsearch.pools.dask_link import Done, Failed, Look, Told, connect
+from hybridsearch.pools.dask_link import Done, Failed, Told, connect, drain
 from hybridsearch.pools.failure import Failure
-from hybridsearch.pools.store import check_store
+from hybridsearch.pools.store import check_store, remove
 from hybridsearch.pools.wire import Call, Good, Kit, Trade
 
 LOOK = 2.0  # seconds without news after which the cluster is looked at
@@ -34,8 +34,8 @@ ROUNDS = 3  # times that Dask may give a task up because its workers were lost
 
 @dataclass
 class _Flight:
-    """A job that is out. number: of its task, the last of several. missed: looks in a row at which
-    no worker had it. host: the one that it is to run on, "" for any. begun: when it was submitted.
+    """A job that is out. number: of its task, the last of several. lost: times that Dask gave it
+    up. missed: the look since which no worker has had it. host: where it is to run, "": anywhere.
     """
 
     name: str
@@ -43,9 +43,8 @@ class _Flight:
     names: tuple[str, ...]
     number: int = 0
     lost: int = 0
-    missed: int = 0
+    missed: int | None = None
     host: str = ""
-    begun: float = 0.0
 
 
 class DaskPool:
@@ -69,11 +68,18 @@ class DaskPool:
         self._said: set[str] = set()
         self._numbers = count(1)
         self._mean = 1.0  # seconds of a job, of late
+        self._looked = 0.0  # when
+        self._stored: set[str] = set()  # checkpoints that a store may hold
 
     @property
     def workers(self) -> int:
         """Slots of the workers that can be used now; at least 1."""
-        return max(1, sum(self._slots.values()))
+        return max(1, sum(self._usable().values()))
+
+    def _usable(self) -> dict[str, int]:
+        """Slots of the workers that were admitted and are there, by address."""
+        alive = self._link.workers or set()
+        return {address: n for address, n in self._slots.items() if address in alive}
 
     # Workers -----------------------------------------------------------------------------------
 
@@ -81,19 +87,25 @@ class DaskPool:
         """Ask every worker whether it can compute for this driver, now and when one joins, and wait
         for the first that can. Raises: UserError where none of those that are there can.
         """
-        check_store(kit.store, kit.token)
-        self._kit = kit
-        self._link.invite(kit)
-        started = time.monotonic()
-        first = None
+        try:
+            check_store(kit.store, kit.token)
+            self._kit = kit
+            self._link.invite(kit)
+            self._await_first()
+        except UserError:
+            self.close()
+            raise
+
+    def _await_first(self) -> None:
+        started, first = time.monotonic(), None
         while time.monotonic() < started + PATIENCE:
             self._hear()
             alive = self._link.workers
             if alive is not None and not alive:
                 return self._say(f"{self.address} has no workers yet; waiting for some")
             self._check_refused()
-            first = first or (time.monotonic() if self._slots else None)
-            answered = alive is not None and alive <= {*self._slots, *self._refused}
+            first = first or (time.monotonic() if self._usable() else None)
+            answered = self._link.looks and (alive or set()) <= {*self._slots, *self._refused}
             if first and (answered or time.monotonic() > first + GATHER):
                 return None
         return self._say(f"no worker of {self.address} has answered yet; waiting for them")
@@ -102,30 +114,27 @@ class DaskPool:
         self._goods[good] = make
 
     def _hear(self) -> Done | Failed | None:
-        """The next news, or None; what is no job's is dealt with. Waits for LOOK at most."""
-        try:
-            news = self._link.inbox.get(timeout=LOOK)
-        except Empty:
+        """The next news of a job, or None after LOOK at most; what else is told is dealt with."""
+        if time.monotonic() > self._looked + LOOK:
+            self._looked = time.monotonic()
             self._link.look()
-            return None
-        if isinstance(news, Told):
-            self._told(news)
-        elif isinstance(news, Look):
-            alive = self._link.workers or set()
-            self._slots = {a: n for a, n in self._slots.items() if a in alive}
-        else:
-            return news
+        with contextlib.suppress(Empty):
+            news = self._link.inbox.get(timeout=LOOK)
+            if isinstance(news, Done | Failed):
+                return news
+            if isinstance(news, Told):
+                self._told(news)
         return None
 
     def _told(self, news: Told) -> None:
+        if news.kind in ("ready", "refused"):
+            self._link.note(news.worker)
         if news.kind == "ready":
             self._slots[news.worker], self._hosts[news.worker] = news.slots, news.host
             self._refused.pop(news.worker, None)
-            self._link.look()
         elif news.kind == "refused":
             self._refused[news.worker] = news.text
             self._say(news.text)
-            self._link.look()
         elif news.kind == "lacks":
             self._deliver(news.text)
 
@@ -138,7 +147,7 @@ class DaskPool:
 
     def _check_refused(self) -> None:
         alive = self._link.workers
-        if alive and not self._slots and alive <= set(self._refused):
+        if self._link.looks and alive and alive <= set(self._refused):
             raise UserError(f"no worker of {self.address} can be used: {self._refused[min(alive)]}")
 
     def _say(self, line: str) -> None:
@@ -178,12 +187,12 @@ class DaskPool:
                 if not flights:
                     return
                 news = self._hear()
-                if self._link.lost:
-                    self._reopen(flights)
-                elif isinstance(news, Done) and (flight := flights.pop(news.number, None)):
+                if isinstance(news, Done) and (flight := flights.pop(news.number, None)):
                     self._mean += 0.2 * (news.seconds - self._mean)
                     self._remember(flight, news.reply.home, news.reply.host)
                     yield flight.name, news.reply.open()
+                elif self._link.lost:
+                    self._reopen(flights)
                 elif isinstance(news, Failed) and (flight := flights.pop(news.number, None)):
                     if not news.killed:
                         raise news.error
@@ -203,7 +212,7 @@ class DaskPool:
         return (MANY if self._mean < SHORT else DEPTH) * self.workers
 
     def _submit(self, flight: _Flight, flights: dict[int, _Flight]) -> None:
-        flight.number, flight.missed, flight.begun = next(self._numbers), 0, time.monotonic()
+        flight.number, flight.missed = next(self._numbers), None
         flight.host, where = self._home(flight, flights)
         flights[flight.number] = flight
         self._link.submit(flight.number, flight.payload, where)
@@ -211,13 +220,15 @@ class DaskPool:
     def _home(self, flight: _Flight, flights: dict[int, _Flight]) -> tuple[str, list[str]]:
         """The host that has a child's checkpoint, and its workers, unless it is busy enough."""
         host = next((self._homes[n] for n in flight.names if n in self._homes), "")
-        where = [a for a in self._slots if host and self._hosts[a] == host]
+        where = [a for a in self._usable() if host and self._hosts[a] == host]
         room = DEPTH * sum(self._slots[a] for a in where)
         if sum(f.host == host for f in flights.values()) >= room:
             return "", []
         return host, where
 
     def _remember(self, flight: _Flight, home: bool, host: str) -> None:
+        if self._kit is not None and self._kit.store:
+            self._stored.update(flight.names)
         for name in flight.names:
             if home:
                 self._homes[name] = host
@@ -229,9 +240,11 @@ class DaskPool:
         tasks that nobody could take when a worker declares what they ask for.
         """
         for flight in list(flights.values()):
-            waits = self._link.waits(flight.number)
-            flight.missed = flight.missed + 1 if waits else 0
-            if flight.missed > 1 and self._slots:
+            if not self._link.waits(flight.number):
+                flight.missed = None
+            elif flight.missed is None:
+                flight.missed = self._link.looks
+            elif self._link.looks > flight.missed + 1 and self._usable():
                 self._link.release([flight.number])
                 del flights[flight.number]
                 self._submit(flight, flights)
@@ -244,6 +257,7 @@ class DaskPool:
             "scheduler (what is done is kept)"
         )
         self._link.close()
+        done = [n for n in drain(self._link.inbox) if isinstance(n, Done) and n.number in flights]
         end = time.monotonic() + AWAY
         while True:
             try:
@@ -258,14 +272,15 @@ class DaskPool:
         self._link.invite(self._kit)
         for good, content in self._sent.items():
             self._link.deliver(good, content)
-        out = list(flights.values())
-        flights.clear()
-        for flight in out:
-            self._submit(flight, flights)
+        for news in done:
+            self._link.inbox.put(news)
+        for number in flights.keys() - {news.number for news in done}:
+            self._submit(flights.pop(number), flights)
 
     def close(self) -> None:
         """Leave the cluster as it was."""
         if self._kit is not None:
             with contextlib.suppress(OSError):
                 (self._kit.children / self._kit.token).unlink(missing_ok=True)
+            remove(self._kit.store, self._stored)
         self._link.leave()

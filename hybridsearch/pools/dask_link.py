@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from hybridsearch.errors import UserError
@@ -55,12 +55,16 @@ class Told:
     slots: int = 0
 
 
-@dataclass(frozen=True)
-class Look:
-    """`Link.workers` and what they have is known anew."""
+News = Done | Failed | Told
 
 
-News = Done | Failed | Told | Look
+def drain(inbox: SimpleQueue[News]) -> list[News]:
+    """What is in an inbox, taken out."""
+    found = []
+    with contextlib.suppress(Empty):
+        while True:
+            found.append(inbox.get_nowait())
+    return found
 
 
 def connect(address: str) -> Link:
@@ -99,6 +103,7 @@ class Link:
         self._futures: dict[int, Future] = {}
         self._held: set[str] = set()  # keys that some worker had at the last look
         self._cancelled = self._looking = False
+        self.looks = 0
         self._plugins: list[str] = []
         self._kit: Kit | None = None
 
@@ -195,8 +200,12 @@ class Link:
         future = self._futures.get(number)
         return future is not None and future.status == "pending" and future.key not in self._held
 
+    def note(self, worker: str) -> None:
+        """That a worker is there, before the next look says so."""
+        self.workers = (self.workers or set()) | {worker}
+
     def look(self) -> None:
-        """Ask who is there and who has what; `Look` tells when that is known."""
+        """Ask who is there and who has what; `looks` counts the answers."""
         if not self._looking:
             self._looking = True
             self._spawn(self._look())
@@ -207,7 +216,7 @@ class Link:
             tasks = await self._client.processing()
             self.workers = set(threads)
             self._held = {key for keys in tasks.values() for key in keys}
-            self.inbox.put(Look())
+            self.looks += 1
         finally:
             self._looking = False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import fsspec
@@ -53,3 +54,11 @@ def upload(url: str, path: Path) -> None:
         fsspec.open(target, "wb") as out,
     ):
         shutil.copyfileobj(file, out)
+
+
+def remove(url: str, names: Iterable[str]) -> None:
+    """Delete files from a store; those that are not there are no error."""
+    for name in names:
+        with contextlib.suppress(Exception):
+            filesystem, path = fsspec.core.url_to_fs(f"{url}/{name}")
+            filesystem.rm(path)

@@ -228,6 +228,7 @@ class Recording:
         writer = _Writer(self.folder, len(self.cells))
         try:
             observer.note(evaluator.note())
+            evaluator.open_test()
             limit = evaluator.calibrate()
             for name, work in stages:
                 total = sum(len(replicates) for _, replicates in work)
