@@ -101,7 +101,7 @@ class DaskPool:
         while time.monotonic() < started + PATIENCE:
             self._hear()
             alive = self._link.workers
-            if alive is not None and not alive:
+            if alive is not None and not alive and time.monotonic() > started + GATHER:
                 return self._say(f"{self.address} has no workers yet; waiting for some")
             self._check_refused()
             first = first or (time.monotonic() if self._usable() else None)

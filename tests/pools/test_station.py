@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
-import cloudpickle
 import pytest
 
 from hybridsearch.pools.failure import Failure
@@ -16,7 +15,7 @@ from hybridsearch.pools.parcel import Code
 from hybridsearch.pools.station import Station, close_station, station_for
 from hybridsearch.pools.wire import Call, Good, Lacking
 
-from .conftest import HERE, Deed, Deeds
+from .deeds import HERE, Deed, Deeds, die, double, grow, surroundings
 
 DATA = Good("search", "f" * 64)
 
@@ -37,27 +36,7 @@ def open_station(make_kit, tmp_path):
 
 def call(function, job, goods=()):
     names = (job.name,) if isinstance(job, Deed) else ()
-    return Call(cloudpickle.dumps((function, job)), 60.0, names, goods)
-
-
-def double(x):
-    return 2 * x
-
-
-def die(_):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def surroundings(_):
-    return os.getpid(), os.environ["OMP_NUM_THREADS"], os.environ["GOODS"]
-
-
-def grow(deed):
-    """Adds a letter to the job's file; what is in it."""
-    path = Path(deed.folder, deed.name)
-    text = path.read_text() if path.exists() else ""
-    path.write_text(text + "x")
-    return text
+    return Call(pickle.dumps((function, job)), 60.0, names, goods)
 
 
 def test_a_job_runs_in_a_process_of_its_own_which_is_kept(open_station):
