@@ -38,7 +38,7 @@ from hybridsearch.pools.base import Pool
 from hybridsearch.pools.failure import Failure
 from hybridsearch.pools.make import make_pool
 from hybridsearch.pools.parcel import Code, gather_code
-from hybridsearch.pools.wire import Good, Kit
+from hybridsearch.pools.wire import TOKEN, Good, Kit
 from hybridsearch.types import TIME, Evaluation, Json, Measure, Scale, Status, Task
 
 VERSION = 4  # raised by every change after which the same task gives another number
@@ -148,7 +148,7 @@ class TrainingEvaluator:
         children = self.children.absolute()
         kit = Kit(
             run=checksum(platform.node(), str(children), digits=16),
-            token=f".seen-{secrets.token_hex(8)}",
+            token=f"{TOKEN}{secrets.token_hex(8)}",
             trade=pickle.dumps(trade),
             passport=trade.needs(),
             code=trade.code(),

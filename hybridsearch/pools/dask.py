@@ -167,8 +167,7 @@ class DaskPool:
         lost is done by another, and is a Failure only when that happened ROUNDS times over.
         """
         assert self._kit is not None, "equip comes first"
-        if self._kit.children.is_dir():
-            (self._kit.children / self._kit.token).touch()
+        self._kit.mark()
         trade: Trade = pickle.loads(self._kit.trade)
         waiting: deque[str] = deque()
         flights: dict[int, _Flight] = {}
@@ -281,6 +280,6 @@ class DaskPool:
         """Leave the cluster as it was."""
         if self._kit is not None:
             with contextlib.suppress(OSError):
-                (self._kit.children / self._kit.token).unlink(missing_ok=True)
+                self._kit.unmark()
             remove(self._kit.store, self._stored)
         self._link.leave()

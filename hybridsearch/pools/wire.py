@@ -17,6 +17,8 @@ from hybridsearch.pools.failure import Failure
 from hybridsearch.pools.parcel import Code
 from hybridsearch.pools.passport import Passport
 
+TOKEN = ".seen-"  # how tokens begin
+
 
 @dataclass(frozen=True)
 class Home:
@@ -89,6 +91,17 @@ class Kit:
     children: Path
     store: str = ""
     gpu: bool = False
+
+    def mark(self) -> None:
+        """On the driver: put the token into the folder of children, if that is there."""
+        if self.children.is_dir():
+            self.unmark()
+            (self.children / self.token).touch()
+
+    def unmark(self) -> None:
+        """Take tokens away, this driver's and those of killed ones."""
+        for path in self.children.glob(f"{TOKEN}*"):
+            path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from hybridsearch.pools.parcel import Code
-from hybridsearch.pools.wire import Kit
+from hybridsearch.pools.wire import TOKEN, Kit
 
 from .deeds import HERE, Deeds
 
@@ -19,7 +19,7 @@ def make_kit(tmp_path):
     def make(trade=None, **changes):
         given = {
             "run": "run",
-            "token": "token",
+            "token": f"{TOKEN}1",
             "trade": pickle.dumps(trade or Deeds()),
             "passport": HERE,
             "code": {},

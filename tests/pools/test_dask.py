@@ -11,16 +11,18 @@ import sys
 import threading
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hybridsearch.analysis.runs import load_run
 from hybridsearch.cli import main
+from hybridsearch.evaluate import evaluator
 from hybridsearch.pools import dask as dask_module
 from hybridsearch.pools.dask import DaskPool
 from hybridsearch.pools.failure import Failure
-from hybridsearch.pools.wire import Good
+from hybridsearch.pools.wire import TOKEN, Good
 from hybridsearch.session import resume, search
 
 from .dask_cluster import ROOT, Cluster, children, environment, free_port
@@ -50,7 +52,7 @@ def equipped(make_kit, monkeypatch):
     def make(cluster, trade=None, run="run", **changes):
         pool = DaskPool(cluster.address)
         pools.append(pool)
-        token = f"token-{len(pools)}-{os.getpid()}"
+        token = f"{TOKEN}{len(pools)}-{os.getpid()}"
         pool.equip(make_kit(trade, run=run, token=token, **changes))
         return pool
 
@@ -118,23 +120,22 @@ def test_workers_that_die_or_freeze_or_come_late(tmp_path, equipped):
     """All jobs are done, the late worker has its share, and the frozen one is started again."""
     cluster = Cluster(tmp_path)
     try:
-        first = [cluster.worker() for _ in range(2)]
+        cluster.worker()
+        cluster.worker()
         cluster.await_workers(2)
         pool = equipped(cluster)
         jobs, seen = {str(k): 0.4 for k in range(8)}, {}
         late = None
         for name, where in pool.run(place, jobs, 60.0):
             seen[name] = where
-            if len(seen) == 2:
-                workers = {w for process in first for w in children(process.pid)}
-                busy = sorted({*seen.values()} & workers)
-                os.kill(busy[0], signal.SIGKILL)
-                if len(busy) > 1:
-                    os.kill(busy[1], signal.SIGSTOP)
+            if late is None and len({*seen.values()}) == 2:  # one dies, the other freezes
+                killed, frozen = {*seen.values()}
+                os.kill(killed, signal.SIGKILL)
+                os.kill(frozen, signal.SIGSTOP)
                 late = cluster.worker()
             arrived = late is not None and {*seen.values()} & {*children(late.pid)}
-            if late is not None and not arrived and len(jobs) < 400:
-                jobs |= {str(k): 0.4 for k in range(len(jobs), len(jobs) + 1)}
+            if not arrived and len(jobs) < 400:
+                jobs[str(len(jobs))] = 0.4
         assert arrived
         assert set(seen) == set(jobs)
     finally:
@@ -216,15 +217,32 @@ def test_a_gpu_is_a_slot(tmp_path, equipped):
         cluster.close()
 
 
-@pytest.mark.parametrize("words", [["--pool", "dask://127.0.0.1:{port}"]])
-def test_an_address_where_nobody_answers_is_a_line(words, tmp_path, capsys, monkeypatch):
+def test_an_address_where_nobody_answers_is_a_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("hybridsearch.pools.dask_link.CONNECT", 1.0)
-    words = [word.format(port=free_port()) for word in words]
-    assert main([*words, "--out", str(tmp_path / "a")]) == 2
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", f"tcp://127.0.0.1:{free_port()}")
+    assert main(["--pool", "auto", "--out", str(tmp_path / "a")]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1
     assert "no Dask scheduler answers at tcp://127.0.0.1:" in lines[0]
 
+
+def hide(monkeypatch):
+    """Make the driver's folder one that workers do not see; they are on its machine here."""
+    gathered = evaluator.gather_code
+    elsewhere = lambda root: replace(gathered(root), root="/not/here")  # noqa: E731
+    monkeypatch.setattr(evaluator, "gather_code", elsewhere)
+
+
+DRIVER = """
+import pickle, sys
+import pytest
+from hybridsearch.session import search
+from tests.pools.test_dask import hide
+
+with pytest.MonkeyPatch.context() as patch:
+    hide(patch)
+    search(pickle.load(open(sys.argv[1], 'rb')), sys.argv[2])
+"""
 
 OWN = """
 import numpy as np
@@ -253,7 +271,6 @@ def test_a_killed_driver_goes_on_and_the_records_are_those_of_this_process(
     (home / "of_mine.py").write_text(OWN)
     (home / "beside_it.py").write_text("CLASSES = 2\n")
     np.save(home / "rows.npy", np.random.default_rng(0).normal(size=(3, 96, 1, 6, 6)))
-    (home / "of_mine").with_suffix(".yaml")
     settings = {
         "data": {"name": "of_mine:load", "train": 64, "validation": 64},
         "network": {"name": "of_mine:build"},
@@ -263,18 +280,15 @@ def test_a_killed_driver_goes_on_and_the_records_are_those_of_this_process(
     local = search(tiny(**settings), tmp_path / "local" / "a")
     away = tmp_path / "away" / "a"
     config = tiny(**settings, pool=cluster.pool)
-    (home / "driver.py").write_text(
-        "import pickle, sys\nfrom hybridsearch.session import search\n"
-        "search(pickle.load(open(sys.argv[1], 'rb')), sys.argv[2])\n"
-    )
     (home / "config").write_bytes(pickle.dumps(config))
-    command = [sys.executable, "driver.py", str(home / "config"), str(away)]
+    command = [sys.executable, "-c", DRIVER, str(home / "config"), str(away)]
     log = away / "trials.jsonl"
     with subprocess.Popen(command, cwd=home, env=environment()) as driver:
         while not log.exists() or len(log.read_bytes().splitlines()) < 6:
             assert driver.poll() is None, "the driver ended by itself"
             time.sleep(0.05)
         driver.kill()
+    hide(monkeypatch)
     done = load_run(away).trials
     resume(away)
     found = load_run(away).trials
