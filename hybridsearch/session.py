@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from hybridsearch.analysis.pictures import draw_run
 from hybridsearch.analysis.runs import CONFIG, ENVIRONMENT, LOG, SUMMARY, load_run
-from hybridsearch.config import Config, saved_config
+from hybridsearch.config import Config, make_config, saved_config
 from hybridsearch.engine import Search
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate.evaluator import Evaluator, TrainingEvaluator
@@ -106,15 +106,21 @@ def search(
     return _run(config, folder, evaluator, observer or Silent())
 
 
-def resume(folder: str | Path, observer: Observer | None = None) -> dict[str, Json]:
+def resume(
+    folder: str | Path, observer: Observer | None = None, pool: str | None = None
+) -> dict[str, Json]:
     """Continue a run where it stopped; a finished one is retested from its records.
 
+    pool: where children train from here on, if not where the run's config says.
     Raises: UserError when the folder holds no run, or what it holds cannot be continued.
     """
     folder = Path(folder)
     if not (folder / CONFIG).is_file():
         raise UserError(f"{folder} holds no run ({CONFIG} is missing)")
-    config, evaluator = make_evaluator(saved_config(folder / CONFIG), folder)
+    config = saved_config(folder / CONFIG)
+    if pool is not None:
+        config = make_config({**config.model_dump(), "pool": pool}, "--pool")
+    config, evaluator = make_evaluator(config, folder)
     return _run(config, folder, evaluator, observer or Silent())
 
 

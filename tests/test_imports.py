@@ -123,7 +123,18 @@ INNER = {
         ["surgery"],
         ["swap"],
     ],
-    "pools": [["base"], ["loky"], ["make"]],
+    "pools": [
+        ["failure", "passport", "scratch", "store", "deliveries"],
+        ["parcel"],
+        ["wire"],
+        ["base"],
+        ["loky"],
+        ["station"],
+        ["dask_worker"],
+        ["dask_link"],
+        ["dask"],
+        ["make"],
+    ],
     "tables": [["recording"], ["table"], ["replay", "card"]],
     "evaluate": [
         ["own", "accelerator", "devices", "checkpoint", "stacks", "layers"],
@@ -136,6 +147,7 @@ INNER = {
         ["stack_training", "timing"],
         ["worker"],
         ["group", "trajectory"],
+        ["node"],
         ["evaluator"],
     ],
 }

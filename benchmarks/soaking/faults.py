@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hybridsearch.pools import loky as pools
-from hybridsearch.pools.base import Failure
+from hybridsearch.pools.failure import Failure
 from hybridsearch.pools.loky import LokyPool
 
 WORKERS, BESIDE = 2, 5  # jobs beside a culprit

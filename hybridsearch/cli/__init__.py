@@ -7,6 +7,7 @@ continues the run.
 from __future__ import annotations
 
 import sys
+import warnings
 
 import cyclopts
 from cyclopts import App
@@ -24,6 +25,7 @@ COMMANDS = tuple(name for name in app if not name.startswith("-"))
 def main(arguments: list[str] | None = None) -> int:
     """Parse, run, and turn every mendable error into one line; returns the exit status."""
     words = [_full_name(w) for w in (sys.argv[1:] if arguments is None else arguments)]
+    usual, warnings.formatwarning = warnings.formatwarning, _brief
     try:
         name = _config_file(words)
         chosen, rest = _app(words)
@@ -42,6 +44,19 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(str(error))
     except BrokenPipeError:
         return 1
+    finally:
+        warnings.formatwarning = usual
+
+
+def _brief(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    """A warning as one line; where in the source it was raised is of no use to who runs this."""
+    return f"hybridsearch: {message}\n"
 
 
 def _app(words: list[str]) -> tuple[App, list[str]]:

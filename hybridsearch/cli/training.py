@@ -47,17 +47,27 @@ def search(
 
 
 @app.command
-def resume(folder: Path, /, *, tensorboard: Board = False, output: Output = PLAIN) -> int:
+def resume(
+    folder: Path,
+    /,
+    *,
+    pool: str | None = None,
+    tensorboard: Board = False,
+    output: Output = PLAIN,
+) -> int:
     """Continue a run where it stopped.
 
     Parameters
     ----------
     folder
         The run's folder, for instance runs/first.
+    pool
+        Where children train from here on, instead of where the run began: loky, dask://HOST:PORT,
+        ray://HOST:PORT, ...
     """
     from hybridsearch.session import resume as run
 
-    return watched(folder, lambda observer: run(folder, observer), output, tensorboard)
+    return watched(folder, lambda observer: run(folder, observer, pool), output, tensorboard)
 
 
 @app.command

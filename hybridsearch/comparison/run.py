@@ -21,7 +21,7 @@ from hybridsearch.evaluate.evaluator import pick_workers
 from hybridsearch.evaluate.judge import make_objective
 from hybridsearch.observe import Observer, Silent
 from hybridsearch.past import settled
-from hybridsearch.pools.base import Failure
+from hybridsearch.pools.failure import Failure
 from hybridsearch.pools.make import make_pool
 from hybridsearch.session import STRATEGIES, environment, make_proposer, safe_name
 from hybridsearch.store.disk import hold, write_json, write_text
@@ -141,7 +141,8 @@ def played(play: Callable[[J], Trace], jobs: Mapping[str, J], config: Config) ->
     """
     if not jobs:
         return
-    pool = make_pool(config.pool, min(pick_workers(config, ["cpu"]), len(jobs)))
+    kind = "inline" if config.pool == "inline" else "loky"  # a table takes no cluster
+    pool = make_pool(kind, min(pick_workers(config, ["cpu"]), len(jobs)))
     try:
         for run, trace in pool.run(play, jobs, LIMIT):
             if isinstance(trace, Failure):

@@ -30,7 +30,7 @@ OWN: dict[str, tuple[str, ...]] = {
     "hybrid": ("hybrid", "controller", "evolution"),
 }
 # What changes no number of a search.
-IDLE = ("workers", "pool", "pack", "cache", "time_limit", "table", "record")
+IDLE = ("workers", "pool", "cluster", "pack", "cache", "time_limit", "table", "record")
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from hybridsearch.config.child import DataConfig, MetricConfig, NetworkConfig, TrainingConfig
 from hybridsearch.config.effort import FidelityConfig, RaceConfig, RecordConfig, RetestConfig
@@ -25,7 +26,18 @@ BATCH = 32  # proposals per batch, unless the config says
 SCREENED_BATCH = range(2, 33)  # under a screen, the first and the last
 PER_BATCH = 16  # functions known per proposal of a screened batch
 SCREENED = ("rl", "hybrid")  # strategies with a screen unless `screen.use` is set
-# The sections that only proposers read.
+POOLS, CLUSTERS = ("loky", "inline", "auto"), ("dask", "ray")
+
+
+class ClusterConfig(Section):
+    """What the workers of a cluster are told (`pool`); changes no result."""
+
+    children: str | None = Field(
+        None,
+        description="Where children's checkpoints go between rungs if the workers do not share the "
+        "run's folder: a URL of fsspec, such as s3://bucket/folder; default: they stay on the "
+        "node that trained the child, and are trained again where that is lost.",
+    )
 
 
 class Config(Section):
@@ -82,9 +94,13 @@ class Config(Section):
         description="Most children that one GPU trains side by side; 0: as many as its memory "
         "holds, up to 8. Changes the speed, never a result.",
     )
-    pool: Literal["loky", "inline"] = Field(
-        "loky", description="Where children train: loky (worker processes) or inline (this one)."
+    pool: str = Field(
+        "loky",
+        description="Where children train: loky (worker processes here), inline (this process), "
+        "dask://HOST:PORT (a Dask scheduler), ray://HOST:PORT (Ray's client server), or auto (the "
+        "cluster that DASK_SCHEDULER_ADDRESS or RAY_ADDRESS names, else loky). Changes no result.",
     )
+    cluster: ClusterConfig = Field(ClusterConfig(), description="Workers of a cluster.")
     time_limit: float | None = Field(
         None,
         gt=0,
@@ -113,6 +129,16 @@ class Config(Section):
     race: RaceConfig = Field(RaceConfig(), description="Who of the best is a finalist.")
     retest: RetestConfig = Field(RetestConfig(), description="The final retest.")
     record: RecordConfig = Field(RecordConfig(), description="Recording of a table.")
+
+    @field_validator("pool")
+    @classmethod
+    def _known_pool(cls, value: str) -> str:
+        scheme, _, address = value.partition("://")
+        if value in POOLS or (scheme in CLUSTERS and re.fullmatch(r".+:\d+", address)):
+            return value
+        raise ValueError(
+            f"expected {', '.join(POOLS)}, dask://HOST:PORT or ray://HOST:PORT, got {value!r}"
+        )
 
     @property
     def screened(self) -> bool:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
+import platform
+import secrets
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice, takewhile
@@ -15,14 +18,16 @@ from typing import Protocol
 import torch
 
 from hybridsearch.config import Config
+from hybridsearch.digests import checksum
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate import timing
 from hybridsearch.evaluate.accelerator import accelerator_for
-from hybridsearch.evaluate.data import load_search_data, load_test_data
+from hybridsearch.evaluate.data import load_search_data, load_test_data, stock
 from hybridsearch.evaluate.devices import pick_devices
 from hybridsearch.evaluate.group import measure_on, run_grouped
 from hybridsearch.evaluate.judge import code_of, make_objective
 from hybridsearch.evaluate.networks import check_network, fixed_groups
+from hybridsearch.evaluate.node import Trainings, digest_of_test
 from hybridsearch.evaluate.numerics import pick_precision
 from hybridsearch.evaluate.probe import probe
 from hybridsearch.evaluate.stacks import jobs_of, stacks
@@ -30,8 +35,11 @@ from hybridsearch.evaluate.worker import Job, child_path, measure, run
 from hybridsearch.genome.function import resolve
 from hybridsearch.kernels.build import processor_name
 from hybridsearch.kernels.choose import Workload, choose, why_no_compiler
-from hybridsearch.pools.base import Failure, Pool
+from hybridsearch.pools.base import Pool
+from hybridsearch.pools.failure import Failure
 from hybridsearch.pools.make import make_pool
+from hybridsearch.pools.parcel import Code, gather_code
+from hybridsearch.pools.wire import TOKEN, Good, Kit
 from hybridsearch.types import TIME, Evaluation, Json, Measure, Scale, Status, Task
 
 VERSION = 4  # raised by every change after which the same task gives another number
@@ -106,9 +114,11 @@ class TrainingEvaluator:
 
     def __init__(self, config: Config, children: Path, pool: Pool | None = None) -> None:
         self.devices = pick_devices(config.device)
+        self._workers = pick_workers(config, self.devices)
+        self.pool = pool or make_pool(config.pool, self._workers)
+        if self.pool.elsewhere and self.devices[0] != "cpu":
+            self.devices = ("cuda:0",)  # the one that a worker there has for its own
         self.device, self.pack = self.devices[0], config.pack
-        self.workers = pick_workers(config, self.devices)
-        self.pool = pool or make_pool(config.pool, self.workers)
         data = load_search_data(config.data)
         found = probe(config, data)
         sizes = found.sizes if found else ()
@@ -133,6 +143,36 @@ class TrainingEvaluator:
             self.config.training.precision == "bf16",
         )
         self._kernels: dict[str, str] = {}
+        self._trade = Trainings(self.config, self.device, self._kind)
+        if self.pool.elsewhere:
+            self._equip(config, data.digest)
+
+    @property
+    def workers(self) -> int:
+        """Trainings that run at a time, or groups of them on GPUs."""
+        return self.pool.workers if self.pool.elsewhere else self._workers
+
+    def _equip(self, config: Config, data: str) -> None:
+        """Tell the workers of a cluster what they must be, and what they are to compute with."""
+        trade = self._trade
+        names = (config.data.name, config.network.name, config.training.loss, config.metric.name)
+        children = self.children.absolute()
+        kit = Kit(
+            run=checksum(platform.node(), str(children), digits=16),
+            token=f"{TOKEN}{secrets.token_hex(8)}",
+            trade=pickle.dumps(trade),
+            passport=trade.needs(),
+            code=trade.code(),
+            source=gather_code(Path.cwd()) if any(":" in name for name in names) else Code(),
+            children=children,
+            store=config.cluster.children or "",
+            gpu=self.device != "cpu",
+        )
+        self.pool.equip(kit)
+        self._supply(Good(stock.SEARCH, data))
+
+    def _supply(self, good: Good) -> None:
+        self.pool.supply(good, self._trade.packer(good))
 
     def _digest(self, data: str) -> str:
         """Everything but function, steps and seed that changes the number, as 32 hex digits."""
@@ -212,12 +252,17 @@ class TrainingEvaluator:
 
     def test_task(self, trained: Task) -> Task:
         """The same training, scored on the test split; calling this opens the test split."""
+        self.open_test()
+        return replace(trained, split=self._test)
+
+    def open_test(self) -> None:
+        """Load the test split, and let workers have it."""
         if not self._test:
             split = load_test_data(self.config.data)
-            digest = hashlib.sha256(split.images.tobytes() + split.labels.tobytes())
+            digest = digest_of_test(split)
             self.test_images = len(split.labels)
-            self._test = f"test-{digest.hexdigest()[:16]}"
-        return replace(trained, split=self._test)
+            self._test = f"test-{digest[:16]}"
+            self._supply(Good(stock.TEST, digest))
 
     def calibrate(self) -> float:
         """Train ReLU for a few steps in a worker; returns the hard limit of one training, seconds.

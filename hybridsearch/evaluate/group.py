@@ -20,7 +20,8 @@ from hybridsearch.evaluate.accelerator import Accelerator, accelerator_for
 from hybridsearch.evaluate.devices import Claim
 from hybridsearch.evaluate.packing import MOST, Course, Packer
 from hybridsearch.evaluate.worker import Job
-from hybridsearch.pools.base import Failure, Pool
+from hybridsearch.pools.base import Pool
+from hybridsearch.pools.failure import Failure
 from hybridsearch.threads import one_thread
 from hybridsearch.types import TIME, Evaluation, Status, Task
 
@@ -127,7 +128,8 @@ def run_grouped(
     to blame fails.
     """
     names = list(jobs)
-    size = min(GROUP, max(1, ceil(len(names) / len(devices))))
+    slots = max(len(devices), pool.workers)
+    size = min(GROUP, max(1, ceil(len(names) / slots)))
     groups = [tuple(names[k : k + size]) for k in range(0, len(names), size)]
     alone: list[tuple[str, ...]] = []
     for group, result in _run(pool, jobs, groups, devices, most, limit):

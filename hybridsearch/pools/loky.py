@@ -26,7 +26,8 @@ from typing import Any, Generic
 from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
 
 from hybridsearch.errors import UserError
-from hybridsearch.pools.base import Failure, In, Out, added
+from hybridsearch.pools.base import In, LocalPool, Out, added
+from hybridsearch.pools.failure import Failure
 
 
 def _tunables(ours: str) -> str:
@@ -148,15 +149,18 @@ def _folder() -> Iterator[Path]:
         yield Path(name)
 
 
-class LokyPool:
+class LokyPool(LocalPool):
     """Worker processes of one thread each, started once and kept between calls."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self._executor: Any = None
+        self._retired = False
 
     def _start(self) -> Any:
         """The running executor; a new one when there is none or it broke."""
+        if self._retired:
+            raise RuntimeError("this pool takes no more jobs")
         if self._executor is not None and self._executor._flags.broken is not None:
             self.close()
         if self._executor is None:
@@ -229,6 +233,11 @@ class LokyPool:
                 late = time.monotonic() - _begun(work.mark(name)) > limit
                 why = f"overran its limit of {limit:.0f} s" if late else "killed its worker"
                 yield name, Failure(f"{why} twice", late)
+
+    def retire(self) -> None:
+        """Close for good, from another thread than runs jobs: they are not tried again."""
+        self._retired = True
+        self.close()
 
     def close(self) -> None:
         """End the workers, whatever they are doing."""

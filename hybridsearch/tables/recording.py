@@ -31,7 +31,7 @@ from hybridsearch.genome.genome import Genome
 from hybridsearch.genome.index import representative
 from hybridsearch.genome.preflight import inspect
 from hybridsearch.observe import Observer
-from hybridsearch.pools.base import Failure
+from hybridsearch.pools.failure import Failure
 from hybridsearch.propose.exhaustive import ExhaustiveProposer
 from hybridsearch.store.disk import cut_torn_tail, read_lines, write_text
 from hybridsearch.types import Json, Scale, Status, Task, number_for
@@ -228,6 +228,7 @@ class Recording:
         writer = _Writer(self.folder, len(self.cells))
         try:
             observer.note(evaluator.note())
+            evaluator.open_test()
             limit = evaluator.calibrate()
             for name, work in stages:
                 total = sum(len(replicates) for _, replicates in work)

@@ -14,7 +14,8 @@ from hybridsearch.evaluate.training import Trainer
 from hybridsearch.genome.function import resolve
 from hybridsearch.kernels.choose import compiler_identity
 from hybridsearch.packed import unpack
-from hybridsearch.pools.base import Failure, InlinePool
+from hybridsearch.pools.base import InlinePool
+from hybridsearch.pools.failure import Failure
 from hybridsearch.types import Evaluation, Status
 
 

@@ -11,7 +11,8 @@ from hybridsearch.evaluate import worker
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.genome.function import resolve
 from hybridsearch.packed import unpack
-from hybridsearch.pools.base import Failure, InlinePool
+from hybridsearch.pools.base import InlinePool
+from hybridsearch.pools.failure import Failure
 from hybridsearch.recorder import Recorder
 from hybridsearch.store.cache import Cache
 from hybridsearch.store.log import RunLog

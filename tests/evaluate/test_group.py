@@ -17,7 +17,8 @@ from hybridsearch.evaluate import devices, group, timing, training, worker
 from hybridsearch.evaluate.devices import Claim, pick_devices
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.genome.function import resolve
-from hybridsearch.pools.base import Failure, InlinePool
+from hybridsearch.pools.base import InlinePool
+from hybridsearch.pools.failure import Failure
 from hybridsearch.pools.loky import LokyPool
 from hybridsearch.types import Status
 

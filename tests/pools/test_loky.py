@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from hybridsearch.pools.base import Failure, InlinePool
+from hybridsearch.pools.base import InlinePool
+from hybridsearch.pools.failure import Failure
 from hybridsearch.pools.loky import LokyPool
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from hybridsearch.config import DataConfig
 from hybridsearch.errors import UserError, nearest
-from hybridsearch.evaluate.data import custom, digits
+from hybridsearch.evaluate.data import custom, digits, stock
 from hybridsearch.evaluate.data.fetch import FILE_SETS, fetch
 from hybridsearch.evaluate.data.files import Part, data_home, read_part
 from hybridsearch.evaluate.data.splits import SearchData, Split, draw, make_search_data
@@ -26,6 +26,8 @@ def load_search_data(config: DataConfig) -> SearchData:
     draw each from its own part. The validation images do not depend on config.train.
     Raises: UserError for an unknown name, missing or damaged files, or too few images.
     """
+    if (sent := stock.search_data()) is not None:
+        return sent
     name, seed = config.name, (config.split_seed,)
     if ":" in name:
         train, validation = (
@@ -64,6 +66,8 @@ def load_test_data(config: DataConfig) -> Split:
     Raises: UserError as `load_search_data`, and where custom test data are unlike the training
     data (so the callable is called with 'train' as well).
     """
+    if (sent := stock.test_data()) is not None:
+        return sent
     if ":" in config.name:
         train, test = (custom.read(config.name, part, config.inputs) for part in ("train", "test"))
         custom.check_alike(config.name, "test", train, test)
