@@ -28,7 +28,7 @@ LOOK = 2.0  # seconds without news after which the cluster is looked at
 PATIENCE = 120.0  # seconds that workers may take to say whether they can be used
 GATHER = 10.0  # seconds after the first that can, for the others to say it too
 AWAY = 600.0  # seconds that a scheduler may be away before the run is given up
-DEPTH, MANY, SHORT = 2, 6, 0.1  # tasks out per slot; and of those that take so few seconds
+DEPTH, MANY, SHORT = 2, 8, 0.1  # tasks out per slot; and of those that take so few seconds
 ROUNDS = 3  # times that Dask may give a task up because its workers were lost
 
 

@@ -57,7 +57,7 @@ class Passport:
             version=__version__,
             source=digest_of_source(),
             python=".".join(platform.python_version_tuple()[:2]),
-            torch=torch.__version__,
+            torch=str(torch.__version__),  # a class of torch's own, which would import it
             numpy=numpy.__version__,
             processor=processor,
             compiler=compiler,

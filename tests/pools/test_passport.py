@@ -17,6 +17,7 @@ def test_a_passport_survives_json():
     here = Passport.of_this_process("a processor", "gcc", "")
     assert Passport.from_json(json.loads(json.dumps(here.to_json()))) == here
     assert here.source == digest_of_source()
+    assert {type(value) for value in here.to_json().values()} == {str}  # a worker needs no torch
 
 
 def test_every_field_is_compared_but_where_and_on_what():
