@@ -143,16 +143,21 @@ def connect(address: str) -> Link:
 
 
 def _init(ray: Any, address: str) -> None:
-    try:
-        ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL)
-    except Exception as error:  # RuntimeError, ConnectionError, ValueError, gRPC's ...
-        text = str(error)
-        if "ersion mismatch" in text:
-            found = " ".join(line.strip() for line in text.splitlines())
-            raise UserError(
-                f"pool: {address}: {found}; install the cluster's versions here, or these there"
-            ) from error
-        raise UserError(_nobody(address, text)) from error
+    for again in (True, False):
+        try:
+            ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL)
+            return
+        except Exception as error:  # RuntimeError, ConnectionError, ValueError, gRPC's ...
+            # The head forks a server per driver, and sometimes that hangs (a race in gRPC).
+            if again and isinstance(error, ConnectionAbortedError):
+                continue
+            text = str(error)
+            if "ersion mismatch" in text:
+                found = " ".join(line.strip() for line in text.splitlines())
+                raise UserError(
+                    f"pool: {address}: {found}; install the cluster's versions here, or these there"
+                ) from error
+            raise UserError(_nobody(address, text)) from error
 
 
 class Link:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -18,9 +19,12 @@ MARK = "HYBRIDSEARCH_TEST_NODE"  # an environment variable by which a node's pro
 
 
 def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    """One that neither the system gives out by itself nor Ray, whose processes take many."""
+    while True:
+        port = random.randrange(24100, 32000)
+        with socket.socket() as found, contextlib.suppress(OSError):
+            found.bind(("127.0.0.1", port))
+            return port
 
 
 def environment(path=ROOT, **more):
