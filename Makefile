@@ -39,7 +39,7 @@ docs: .venv-extras/ready
 .venv-extras/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-extras
 	.venv-extras/bin/python -m pip install -q --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt \
-	  -e ".[dev,docs,jax,models,notebook,onnx,tensorboard]"
+	  -e ".[dask,dev,docs,jax,models,notebook,onnx,ray,tensorboard]"
 	touch $@
 
 lint: setup

@@ -191,7 +191,9 @@ def test_a_run_that_is_ended_anywhere_resumes_to_the_same_records(
 def test_a_finished_run_resumes_to_itself(finished):
     _, summary = finished
     records = payloads(summary["folder"])
-    again = resume(summary["folder"])
+    with pytest.raises(UserError, match="--pool: pool: expected loky"):
+        resume(summary["folder"], pool="lokky")
+    again = resume(summary["folder"], pool="inline")
     assert payloads(summary["folder"]) == records
     assert again["difference_to_best_baseline"] == summary["difference_to_best_baseline"]
 
