@@ -219,7 +219,7 @@ def test_nodes_that_differ_get_no_task(cluster, link, tiny, tmp_path, monkeypatc
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         evaluator = TrainingEvaluator(tiny(device="cpu"), tmp_path / "children", pool)
-        tasks = [evaluator.task(name, name, 2, 0) for name in ("ReLU", "Tanh", "x*sigmoid(x)")]
+        tasks = [evaluator.task(name, name, 2, 0) for name in ("ReLU", "tanh(x)", "x*sigmoid(x)")]
         found = list(evaluator.evaluate(tasks))
         assert evaluator.workers == 3
         evaluator.close()
