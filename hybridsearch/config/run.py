@@ -27,6 +27,7 @@ SCREENED_BATCH = range(2, 33)  # under a screen, the first and the last
 PER_BATCH = 16  # functions known per proposal of a screened batch
 SCREENED = ("rl", "hybrid")  # strategies with a screen unless `screen.use` is set
 POOLS, CLUSTERS = ("loky", "inline", "auto"), ("dask", "ray")
+NODE = "ray://auto"  # the Ray cluster that this machine is a node of
 
 
 class ClusterConfig(Section):
@@ -97,7 +98,8 @@ class Config(Section):
     pool: str = Field(
         "loky",
         description="Where children train: loky (worker processes here), inline (this process), "
-        "dask://HOST:PORT (a Dask scheduler), ray://HOST:PORT (Ray's client server), or auto (the "
+        "dask://HOST:PORT (a Dask scheduler), ray://HOST:PORT (Ray's client server), ray://auto "
+        "(the Ray cluster that this machine is a node of), or auto (the "
         "cluster that DASK_SCHEDULER_ADDRESS or RAY_ADDRESS names, else loky). Changes no result.",
     )
     cluster: ClusterConfig = Field(ClusterConfig(), description="Workers of a cluster.")
@@ -134,10 +136,11 @@ class Config(Section):
     @classmethod
     def _known_pool(cls, value: str) -> str:
         scheme, _, address = value.partition("://")
-        if value in POOLS or (scheme in CLUSTERS and re.fullmatch(r".+:\d+", address)):
+        if value in (*POOLS, NODE) or (scheme in CLUSTERS and re.fullmatch(r".+:\d+", address)):
             return value
         raise ValueError(
-            f"expected {', '.join(POOLS)}, dask://HOST:PORT or ray://HOST:PORT, got {value!r}"
+            f"expected {', '.join(POOLS)}, dask://HOST:PORT, ray://HOST:PORT or {NODE}, "
+            f"got {value!r}"
         )
 
     @property

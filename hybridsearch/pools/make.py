@@ -21,6 +21,8 @@ def make_pool(kind: str, workers: int) -> Pool:
     scheme, _, address = kind.partition("://")
     if scheme == "dask":
         return _dask(f"tcp://{address}")
+    if scheme == "ray":
+        return _ray("auto" if address == "auto" else kind)
     return InlinePool() if kind == "inline" else LokyPool(workers)
 
 
@@ -28,6 +30,8 @@ def _pool_around(workers: int) -> Pool:
     """The pool of the cluster that the environment names, else one on this machine."""
     if address := os.environ.get(DASK):
         return _dask(address if "://" in address else f"tcp://{address}")
+    if address := os.environ.get(RAY):
+        return _ray(address)
     return LokyPool(workers)
 
 
@@ -35,3 +39,9 @@ def _dask(address: str) -> Pool:
     from hybridsearch.pools.dask import DaskPool
 
     return DaskPool(address)
+
+
+def _ray(address: str) -> Pool:
+    from hybridsearch.pools.ray import RayPool
+
+    return RayPool(address)

@@ -81,6 +81,12 @@ def place(seconds):
     return os.getppid()
 
 
+def gpu_of(seconds):
+    """After a while, the GPUs that this process sees, and who it is."""
+    time.sleep(seconds)
+    return os.environ.get("CUDA_VISIBLE_DEVICES"), os.getpid()
+
+
 def grow(deed):
     """Adds a letter to the job's file; what was in it, and where."""
     path = Path(deed.folder, deed.name)

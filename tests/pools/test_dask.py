@@ -11,14 +11,12 @@ import sys
 import threading
 import time
 import warnings
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hybridsearch.analysis.runs import load_run
 from hybridsearch.cli import main
-from hybridsearch.evaluate import evaluator
 from hybridsearch.pools import dask as dask_module
 from hybridsearch.pools.dask import DaskPool
 from hybridsearch.pools.failure import Failure
@@ -27,6 +25,7 @@ from hybridsearch.session import resume, search
 
 from .dask_cluster import ROOT, Cluster, children, environment, free_port
 from .deeds import Deed, Deeds, double, fatal_if_negative, grow, place, refuse, surroundings
+from .own import hide, make_home
 
 pytestmark = pytest.mark.extras
 pytest.importorskip("distributed")
@@ -226,37 +225,15 @@ def test_an_address_where_nobody_answers_is_a_line(tmp_path, capsys, monkeypatch
     assert "no Dask scheduler answers at tcp://127.0.0.1:" in lines[0]
 
 
-def hide(monkeypatch):
-    """Make the driver's folder one that workers do not see; they are on its machine here."""
-    gathered = evaluator.gather_code
-    elsewhere = lambda root: replace(gathered(root), root="/not/here")  # noqa: E731
-    monkeypatch.setattr(evaluator, "gather_code", elsewhere)
-
-
 DRIVER = """
 import pickle, sys
 import pytest
 from hybridsearch.session import search
-from tests.pools.test_dask import hide
+from tests.pools.own import hide
 
 with pytest.MonkeyPatch.context() as patch:
     hide(patch)
     search(pickle.load(open(sys.argv[1], 'rb')), sys.argv[2])
-"""
-
-OWN = """
-import numpy as np
-import beside_it
-from torch import nn
-
-def load(part):
-    rows = np.load("rows.npy")  # a file that only the driver has
-    n = {"train": 0, "validation": 1, "test": 2}[part]
-    return rows[n], (rows[n].sum((1, 2, 3)) > 0).astype(int)
-
-def build(make_activation):
-    act = make_activation(4, 1)
-    return nn.Sequential(nn.Conv2d(1, 4, 3), act, nn.Flatten(), nn.Linear(64, beside_it.CLASSES))
 """
 
 
@@ -264,18 +241,7 @@ def test_a_killed_driver_goes_on_and_the_records_are_those_of_this_process(
     cluster, tiny, tmp_path, monkeypatch
 ):
     """With a network and data that the workers do not have, in a folder that they are not in."""
-    import numpy as np
-
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / "of_mine.py").write_text(OWN)
-    (home / "beside_it.py").write_text("CLASSES = 2\n")
-    np.save(home / "rows.npy", np.random.default_rng(0).normal(size=(3, 96, 1, 6, 6)))
-    settings = {
-        "data": {"name": "of_mine:load", "train": 64, "validation": 64},
-        "network": {"name": "of_mine:build"},
-        "strategy": "random",
-    }
+    home, settings = make_home(tmp_path)
     monkeypatch.chdir(home)
     local = search(tiny(**settings), tmp_path / "local" / "a")
     away = tmp_path / "away" / "a"

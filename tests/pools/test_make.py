@@ -31,7 +31,9 @@ def test_loky_is_the_default():
     assert Config().pool == "loky"
 
 
-@pytest.mark.parametrize("name", ["dask://h:8786", "ray://10.0.0.1:10001", "auto", "inline"])
+@pytest.mark.parametrize(
+    "name", ["dask://h:8786", "ray://10.0.0.1:10001", "ray://auto", "auto", "inline"]
+)
 def test_names_that_are_taken(name):
     assert make_config({"pool": name}).pool == name
 
@@ -43,8 +45,12 @@ def test_names_that_are_not(name):
 
 
 @pytest.mark.parametrize("way", ["named", "around"])
-def test_a_package_that_is_missing_is_a_line(monkeypatch, way):
-    monkeypatch.setitem(sys.modules, "distributed", None)
-    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://127.0.0.1:1")
-    with pytest.raises(UserError, match=r"needs distributed.*pip install 'hybridsearch\[dask\]'"):
-        make_pool("dask://127.0.0.1:1" if way == "named" else "auto", 1)
+@pytest.mark.parametrize(
+    ("package", "kind", "variable"),
+    [("distributed", "dask", "DASK_SCHEDULER_ADDRESS"), ("ray", "ray", "RAY_ADDRESS")],
+)
+def test_a_package_that_is_missing_is_a_line(monkeypatch, way, package, kind, variable):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setenv(variable, "127.0.0.1:1")
+    with pytest.raises(UserError, match=rf"needs {package}.*pip install 'hybridsearch\[{kind}\]'"):
+        make_pool(f"{kind}://127.0.0.1:1" if way == "named" else "auto", 1)
