@@ -71,6 +71,7 @@ INNER = {
         ["genome"],
         ["function"],
         ["activation"],
+        ["kin"],
     ],
     "config": [
         ["section"],
