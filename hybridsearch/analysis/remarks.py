@@ -54,9 +54,10 @@ def disguised(summary: dict[str, Json]) -> str:
     words = " and ".join([*filter(None, [", ".join(differs[:-1])]), differs[-1]])
     if "scale" not in differs:
         return f"{line}: it differs in {words}, which the weights around it undo; keep {name}"
+    advice = "" if is_beaten(summary) else f"; try {name} with those"
     return (
-        f"{line}: it differs in {words}, which acts like another learning rate or initialisation; "
-        f"try {name} with those"
+        f"{line}: it differs in {words}, which acts like another learning rate or initialisation"
+        f"{advice}"
     )
 
 

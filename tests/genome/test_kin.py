@@ -14,7 +14,10 @@ from hybridsearch.genome.kin import Kin, kin_of
         ("x+|x|", Kin("ReLU", 2.0, False, 0.0)),
         ("|x|-x", Kin("ReLU", 2.0, True, 0.0)),
         ("min(x, 0)", Kin("ReLU", -1.0, True, 0.0)),
-        ("add relu x u1 x", Kin("ReLU", 1.0, False, 1.0)),
+        (
+            "min neg x neg x | add sigmoid x sigmoid u1 | add relu x id u2",
+            Kin("ReLU", 1.0, False, 1.0),
+        ),
         ("(x+x)*sigmoid(x)", Kin("Swish-1", 2.0, False, 0.0)),
         ("(x+x)*sigmoid(beta*x)", Kin("Swish", 2.0, False, 0.0)),
         ("x*sigmoid(-x)", Kin("Swish-1", -1.0, True, 0.0)),
