@@ -166,7 +166,7 @@ def show(found: Sequence[Row], console: Console) -> None:
     for name in ("run", "strategy", "data"):
         table.add_column(name, overflow="fold")
     table.add_column("seed", justify="right")
-    for name in ("state", "winner", "verdict", "above best baseline"):
+    for name in ("state", "best found", "verdict", "above best baseline"):
         table.add_column(name, overflow="fold")
     table.add_column("started", overflow="fold")
     table.add_column("took", justify="right")
