@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from hybridsearch.analysis.remarks import is_beaten
 from hybridsearch.analysis.runs import CONFIG, ENVIRONMENT, LOG, SUMMARY
 from hybridsearch.analysis.tables import gap_words
 from hybridsearch.config import saved_config
@@ -32,7 +33,8 @@ OTHERS = ("functions.jsonl", "runs.jsonl")  # of recordings and comparisons, whi
 class Row:
     """One run. state: "finished", "running", "stopped" or "damaged", and then `reason` says why.
 
-    done, budget: distinct functions of how many. difference: of the winner's and the best
+    done, budget: distinct functions of how many. beaten_by: the baseline that no function found was
+    better than on validation. difference: of the winner's and the best
     baseline's test metric, mean, low, high. started: ISO 8601. seconds: of search, race and
     retest; of what is not finished, from its start to its last record, or to now if it is running.
     """
@@ -47,6 +49,7 @@ class Row:
     budget: int | None = None
     winner: str = ""
     verdict: str = ""
+    beaten_by: str = ""
     difference: tuple[float, float, float] | None = None
     metric: Measure | None = None
     started: str = ""
@@ -98,6 +101,7 @@ def _finished(folder: Path) -> Row:
         done=int(budgets["distinct"]),
         winner=str(winner["label"] if winner else summary["incumbent"] or ""),
         verdict=verdict,
+        beaten_by=str(summary["best_baseline"]["label"]) if is_beaten(summary) else "",
         difference=(float(gap["mean"]), float(gap["low"]), float(gap["high"])) if gap else None,
         metric=Measure(**summary["metric"]),
         started=_started(folder),
@@ -162,7 +166,7 @@ def show(found: Sequence[Row], console: Console) -> None:
     for name in ("run", "strategy", "data"):
         table.add_column(name, overflow="fold")
     table.add_column("seed", justify="right")
-    for name in ("state", "winner", "verdict", "above best baseline"):
+    for name in ("state", "best found", "verdict", "above best baseline"):
         table.add_column(name, overflow="fold")
     table.add_column("started", overflow="fold")
     table.add_column("took", justify="right")
@@ -187,5 +191,9 @@ def _cells(row: Row) -> list[str]:
         when = datetime.fromisoformat(row.started).astimezone().strftime("%Y-%m-%d %H:%M")
     seed = "" if row.seed is None else str(row.seed)
     took = "" if row.seconds is None else duration(row.seconds)
+    verdict = row.verdict
+    if row.beaten_by:
+        advice = "not on validation" if verdict == "better" else f"keep {row.beaten_by}"
+        verdict = f"{verdict}; {advice}"
     named = [row.folder, row.strategy, row.data, seed, state]
-    return [*named, row.winner, row.verdict, gap, when, took]
+    return [*named, row.winner, verdict, gap, when, took]

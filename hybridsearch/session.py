@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import asdict
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -25,6 +26,7 @@ from hybridsearch.engine import Search
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate.evaluator import Evaluator, TrainingEvaluator
 from hybridsearch.genome.function import resolve
+from hybridsearch.genome.kin import kin_of
 from hybridsearch.genome.units import Space
 from hybridsearch.kernels.build import processor_name
 from hybridsearch.observe import Observer, Silent, Snapshot
@@ -268,6 +270,7 @@ def summarise(
         "ended": ended,
         "verdict": answer.verdict if answer else "nothing trained",
         "winner": None,
+        "winner_is": None,
         "best_baseline": None,
         "difference_to_best_baseline": None,
         "finalists": [],
@@ -283,10 +286,11 @@ def summarise(
         },
     }
     if answer:
-        gap = answer.difference
+        gap, kin = answer.difference, kin_of(answer.winner.function)
         summary |= {
             "test_examples": answer.winner.values.shape[1],
             "winner": answer.winner.to_json(),
+            "winner_is": asdict(kin) if kin else None,
             "best_baseline": answer.best_baseline.to_json(),
             "difference_to_best_baseline": {"mean": gap.mean, "low": gap.low, "high": gap.high},
             "finalists": [t.to_json() for t in answer.finalists],

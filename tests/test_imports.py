@@ -17,6 +17,7 @@ LEVEL = {
     "packed": 1,
     "digests": 1,
     "extras": 1,
+    "sources": 1,
     "threads": 1,
     "config": 2,
     "kernels": 2,
@@ -72,6 +73,7 @@ INNER = {
         ["genome"],
         ["function"],
         ["activation"],
+        ["kin"],
     ],
     "config": [
         ["section"],

@@ -16,6 +16,7 @@ from hybridsearch.analysis.plots import (
     plot_retest,
     plot_search,
 )
+from hybridsearch.analysis.remarks import named
 from hybridsearch.analysis.runs import Run, load_run
 from hybridsearch.genome.function import resolve
 from hybridsearch.genome.genome import Genome
@@ -116,7 +117,7 @@ def _retest(run: Run) -> Path:
     rows: dict[str, RetestRow] = {}
     for group, plain in (("baselines", "baseline"), ("finalists", "finalist")):
         for f in run.summary[group]:
-            kind = {winner: "winner", best: "best baseline"}.get(f["key"], plain)
+            kind = {winner: named(run.summary), best: "best baseline"}.get(f["key"], plain)
             rows[f["key"]] = RetestRow(f["label"], f["test_scores"], f["low"], f["high"], kind)
     seeds = run.config.retest.seeds
     title = f"Retest on {seeds} fresh seeds: {_what(run)}"

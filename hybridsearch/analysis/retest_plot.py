@@ -12,10 +12,13 @@ from matplotlib.lines import Line2D
 from hybridsearch.analysis import style
 from hybridsearch.types import Measure
 
+MARKED = ("winner", "best found", "best baseline")
+
 
 class RetestRow(NamedTuple):
     """One function of the retest. scores: the metric on test data per seed; low, high: interval of
-    the mean. kind: "winner", "finalist", "best baseline" or "baseline".
+    the mean. kind: "winner" ("best found" where it is beaten), "finalist", "best baseline" or
+    "baseline".
     """
 
     label: str
@@ -42,6 +45,7 @@ def plot_retest(
     known.sort(key=lambda row: measure.sign * float(np.mean(row.scores)))
     look = {
         "winner": (style.BLUE, "winner, named on validation"),
+        "best found": (style.BLUE, "best found, on validation"),
         "best baseline": (style.ORANGE, "best baseline, on validation"),
         "finalist": (style.SKY, "other finalists"),
         "baseline": (style.MUTED, "other baselines"),
@@ -54,7 +58,7 @@ def plot_retest(
             return
         for y, row in enumerate(known):
             color = look[row.kind][0]
-            bold = row.kind in ("winner", "best baseline")
+            bold = row.kind in MARKED
             mean = float(np.mean(row.scores))
             if bold:
                 axes.axhspan(y - 0.5, y + 0.5, color=color, alpha=0.07, lw=0, zorder=0)
@@ -71,7 +75,7 @@ def plot_retest(
             )  # fmt: skip
         axes.set_yticks(range(len(known)), [style.shorten(row.label, 40) for row in known])
         for text, row in zip(axes.get_yticklabels(), known, strict=True):
-            if row.kind in ("winner", "best baseline"):
+            if row.kind in MARKED:
                 text.set(color=look[row.kind][0], fontweight="bold")
         axes.set(
             ylim=(-0.6, len(known) - 0.4),

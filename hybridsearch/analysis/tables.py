@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from hybridsearch.analysis.remarks import named, remarks
 from hybridsearch.types import Json, Measure
 
 SAYS = {
@@ -35,7 +36,8 @@ def sentence(summary: dict[str, Json] | None) -> str:
     """
     if summary is None:
         return "the run is not finished"
-    return SAYS.get(summary["verdict"], str(summary["verdict"]))
+    words = SAYS.get(summary["verdict"], str(summary["verdict"]))
+    return words.replace("the winner", f"the {named(summary)}")
 
 
 def show_summary(summary: dict[str, Json], console: Console) -> None:
@@ -60,19 +62,22 @@ def show_summary(summary: dict[str, Json], console: Console) -> None:
 
 
 def verdict_lines(summary: dict[str, Json]) -> list[str]:
-    """The verdict, and where there is a winner, that and its difference to the best baseline."""
+    """The verdict, and where there is a winner, that, its difference to the best baseline, and what
+    else to know of it.
+    """
     winner, best = summary["winner"], summary["best_baseline"]
     lines = [f"Verdict: {sentence(summary)}"]
     if winner:
         measure = Measure(**summary["metric"])
         mean, interval = gap_words(summary["difference_to_best_baseline"], measure)
         lines += [
-            f"Winner on validation: {winner['label']}",
+            f"{named(summary).capitalize()} on validation: {winner['label']}",
             f"Best baseline on validation: {best['label']}",
-            f"Test {measure.name}, winner minus best baseline: {mean}, 95% interval {interval} "
-            f"({len(winner['test_scores'])} seeds, paired; {resampled(summary)} resampled)",
+            f"Test {measure.name}, {named(summary)} minus best baseline: {mean}, 95% interval "
+            f"{interval} ({len(winner['test_scores'])} seeds, paired; {resampled(summary)} "
+            "resampled)",
         ]
-    return lines
+    return [*lines, *remarks(summary)]
 
 
 def _table(summary: dict[str, Json]) -> Table:
@@ -88,7 +93,7 @@ def _table(summary: dict[str, Json]) -> Table:
     for group in ("finalists", "baselines"):
         rows = sorted(summary[group], key=lambda row: -row["validation"])
         for row in rows:
-            mark = {winner: "winner", best: "best baseline"}.get(row["key"], group[:-1])
+            mark = {winner: named(summary), best: "best baseline"}.get(row["key"], group[:-1])
             table.add_row(
                 mark,
                 escape(row["label"]),

@@ -26,10 +26,11 @@ from hybridsearch.evaluate.data import load_search_data, load_test_data, stock
 from hybridsearch.evaluate.devices import pick_devices
 from hybridsearch.evaluate.group import measure_on, run_grouped
 from hybridsearch.evaluate.judge import code_of, make_objective
-from hybridsearch.evaluate.networks import check_network, fixed_groups
+from hybridsearch.evaluate.networks import built_in, check_network, fixed_groups
 from hybridsearch.evaluate.node import Trainings, digest_of_test
 from hybridsearch.evaluate.numerics import pick_precision
-from hybridsearch.evaluate.probe import probe
+from hybridsearch.evaluate.own import modules_of
+from hybridsearch.evaluate.probe import Probed, probe
 from hybridsearch.evaluate.stacks import jobs_of, stacks
 from hybridsearch.evaluate.worker import Job, child_path, measure, run
 from hybridsearch.genome.function import resolve
@@ -126,6 +127,7 @@ class TrainingEvaluator:
         self.children = children
         self.objective = make_objective(config, data)
         self.measure, self.scale = self.objective.measure, self.objective.scale(config.fitness)
+        self._network, self._others = self._identity(found), found.others if found else ()
         self.context = self._digest(data.digest)
         self._timed = self._timing_digest(data.in_shape, data.outputs)
         self._full_steps = config.training.steps
@@ -163,7 +165,7 @@ class TrainingEvaluator:
             trade=pickle.dumps(trade),
             passport=trade.needs(),
             code=trade.code(),
-            source=gather_code(Path.cwd()) if any(":" in name for name in names) else Code(),
+            source=_code([name for name in names if ":" in name]),
             children=children,
             store=config.cluster.children or "",
             gpu=self.device != "cpu",
@@ -174,6 +176,14 @@ class TrainingEvaluator:
     def _supply(self, good: Good) -> None:
         self.pool.supply(good, self._trade.packer(good))
 
+    def _identity(self, found: Probed | None) -> str:
+        """What stands for the network: of one of ours its name, of the user's its code, and what it
+        is made of, should the code have come there in a way that cannot be read off it.
+        """
+        name = check_network(self.config.network)
+        own = built_in(self.config.network.name) is None
+        return f"{name}+{checksum(*found.parts, digits=16)}" if own and found else name
+
     def _digest(self, data: str) -> str:
         """Everything but function, steps and seed that changes the number, as 32 hex digits."""
         parts = {
@@ -181,7 +191,7 @@ class TrainingEvaluator:
             "data": data,
             "augment": self.config.data.augment,
             "inputs": self.config.data.inputs,
-            "network": check_network(self.config.network),
+            "network": self._network,
             "width": self.config.network.width,
             "init": self.config.network.init,
             "fixed": sorted((g, f.key) for g, f in fixed_groups(self.config.network).items()),
@@ -205,7 +215,7 @@ class TrainingEvaluator:
         training = self.config.training
         parts = {
             "version": [VERSION, timing.VERSION],
-            "network": [check_network(self.config.network), self.config.network.width],
+            "network": [self._network, self.config.network.width],
             "images": [training.batch_size, *shape, outputs],
             "precision": training.precision,
             "graph": None if self.device == "cpu" else training.graph,
@@ -244,11 +254,17 @@ class TrainingEvaluator:
         return self._kernels[key]
 
     def note(self) -> str:
-        """In one line how children are computed, for the display."""
+        """In one line how children are computed, for the display; and which activations of the
+        user's network are not the one under test, as one that was forgotten would be.
+        """
         half = "bf16" if self._work.half else "fp32"
         why = why_no_compiler() if self.device == "cpu" and self._kind == "auto" else ""
         kernels = f"no native kernels: {why}" if why else f"kernels: {self._kind}"
-        return f"{self.workers} worker(s) on {self.device}, {half}, {kernels}"
+        line = f"{self.workers} worker(s) on {self.device}, {half}, {kernels}"
+        if not self._others:
+            return line
+        others = ", ".join(f"{count} nn.{kind}" for kind, count in self._others)
+        return f"{line}; {self.config.network.name} also has {others}, which no search replaces"
 
     def test_task(self, trained: Task) -> Task:
         """The same training, scored on the test split; calling this opens the test split."""
@@ -400,6 +416,19 @@ def _fails(result: Evaluation) -> bool:
 def _last(result: Evaluation) -> Evaluation:
     """What a result is when it is not tried again."""
     return replace(result, status=Status.ERROR) if _fails(result) else result
+
+
+def _code(names: Sequence[str]) -> Code:
+    """The user's modules that workers elsewhere need: what this process has imported, and what it
+    may yet import, from below the folder it works in.
+    """
+    if not names:
+        return Code()
+    code = gather_code(Path.cwd())
+    files = {file.resolve() for name in names for file in modules_of(name).values()}
+    below = sorted(file for file in files if file.is_relative_to(code.root))
+    more = {file.relative_to(code.root).as_posix(): file.read_bytes() for file in below}
+    return replace(code, files={**more, **code.files})
 
 
 def _hex(parts: dict[str, Json]) -> str:

@@ -62,7 +62,8 @@ def _of_nothing(objective: Objective, config: Config, data: SearchData) -> Score
     """
     targets = torch.from_numpy(data.validation.labels[:PROBED])
     found = probe(config, data) if objective.own_loss or not data.outputs else None
-    shape = [len(targets), *(found.outputs if found else (max(1, data.outputs),))]
+    probed = found.outputs if found else None
+    shape = [len(targets), *((max(1, data.outputs),) if probed is None else probed)]
     names = [n for n in (config.training.loss, config.metric.name) if ":" in n]
     who = f"{' or '.join(names) or objective.loss_name}, given outputs {shape} that are all 0,"
     tally = Tally(objective)

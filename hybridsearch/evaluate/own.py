@@ -7,11 +7,16 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable
-from hashlib import blake2b
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
+from hybridsearch.digests import checksum
 from hybridsearch.errors import UserError
+from hybridsearch.sources import sources_of
+
+# What a loaded module's file held when it was first asked for, by name.
+_loaded: dict[str, tuple[ModuleSpec | None, bytes]] = {}
 
 
 def import_callable(spec: str) -> Callable[..., Any]:
@@ -38,11 +43,37 @@ def import_callable(spec: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
+def modules_of(spec: str) -> dict[str, Path]:
+    """The files, by module, that a callable comes from: its own and those of the user's that it
+    imports (`sources`).
+    """
+    found = inspect.unwrap(import_callable(spec))
+    modules = {spec.partition(":")[0], str(getattr(found, "__module__", None))}
+    return sources_of(sorted(m for m in modules if m not in sys.stdlib_module_names))
+
+
 def digest_of_code(spec: str) -> str:
-    """16 hex digits that stand for the file that a callable comes from."""
-    source = inspect.getsourcefile(inspect.unwrap(import_callable(spec))) or ""
-    code = Path(source).read_bytes() if Path(source).is_file() else b""
-    return blake2b(code, digest_size=8).hexdigest()
+    """16 hex digits that stand for names and content of a callable's modules (`modules_of`): the
+    same in every process, whatever else was imported there.
+
+    Raises: UserError when one was edited since this process imported it, and so is not what runs.
+    """
+    parts: list[str | bytes] = []
+    for name, file in sorted(modules_of(spec).items()):
+        text = file.read_bytes()
+        parts += [name, text]
+        if name not in sys.modules:
+            continue
+        loaded = getattr(sys.modules[name], "__spec__", None)
+        before, was = _loaded.setdefault(name, (loaded, text))
+        if before is not loaded:  # imported anew, or reloaded
+            _loaded[name] = loaded, text
+        elif was != text:
+            raise UserError(
+                f"{spec}: {name} was edited after this process imported it; start Python again, "
+                "so that what runs is what the file says"
+            )
+    return checksum(*parts, digits=16)
 
 
 def one_line(error: Exception) -> str:

@@ -1,7 +1,10 @@
-"""What a network of ReLUs does with two examples: how large its activations are, what it gives."""
+"""What a network of ReLUs does with two examples: how large its activations are, what it gives,
+what it is made of, and whether the function under test is in it.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import NamedTuple
 
 import torch
@@ -10,24 +13,41 @@ from torch import Tensor, nn
 from hybridsearch.config import Config
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate.data import SearchData
-from hybridsearch.evaluate.networks import build_network
+from hybridsearch.evaluate.networks import build_network, built_in
 
 FEW = 2
+# Modules that stand where a search could put its function; what heads and gates end in is not here.
+HIDDEN = (
+    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU),
+    *(nn.Mish, nn.Hardswish),
+)
 
 
 class Probed(NamedTuple):
     """sizes: elements of the input of every activation at a training step, in order. outputs: shape
-    of what the network gives for an example.
+    of what the network gives for an example. parts: names and kinds of its modules, names and
+    shapes of its parameters and buffers. others: activations in it that are not searched, and how
+    many of each. Without sizes and outputs where the network fails on two examples, which need not
+    be so in training.
     """
 
     sizes: tuple[int, ...]
-    outputs: tuple[int, ...]
+    outputs: tuple[int, ...] | None
+    parts: tuple[str, ...]
+    others: tuple[tuple[str, int], ...]
+
+
+class _Sizes(list[int]):
+    """Stays one list when a network copies its layers, as nn.TransformerEncoder does."""
+
+    def __deepcopy__(self, memo: object) -> _Sizes:
+        return self
 
 
 class _Recorder(nn.Module):
     """Stands for an activation and notes the size of what it is given."""
 
-    def __init__(self, sizes: list[int]) -> None:
+    def __init__(self, sizes: _Sizes) -> None:
         super().__init__()
         self._sizes = sizes
 
@@ -37,29 +57,62 @@ class _Recorder(nn.Module):
 
 
 def probe(config: Config, data: SearchData) -> Probed | None:
-    """None for a network of the user's that fails: its error is reported where it is trained.
+    """None for a network of the user's that cannot be built: its error is reported where it is
+    trained.
 
-    Raises: UserError where the config names what the network has not.
+    Raises: UserError where the config names what the network has not, or the network has no place
+    for the function under test.
     """
-    sizes: list[int] = []
+    sizes, made = _Sizes(), 0
+
+    def recorder(channels: int, axis: int) -> nn.Module:
+        nonlocal made
+        made += 1
+        return _Recorder(sizes)
+
+    name = config.network.name
     try:
-        network = build_network(
-            config.network,
-            lambda channels, axis: _Recorder(sizes),
-            data.in_shape,
-            data.outputs,
-            0,
-            0.5,
-        )
-        inputs = torch.from_numpy(data.validation.images[:FEW])
-        if config.data.inputs == "normalised":
-            inputs = torch.zeros_like(inputs, dtype=torch.float32)
-        with torch.no_grad():
-            made = network.eval()(inputs)
-        shape = tuple(made.shape[1:])
+        network = build_network(config.network, recorder, data.in_shape, data.outputs, 0, 0.5)
+        parts, others = _parts(network), _others(network)
     except UserError:
         raise
     except Exception:
         return None
-    batch = config.training.batch_size
-    return Probed(tuple(n * batch // len(inputs) for n in sizes), shape)
+    if not made:
+        why = (
+            f"network.fixed gives every group a function ({', '.join(config.network.fixed)}); "
+            "leave out the one to search"
+            if config.network.fixed
+            else "it never calls make_activation; call make_activation(channels, axis) where a "
+            "ReLU would stand"
+        )
+        raise UserError(f"network {name!r} has no place for the function to search: {why}")
+    inputs = torch.from_numpy(data.validation.images[:FEW])
+    if config.data.inputs == "normalised":
+        inputs = torch.zeros_like(inputs, dtype=torch.float32)
+    try:
+        with torch.no_grad():
+            outputs = network.eval()(inputs)
+            if not sizes and built_in(name) is None:
+                network.train()(inputs)
+        shape = tuple(outputs.shape[1:])
+        batch = config.training.batch_size
+        per_step = tuple(n * batch // len(inputs) for n in sizes)
+    except Exception:
+        return Probed((), None, parts, others)
+    if not sizes:
+        raise UserError(
+            f"network {name!r} makes {made} activation(s) with make_activation, but its forward "
+            "pass uses none of them, so every function would give the same; call them there"
+        )
+    return Probed(per_step, shape, parts, others)
+
+
+def _parts(network: nn.Module) -> tuple[str, ...]:
+    kinds = [f"{name} {type(m).__qualname__}" for name, m in network.named_modules()]
+    held = [*network.named_parameters(), *network.named_buffers()]
+    return (*kinds, *(f"{name} {tuple(tensor.shape)}" for name, tensor in held))
+
+
+def _others(network: nn.Module) -> tuple[tuple[str, int], ...]:
+    return tuple(Counter(type(m).__name__ for m in network.modules() if type(m) in HIDDEN).items())

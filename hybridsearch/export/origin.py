@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from hybridsearch.analysis.remarks import beaten, disguised, named
 from hybridsearch.analysis.runs import CONFIG, SUMMARY, Run, load_run
-from hybridsearch.analysis.tables import SAYS, gap_words
+from hybridsearch.analysis.tables import gap_words, sentence
 from hybridsearch.errors import UserError
 from hybridsearch.genome.function import Function, resolve
 from hybridsearch.genome.genome import Genome
@@ -78,23 +79,25 @@ def winner(run: Run) -> Origin:
         measure = run.measure
         mean, interval = gap_words(gap, measure)
         seeds = len(summary["winner"]["test_scores"])
-        label = plain(rival["label"])
+        label, who = plain(rival["label"]), named(summary)
+        notes = [plain(note) for note in (beaten(summary), disguised(summary)) if note]
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder}/{SUMMARY} is damaged: its winner cannot be read") from error
     config = run.config
     return Origin(
         function,
         (
-            f"The winner of the run '{plain(run.folder.resolve().name)}' (strategy "
+            f"The {who} of the run '{plain(run.folder.resolve().name)}' (strategy "
             f"{plain(config.label)}, data {plain(config.data.name)}, network "
             f"{plain(config.network.name)}, seed {config.seed}).",
             f"Verdict: {_verdict(summary)}.",
-            f"Test {plain(measure.name)}, winner minus best baseline ({label}): {mean}, "
+            f"Test {plain(measure.name)}, {who} minus best baseline ({label}): {mean}, "
             f"{100 * config.retest.confidence:g}% interval {interval} ({seeds} seeds).",
+            *(f"{note}." for note in notes),
         ),
     )
 
 
 def _verdict(summary: dict[str, object]) -> str:
     verdict = summary.get("verdict")
-    return SAYS.get(verdict, plain(verdict)) if isinstance(verdict, str) else "no verdict"
+    return plain(sentence(summary)) if isinstance(verdict, str) else "no verdict"

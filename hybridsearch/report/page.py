@@ -15,6 +15,7 @@ from scipy.special import expit
 from hybridsearch.analysis import course
 from hybridsearch.analysis.pictures import axis, draw_run
 from hybridsearch.analysis.plots import baseline_curve, function_curve, plot_functions
+from hybridsearch.analysis.remarks import named, remarks
 from hybridsearch.analysis.runs import Run, load_run
 from hybridsearch.analysis.tables import gap_words, resampled, sentence
 from hybridsearch.errors import UserError
@@ -105,6 +106,8 @@ def _section(run: Run, name: str, place: Path) -> dict[str, Any]:
         "kind": summary.get("verdict", ""),
         "verdict": sentence(run.summary),
         "winner": winner["label"] if winner else "",
+        "named": named(summary),
+        "remarks": remarks(summary) if summary else [],
         "incumbent": best[0]["formula"] if best else "",
         "baseline": baseline["label"] if baseline else "",
         "difference": "{} ({})".format(*gap_words(gap, run.measure)) if gap else "",
@@ -135,7 +138,7 @@ def _tested(summary: dict[str, Json], measure: Measure) -> list[dict[str, Json]]
     rows += [(r, "baseline") for r in summary["baselines"]]
     return [
         {
-            "role": {winner: "winner", best: "best baseline"}.get(row["key"], role),
+            "role": {winner: named(summary), best: "best baseline"}.get(row["key"], role),
             "mark": row["key"] in (winner, best),
             "label": row["label"],
             "validation": f"{row['validation']:.4f}",
@@ -149,13 +152,14 @@ def _tested(summary: dict[str, Json], measure: Measure) -> list[dict[str, Json]]
 def _found(run: Run, drawn: dict[str, Path], place: Path) -> list[Image]:
     """The winner beside ReLU and Swish, then the other pictures of what was found."""
     images = []
-    best = (run.summary or {}).get("winner")
+    summary = run.summary or {}
+    best, who = summary.get("winner"), named(summary)
     if best and isinstance(genome := resolve(best["expression"]).genome, Genome):
         path = place / f"winner-{run.folder.name}.png"
         curves = [function_curve(genome, best["label"])]
         curves += [baseline_curve("Swish-1", lambda x: x * expit(x))]
-        plot_functions(curves, path, "The winner and its slope, beside Swish and ReLU")
-        images.append(Image.of(path, "the winner and its derivative beside Swish and ReLU"))
+        plot_functions(curves, path, f"The {who} and its slope, beside Swish and ReLU")
+        images.append(Image.of(path, f"the {who} and its derivative beside Swish and ReLU"))
     for stem, alt in (
         ("found_functions", "the best functions that the search found"),
         (

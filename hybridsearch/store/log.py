@@ -111,7 +111,8 @@ class RunLog:
             if dump(there) != dump(payload):
                 raise UserError(
                     f"{self.path} line {self.position}: the resumed run gives another record than "
-                    "the log has (other versions, data or machine?); start a new run instead"
+                    "the log has (other versions, data or machine, or your own code?); start a new "
+                    "run instead"
                 )
             return
         line, check = _line(self._end.check, payload, volatile or {})

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from hybridsearch import __version__
+from hybridsearch.analysis.tables import verdict_lines
 from hybridsearch.cli import main
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-7]")
@@ -32,10 +33,10 @@ def test_json_and_quiet_keep_stdout_for_the_answer(at_home, capsys):
 
     assert main(["resume", "runs/a", "--quiet"]) == 0
     out, err = capsys.readouterr()
-    first, winner, *_ = out.splitlines()
+    first, found, *_ = out.splitlines()
     assert first.startswith("Verdict: ")
-    assert winner == f"Winner on validation: {saved['winner']['label']}"
-    assert len(out.splitlines()) == 4
+    assert found.endswith(f" on validation: {saved['winner']['label']}")
+    assert out.splitlines() == verdict_lines(saved)
     assert err == ""
 
     assert main(["resume", "runs/a", "--quiet", "--json"]) == 0

@@ -7,11 +7,14 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
 from hybridsearch.cli import main
+from hybridsearch.config import Config
+from hybridsearch.errors import UserError
 
 GUIDES = Path(__file__).resolve().parents[2] / "docs" / "guides"
 BLOCK = re.compile(r'^```(\w*)(?: title="(\S+)")?\n(.*?)^```', re.M | re.S)
@@ -29,6 +32,12 @@ WITH_CODE = sorted(path.name for path in GUIDES.glob("*.md") if "```" in path.re
 def in_this_process(line: str) -> list[str]:
     """What lets the search of a line, if it is one, train in the test's own process."""
     return ["--pool", "inline"] if line.startswith(COMMAND + "--") else []
+
+
+def shown(guide: str) -> list[str]:
+    """The commands of a guide that are shown and take too long to be run, each on one line."""
+    text = (GUIDES / guide).read_text(encoding="utf-8").replace("\\\n", " ")
+    return re.findall(r"^    (python -m hybridsearch .*)$", text, re.M)
 
 
 def lines(text: str) -> list[str]:
@@ -67,3 +76,47 @@ def test_a_guide_runs_as_it_stands(guide, tmp_path, monkeypatch, capsys):
                 sys.modules[name].__file__
             ):
                 del sys.modules[name]
+
+
+def test_a_command_that_is_only_shown_is_whole_and_its_settings_are_right(tmp_path, monkeypatch):
+    """Taken apart, but not run."""
+    monkeypatch.chdir(tmp_path)
+    choosing = (GUIDES / "choosing-a-strategy-and-a-budget.md").read_text(encoding="utf-8")
+    [mine] = re.findall(r"`mine.yaml`.*?\n\n(.*?)\n\n", choosing, re.S)
+    (tmp_path / "mine.yaml").write_text(textwrap.dedent(mine))
+    monkeypatch.setattr("hybridsearch.session.search", told := Told())
+    monkeypatch.setattr("hybridsearch.session.record", told)
+    for guide in sorted(path.name for path in GUIDES.glob("*.md")):
+        for line in shown(guide):
+            assert not line.endswith("..."), line
+            words = shlex.split(line.removeprefix(COMMAND))
+            if words[0] == "record" or words[0].startswith("--"):
+                assert main(words) == 2  # `Told` ends it
+    [real] = [c for c in told.configs if c.data.name == "diabetes:load"]
+    assert (real.training.lr, real.retest.seeds, real.race.candidates) == (0.02, 10, 24)
+    [recorded] = [c for c in told.configs if c.data.name == "words:load"]
+    assert recorded.record.replicates == 3
+
+
+class Told:
+    """Stands for what trains: keeps the settings that it is given."""
+
+    def __init__(self) -> None:
+        self.configs: list[Config] = []
+
+    def __call__(self, config: Config, *rest: object) -> None:
+        self.configs.append(config)
+        raise UserError("told")
+
+
+def test_links_between_guides_lead_somewhere():
+    for path in GUIDES.glob("*.md"):
+        for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+            file, _, section = target.partition("#")
+            if "://" in target:
+                continue
+            there = (path.parent / file).resolve() if file else path
+            assert there.exists(), f"{path.name}: {target}"
+            titles = re.findall(r"^#+ (.*)$", there.read_text(encoding="utf-8"), re.M)
+            slugs = [re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles]
+            assert not section or section in slugs, f"{path.name}: {target}"

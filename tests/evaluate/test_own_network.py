@@ -7,6 +7,9 @@ import sys
 import pytest
 
 from hybridsearch.errors import UserError
+from hybridsearch.evaluate.data import load_search_data
+from hybridsearch.evaluate.evaluator import TrainingEvaluator
+from hybridsearch.evaluate.probe import probe
 from hybridsearch.session import search
 
 NETWORK = """
@@ -74,3 +77,82 @@ def test_what_cannot_work_is_one_line_that_names_it(own, tiny, tmp_path, kind):
 def test_what_can_work_is_searched_with(own, tiny, tmp_path):
     done = search(tiny(budget=2, network={"name": f"{own}:good"}), tmp_path / "run" / "a")
     assert done["winner"] is not None
+
+
+PLACES = """
+import copy
+from torch import nn
+
+def without(make_activation):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 10))
+
+class Idle(nn.Module):
+    def __init__(self, make_activation):
+        super().__init__()
+        self.act, self.layers = make_activation(8, -1), without(None)
+
+    def forward(self, x):
+        return self.layers(x)
+
+def idle(make_activation):
+    return Idle(make_activation)
+
+class Auxiliary(Idle):
+    def forward(self, x):
+        return self.layers(x) + (self.act(self.layers[:2](x)).mean() if self.training else 0)
+
+def auxiliary(make_activation):
+    return Auxiliary(make_activation)
+
+def copied(make_activation):
+    block = nn.Sequential(nn.Linear(8, 8), make_activation(8, -1), nn.Sigmoid(), nn.GELU())
+    blocks = [copy.deepcopy(block) for _ in range(3)]
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), *blocks, nn.Linear(8, 10))
+
+def grouped(make_activation):
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 8), make_activation(8, -1, group="all"), nn.Linear(8, 10)
+    )
+"""
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    (tmp_path / "own_places.py").write_text(PLACES)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield "own_places"
+    sys.modules.pop("own_places", None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fixed", "words"),
+    [
+        ("without", (), "no place for the function to search: it never calls make_activation"),
+        ("idle", (), r"1 activation\(s\) .* but its forward pass uses none"),
+        ("grouped", ("all=ReLU",), r"gives every group a function \(all=ReLU\)"),
+    ],
+)
+def test_a_network_in_which_no_function_matters_is_refused(
+    places, tiny, tmp_path, kind, fixed, words
+):
+    config = tiny(network={"name": f"{places}:{kind}", "fixed": fixed})
+    with pytest.raises(UserError, match=words) as error:
+        search(config, tmp_path / "run" / "a")
+    assert f"network '{places}:{kind}'" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_used_in_training_alone_or_copied_is_not_refused(places, tiny, tmp_path):
+    for kind, count in (("auxiliary", 1), ("copied", 3)):
+        config = tiny(network={"name": f"{places}:{kind}"})
+        assert len(probe(config, load_search_data(config.data)).sizes) == count
+
+
+def test_activations_that_are_not_searched_are_noted(places, tiny, tmp_path):
+    def note(name):
+        return TrainingEvaluator(tiny(network={"name": name}), tmp_path).note()
+
+    also = f"; {places}:copied also has 1 nn.ReLU, 3 nn.GELU, which no search replaces"
+    assert note(f"{places}:copied").endswith(also)
+    assert "also has" not in note(f"{places}:grouped") + note("digits_mlp")
