@@ -46,10 +46,13 @@ def duration(seconds: float) -> str:
 
 
 class Display:
-    """An observer that shows a run. Use it as a context manager."""
+    """An observer that shows a run. Use it as a context manager.
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
+    first: a line to begin with, when it is certain that something begins.
+    """
+
+    def __init__(self, console: Console, first: str = "") -> None:
+        self.console, self._first = console, first
         self._now = Snapshot(budget=1)
         self._name, self._total, self._done = "search", 1, 0
         self._rung = ""
@@ -84,6 +87,9 @@ class Display:
             self._live.stop()
 
     def stage(self, name: str, total: int) -> None:
+        if self._first:
+            self.note(self._first)
+            self._first = ""
         self._name, self._total, self._done, self._rung = name, total, 0, ""
         self._begun = None
         words = WORDS.get(name, name)

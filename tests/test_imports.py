@@ -17,6 +17,7 @@ LEVEL = {
     "packed": 1,
     "digests": 1,
     "extras": 1,
+    "paths": 1,
     "threads": 1,
     "config": 2,
     "kernels": 2,
@@ -79,7 +80,7 @@ INNER = {
     ],
     "store": [["disk"], ["anchor", "claims", "checkpoint"], ["cache", "log"]],
     "surrogate": [["features", "targets"], ["process"], ["experience"]],
-    "cli": [["apps", "watching"], ["looking", "shell", "taking", "training"]],
+    "cli": [["apps", "helping", "watching"], ["looking", "shell", "taking", "training"]],
     "export": [
         ["expression", "origin", "trained", "check"],
         ["dialects"],

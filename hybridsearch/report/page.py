@@ -23,7 +23,7 @@ from hybridsearch.genome.genome import Genome
 from hybridsearch.genome.primitives import BINARY, UNARY
 from hybridsearch.report import facts
 from hybridsearch.report.figures import plot_best_so_far, plot_diversity, plot_token_shares
-from hybridsearch.store.disk import write_text
+from hybridsearch.store.disk import expect_parent, make_folder, write_text
 from hybridsearch.types import Json, Measure
 
 PAGE = "report.html"
@@ -54,7 +54,8 @@ def report(folders: Sequence[str | Path], out: Path | None = None) -> Path:
         raise UserError("expected the folder of a run, or several")
     runs = [load_run(folder) for folder in folders]
     place = out or runs[0].folder
-    place.mkdir(parents=True, exist_ok=True)
+    expect_parent(place)
+    make_folder(place)
     names = _names(runs)
     shown = [_section(run, name, place) for run, name in zip(runs, names, strict=True)]
     environment = Environment(

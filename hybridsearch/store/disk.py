@@ -29,6 +29,27 @@ def told(path: Path, error: Exception, what: str = "cannot be written") -> UserE
     )
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it. Raises: UserError when something else is in the way."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be made a folder: {error.strerror}; choose another"
+        ) from error
+
+
+def expect_parent(path: Path) -> None:
+    """Raises: UserError when the folder that a file is to be put in is not there: to make one by
+    a slip of the pen is worse than to say so.
+    """
+    if not path.parent.is_dir():
+        raise UserError(
+            f"{path} cannot be written: there is no folder {path.parent}; make it, or choose "
+            "another place"
+        )
+
+
 # The four that touch the disk ----------------------------------------------------------------
 
 

@@ -124,3 +124,9 @@ def test_channels_must_be_those_of_the_trained_betas(tmp_path):
         export_function("Swish", trained=tmp_path / "a.json", channels=3)
     with pytest.raises(UserError, match="unknown format 'tex'"):
         export_function("Swish", "tex")
+
+
+def test_what_changes_nothing_is_told():
+    assert "no trainable betas" in export_function("GELU", axis=99, channels=3).hint
+    assert export_function("GELU").hint == ""
+    assert export_function("x*sigmoid(beta*x)", axis=1).hint == ""
