@@ -118,7 +118,7 @@ def _section(run: Run, name: str, place: Path) -> dict[str, Any]:
         "course": _course(run, name, drawn, place),
         "tokens": facts.common_tokens(run)[:SHOWN],
         "shapes": facts.common_shapes(run)[:SHOWN],
-        "best_count": max(1, round(facts.BEST * len(run.distinct))),
+        "best_count": round(facts.BEST * len(run.distinct)),
         "rungs": facts.promotion(run),
         "rejected": facts.rejections(run)[:SHOWN],
         "cost": facts.cost(run),
@@ -158,7 +158,10 @@ def _found(run: Run, drawn: dict[str, Path], place: Path) -> list[Image]:
         plot_functions(curves, path, "The winner and its slope, beside Swish and ReLU")
         images.append(Image.of(path, "the winner and its derivative beside Swish and ReLU"))
     for stem, alt in (
-        ("found_functions", "the best functions that the search found"),
+        (
+            "found_functions",
+            "the best functions of the search, before the race",
+        ),
         (
             "retest",
             f"test {run.measure.name} of finalists and baselines on fresh seeds, with intervals",
