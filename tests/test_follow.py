@@ -31,7 +31,7 @@ def followed(folder, upto=None):
 
 
 def same(mine, theirs):
-    """All but seconds, which no log has, proposals beyond the budget, and what a score is called."""
+    """All but seconds, which no log has, proposals beyond the budget, and a score's name."""
     names = set(vars(mine)) - {"seconds", "proposals", "scored"}
     return {n: getattr(mine, n) for n in names} == {n: getattr(theirs, n) for n in names}
 
