@@ -110,8 +110,9 @@ def search(
         try:
             return _run(config, folder, evaluator, observer or Silent())
         except UserError as error:
-            # What the disk refused can be resumed when that is mended.
-            if not isinstance(error.__cause__, OSError) and not _has_records(folder):
+            # What the disk refused to the log can be resumed when that is mended.
+            full = isinstance(error.__cause__, OSError) and (folder / LOG).exists()
+            if not full and not _has_records(folder):
                 _take_back(folder, ours)
             raise
 

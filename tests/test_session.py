@@ -423,6 +423,8 @@ def test_a_run_that_cannot_begin_leaves_nothing_and_its_folder_free(tiny, tmp_pa
     for name in ("a", "there"):
         with pytest.raises(UserError, match="not yet"):
             search(wrong, tmp_path / name)
+    with pytest.raises(UserError, match="cannot be used"):
+        search(tiny(cache=str(tmp_path / "wrongnet.py" / "cache")), tmp_path / "a")
     assert not (tmp_path / "a").exists()
     assert not (tmp_path / "there" / "config.yaml").exists()
     assert (tmp_path / "there" / "mine.txt").read_text() == "kept"

@@ -122,10 +122,11 @@ class Recording:
             if _same(found.config, config):
                 found._add(functions or ())
                 return found
-            raise UserError(
-                f"{folder} holds a recording with other settings; continue it with those that it "
-                "was started with, or choose another folder"
-            )
+            if found.cells:
+                raise UserError(
+                    f"{folder} holds a recording with other settings; continue it with those that "
+                    "it was started with, or choose another folder"
+                )
         goal = make_objective(config, load_search_data(config.data))
         if not goal.plain:
             raise UserError(
