@@ -21,8 +21,8 @@ def test_the_public_name_is_not_the_room():
 
 
 def test_a_file_is_written_and_works(tmp_path):
-    made = export_function("x*sigmoid(beta*x)", "torch", tmp_path / "new" / "swish.py", channels=4)
-    assert made.path == tmp_path / "new" / "swish.py"
+    made = export_function("x*sigmoid(beta*x)", "torch", tmp_path / "swish.py", channels=4)
+    assert made.path == tmp_path / "swish.py"
     assert made.path.read_text() == made.text
     assert "2,000 points" in made.checked
     act = load(made.path).Swish()
