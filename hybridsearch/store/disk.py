@@ -128,7 +128,7 @@ def hold(folder: Path) -> Iterator[None]:
     the folder cannot be written.
     """
     try:
-        file = (folder / LOCK).open("a+", encoding="ascii")
+        file = (folder / LOCK).open("a+b", buffering=0)
     except OSError as error:
         raise told(folder, error) from error
     with file:
@@ -136,7 +136,7 @@ def hold(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
-            by = file.read().strip()
+            by = file.read().decode("ascii", "replace").strip()
             raise UserError(
                 f"{folder} is in use by another process{f' ({by})' if by else ''}; wait for it, "
                 "stop it, or choose another folder"
@@ -144,9 +144,11 @@ def hold(folder: Path) -> Iterator[None]:
         except OSError:
             yield
             return
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        try:
+            file.truncate(0)
+            file.write(str(os.getpid()).encode())
+        except OSError as error:
+            raise told(folder, error) from error
         yield
 
 
