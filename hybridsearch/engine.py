@@ -196,11 +196,10 @@ class Search:
         costs = self._times(children) if self.config.measures_times else {}
         for child, fitness in zip(children, self.ladder.fitness(children), strict=True):
             news[child.key] = self._result(child, fitness, costs.get(child.key))
-        self.proposals += len(flight.proposals)
         # A function that only ever fails by the machine's fault must not keep a search alive.
         new = any(entry.status is not Status.ERROR for entry in news.values())
         self.barren = 0 if new else self.barren + 1
-        self._tell_outcomes(flight, news)
+        self.proposals += self._tell_outcomes(flight, news)
         # The machine's faults are not known: such a function may be proposed and tried again.
         for key, entry in news.items():
             if entry.status is not Status.ERROR:
@@ -240,8 +239,8 @@ class Search:
             cost,
         )
 
-    def _tell_outcomes(self, flight: Flight, news: Mapping[str, Known]) -> None:
-        """Log the outcomes of a batch and hand them to the proposer."""
+    def _tell_outcomes(self, flight: Flight, news: Mapping[str, Known]) -> int:
+        """Log the outcomes of a batch and hand them to the proposer; how many they are."""
         outcomes = []
         told: set[str] = set()
         for proposal, found in zip(flight.proposals, flight.inspections, strict=True):
@@ -266,6 +265,7 @@ class Search:
             order = 0 if outcome.known else entry.order
             self.recorder.note(outcome, entry.spec, flight.number, order)
         self.proposer.tell(outcomes)
+        return len(outcomes)
 
     # What is known -------------------------------------------------------------------------
 
@@ -304,6 +304,7 @@ class Search:
             batches=self.batches,
             incumbent=self.best.spec if self.best else "",
             fitness=self.best.fitness if self.best else None,
+            scored=self.config.fitness,
         )
 
     def _show(self) -> None:

@@ -126,6 +126,7 @@ class Follow:
             batches=self._batches,
             incumbent=self._incumbent,
             fitness=self._fitness,
+            scored=self.config.fitness,
         )
 
     def stage(self) -> Stage:

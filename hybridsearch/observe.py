@@ -12,7 +12,8 @@ class Snapshot:
 
     distinct: functions evaluated, each counted once, trained (at least one training was run) or
     wholly from the cache. training_steps: optimiser steps of the run's course, cached ones too.
-    incumbent: the best fully trained function, "" while there is none; fitness: its score.
+    incumbent: the best fully trained function, "" while there is none; fitness: its score; scored:
+    what that is, as the setting `fitness` has it.
     """
 
     budget: int
@@ -26,6 +27,7 @@ class Snapshot:
     batches: int = 0
     incumbent: str = ""
     fitness: float | None = None
+    scored: str = ""
 
 
 class Observer(Protocol):

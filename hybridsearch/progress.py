@@ -7,13 +7,14 @@ from types import TracebackType
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
 from hybridsearch.genome.function import resolve
 from hybridsearch.observe import Snapshot
 
+TELLING, SHARE = 20, 0.1  # done of a stage, one of them, before what is left is guessed
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 WORDS = {
     "search": "Searching",
@@ -27,7 +28,7 @@ WORDS = {
 def describe(now: Snapshot) -> list[tuple[str, str]]:
     """The counts of a search as (what, value) pairs."""
     best = resolve(now.incumbent).label if now.incumbent else "none yet"
-    score = "" if now.fitness is None else f"  ({now.fitness:.4f} on validation)"
+    score = "" if now.fitness is None else f"  ({scored(now.fitness, now.scored)} on validation)"
     return [
         ("proposals", f"{now.proposals:,}"),
         ("distinct", f"{now.distinct:,} of {now.budget:,}"),
@@ -38,6 +39,13 @@ def describe(now: Snapshot) -> list[tuple[str, str]]:
     ]
 
 
+def scored(fitness: float, what: str) -> str:
+    """A fitness in words that people know. what: the setting `fitness`."""
+    if what == "loss":
+        return f"loss {-fitness:.4f}"
+    return f"accuracy {fitness:.4f}" if what == "accuracy" else f"{fitness:.4f}"
+
+
 def duration(seconds: float) -> str:
     """In the unit that people would say: 90 s, 17 min, 3.2 h."""
     if seconds < 120:
@@ -46,10 +54,13 @@ def duration(seconds: float) -> str:
 
 
 class Display:
-    """An observer that shows a run. Use it as a context manager."""
+    """An observer that shows a run. Use it as a context manager.
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
+    first: a line to begin with, when it is certain that something begins.
+    """
+
+    def __init__(self, console: Console, first: str = "") -> None:
+        self.console, self._first = console, first
         self._now = Snapshot(budget=1)
         self._name, self._total, self._done = "search", 1, 0
         self._rung = ""
@@ -61,10 +72,10 @@ class Display:
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rung]}", style="dim"),
-            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            TextColumn("{task.fields[left]}"),
             console=console,
         )
-        self._task = self._bar.add_task("", total=None, rung="")
+        self._task = self._bar.add_task("", total=None, rung="", left="")
         self._live: Live | None = None
         if console.is_terminal:
             self._live = Live(get_renderable=self._render, console=console, refresh_per_second=8)
@@ -84,6 +95,9 @@ class Display:
             self._live.stop()
 
     def stage(self, name: str, total: int) -> None:
+        if self._first:
+            self.note(self._first)
+            self._first = ""
         self._name, self._total, self._done, self._rung = name, total, 0, ""
         self._begun = None
         words = WORDS.get(name, name)
@@ -114,6 +128,7 @@ class Display:
         return "functions" if self._name in ("search", "compare") else "trainings"
 
     def _render(self) -> Group:
+        self._bar.update(self._task, left=self._left())
         if self._name == "compare":  # many searches, none of which is shown
             return Group(self._bar)
         table = Table.grid(padding=(0, 2))
@@ -121,6 +136,17 @@ class Display:
             table.add_row(what, value)
         lines = [Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in self.below]
         return Group(table, *lines, self._bar)
+
+    def _left(self) -> str:
+        """About how long the stage still takes; "" while the first pieces of work tell little."""
+        if not self._begun:
+            return ""
+        begun, before = self._begun
+        done = self._done - before
+        if not done or done < min(TELLING, SHARE * (self._total - before)):
+            return ""
+        pace = (time.monotonic() - begun) / done
+        return f"about {duration(pace * (self._total - self._done))} left"
 
     def _line(self) -> None:
         """A plain line now and then, so that a log file shows life."""
@@ -133,8 +159,6 @@ class Display:
                 f"{what} {value}" for what, value in describe(self._now) if what != "distinct"
             ]
             parts.append(self._rung)
-        if self._begun and self._done > self._begun[1]:
-            pace = (self._said - self._begun[0]) / (self._done - self._begun[1])
-            parts.append(f"about {duration(pace * (self._total - self._done))} left")
+        parts.append(self._left())
         line = "  ".join(part for part in parts if part)
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridsearch.config import Config
+from hybridsearch.errors import UserError
 from hybridsearch.evidence.statistics import (
     Interval,
     bootstrap_mean,
@@ -104,7 +105,15 @@ def retest(
     recorder.log.sync()
 
     observer.stage("test", len(every))
-    opened = {task.hash: evaluator.test_task(task) for task in every}
+    try:
+        opened = {task.hash: evaluator.test_task(task) for task in every}
+    except UserError as error:
+        both = {name.partition(":")[0] for name in (config.data.name, config.network.name)}
+        unless = " (its file unchanged, for the network is in it)" if len(both) == 1 else ""
+        raise UserError(
+            f"{error}; what was searched and retrained is kept: mend the test data{unless}, and "
+            "`resume` goes on from here"
+        ) from error
     tested = recorder.evaluate(list(opened.values()), progress=observer.advance, strict=True)
     evaluator.forget()
     rng = np.random.default_rng(seed_for(config.seed, "bootstrap"))

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -31,6 +32,7 @@ from hybridsearch.genome.units import Space
 from hybridsearch.kernels.build import processor_name
 from hybridsearch.observe import Observer, Silent, Snapshot
 from hybridsearch.past import experience_of, settled
+from hybridsearch.paths import is_folder
 from hybridsearch.propose.base import Source
 from hybridsearch.propose.evolution import EvolutionProposer
 from hybridsearch.propose.exhaustive import ExhaustiveProposer
@@ -44,7 +46,8 @@ from hybridsearch.race import Race, race
 from hybridsearch.recorder import Recorder
 from hybridsearch.retest import Retest, retest
 from hybridsearch.store.cache import Cache
-from hybridsearch.store.disk import hold, write_json, write_text
+from hybridsearch.store.disk import hold, make_folder, write_json, write_text
+from hybridsearch.store.log import HEAD as SUFFIX
 from hybridsearch.store.log import RunLog
 from hybridsearch.tables.card import write_card
 from hybridsearch.tables.recording import Recording
@@ -55,6 +58,7 @@ from hybridsearch.times import time_report
 from hybridsearch.types import Json, Proposer
 
 CHECKPOINT, CHILDREN = "checkpoint.safetensors", "children"
+HEAD = Path(LOG).with_suffix(SUFFIX).name  # the log's anchor
 TABLE, CARD = "table.safetensors", "card.md"
 RECORDED = (
     "started",
@@ -86,26 +90,33 @@ def search(
 ) -> dict[str, Json]:
     """Run a search and its retest; returns the summary that is written to the run's folder.
 
-    config: default `Config()`. out: folder of the run, which must not hold one yet; default
-    runs/STRATEGY-DATA-seedN-TIME. observer: told how it goes.
+    config: default `Config()`. out: folder of the run, which must not hold one with records yet;
+    default runs/STRATEGY-DATA-seedN-TIME. observer: told how it goes. Of a run that could not
+    begin nothing is left behind.
     Raises: UserError with one line for anything the user can mend.
     """
     config = config or Config()
     folder = Path(out) if out else default_folder(config)
-    if (folder / CONFIG).exists():
-        raise UserError(
-            f"{folder} holds a run already: continue it with `python -m hybridsearch resume "
-            f"{folder}`, or choose another --out"
-        )
+    _expect_free(folder)
     # The cache's place is resolved now, so that a resume from elsewhere finds it again.
     cache = Path(config.cache) if config.cache else folder.parent / "cache.sqlite"
     config = config.model_copy(update={"cache": str(cache.resolve())})
     config, evaluator = make_evaluator(config, folder)  # fails before anything is written
     config = settled(config)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / ENVIRONMENT, environment())
-    write_text(folder / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-    return _run(config, folder, evaluator, observer or Silent())
+    ours = not folder.exists()
+    make_folder(folder)
+    with hold(folder):
+        _expect_free(folder)  # once more: another process may have begun one meanwhile
+        write_json(folder / ENVIRONMENT, environment())
+        write_text(folder / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+        try:
+            return _run(config, folder, evaluator, observer or Silent())
+        except UserError as error:
+            # What the disk refused to the log can be resumed when that is mended.
+            full = isinstance(error.__cause__, OSError) and (folder / LOG).exists()
+            if not full and not _has_records(folder):
+                _take_back(folder, ours)
+            raise
 
 
 def resume(
@@ -123,7 +134,32 @@ def resume(
     if pool is not None:
         config = make_config({**config.model_dump(), "pool": pool}, "--pool")
     config, evaluator = make_evaluator(config, folder)
-    return _run(config, folder, evaluator, observer or Silent())
+    with hold(folder):
+        return _run(config, folder, evaluator, observer or Silent())
+
+
+def _has_records(folder: Path) -> bool:
+    """Whether a run has left anything to lose, or has had it: the anchor tells of a lost log."""
+    left = (folder / name for name in (LOG, HEAD, CHECKPOINT, SUMMARY))
+    return any(path.exists() and path.stat().st_size > 0 for path in left)
+
+
+def _expect_free(folder: Path) -> None:
+    """Raises: UserError when the folder holds a run; one without a record yet may be replaced."""
+    if (folder / CONFIG).exists() and _has_records(folder):
+        raise UserError(
+            f"{folder} holds a run already: continue it with `python -m hybridsearch resume "
+            f"{folder}`, or choose another --out"
+        )
+
+
+def _take_back(folder: Path, ours: bool) -> None:
+    """Remove a run that could not begin. ours: the folder was made for it, and goes too."""
+    if ours:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    for name in (CONFIG, ENVIRONMENT, LOG, HEAD):
+        (folder / name).unlink(missing_ok=True)
 
 
 def make_evaluator(config: Config, folder: Path) -> tuple[Config, Evaluator]:
@@ -151,7 +187,7 @@ def record(
         found = load_run(run)
         config = found.config.model_copy(update={"record": config.record})
         functions = [resolve(o["function"]) for o in found.distinct]
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     with hold(out):
         recording = Recording.start(out, config, functions)
         if not (out / ENVIRONMENT).exists():
@@ -173,7 +209,7 @@ def _recorded_with(folder: Path) -> dict[str, Json]:
 def card_of(name: str) -> str:
     """The data card of a table, by the name of one that ships, its file or a recording's folder."""
     folder = Path(name)
-    if folder.is_dir():
+    if is_folder(name):
         return write_card(pack(Recording(folder), _recorded_with(folder)), folder.name)
     return write_card(load_table(name), folder.stem)
 
@@ -209,7 +245,6 @@ def make_proposer(config: Config) -> Proposer:
 
 def _run(config: Config, folder: Path, evaluator: Evaluator, observer: Observer) -> dict[str, Json]:
     with ExitStack() as stack:
-        stack.enter_context(hold(folder))
         # One thread for controller and driver: their bits must not depend on the machine.
         stack.enter_context(one_thread())
         stack.enter_context(threadpool_limits(1))

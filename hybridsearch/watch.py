@@ -14,7 +14,7 @@ from hybridsearch.analysis.tables import show_summary
 from hybridsearch.config import saved_config
 from hybridsearch.errors import UserError
 from hybridsearch.follow import Follow
-from hybridsearch.progress import WORDS, Display, describe, duration
+from hybridsearch.progress import WORDS, Display, describe, duration, scored
 from hybridsearch.store.disk import LOCK, held_by, read_json
 from hybridsearch.store.log import Follower
 from hybridsearch.types import Json
@@ -91,7 +91,7 @@ class Watched:
         lines = []
         for outcome in reversed(self.course.recent):
             fitness = outcome["fitness"]
-            score = "not scored" if fitness is None else f"{fitness:.4f}"
+            score = "not scored" if fitness is None else scored(fitness, self.course.config.fitness)
             how = f"rung {outcome['rung'] + 1}" if outcome["status"] == "ok" else outcome["status"]
             by = f"{how}, by {outcome['proposer']}"
             lines.append(f"#{outcome['id']}  {score}  {outcome['formula']}  ({by})")

@@ -97,8 +97,8 @@ def test_mistakes_end_in_one_line_and_status_2(at_home, capsys, words, expected)
     assert "Traceback" not in captured.err + captured.out
 
 
-def test_help_explains_every_setting_with_its_default(capsys):
-    assert main(["--help"]) == 0
+def test_help_all_explains_every_setting_with_its_default(capsys):
+    assert main(["--help-all"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     for words in ("--strategy", "--budget", "--controller.entropy", "--retest.seeds", "default:"):
         assert words in out

@@ -31,8 +31,8 @@ def followed(folder, upto=None):
 
 
 def same(mine, theirs):
-    """All but seconds, which no log has, and proposals beyond the budget."""
-    names = set(vars(mine)) - {"seconds", "proposals"}
+    """All but seconds, which no log has."""
+    names = set(vars(mine)) - {"seconds"}
     return {n: getattr(mine, n) for n in names} == {n: getattr(theirs, n) for n in names}
 
 

@@ -18,6 +18,7 @@ LEVEL = {
     "digests": 1,
     "extras": 1,
     "sources": 1,
+    "paths": 1,
     "threads": 1,
     "config": 2,
     "kernels": 2,
@@ -83,7 +84,7 @@ INNER = {
     ],
     "store": [["disk"], ["anchor", "claims", "checkpoint"], ["cache", "log"]],
     "surrogate": [["features", "targets"], ["process"], ["experience"]],
-    "cli": [["apps", "watching"], ["looking", "shell", "taking", "training"]],
+    "cli": [["apps", "helping", "watching"], ["looking", "shell", "taking", "training"]],
     "export": [
         ["expression", "origin", "trained", "check"],
         ["dialects"],

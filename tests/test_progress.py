@@ -6,7 +6,8 @@ import pytest
 from rich.console import Console
 
 from hybridsearch import progress
-from hybridsearch.progress import Display, duration
+from hybridsearch.observe import Snapshot
+from hybridsearch.progress import Display, describe, duration
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,27 @@ def test_what_was_there_at_the_start_does_not_count_as_work(watched):
     now[0] += 60.0
     display.advance(1030)  # 2 s each, 970 to come
     assert lines()[-1] == "1,030/2,000 trainings  about 32 min left"
+
+
+def test_nothing_is_said_of_what_is_left_before_that_is_worth_something(watched):
+    display, now, lines = watched
+    display.stage("record", 100)
+    display.advance(0)
+    now[0] += 60.0
+    display.advance(2)
+    assert lines()[-1] == "2/100 trainings"
+    now[0] += 60.0
+    display.advance(10)
+    assert lines()[-1] == "10/100 trainings  about 18 min left"
+
+
+def test_a_score_is_told_in_its_own_words():
+    def best(**given):
+        return dict(describe(Snapshot(budget=1, incumbent="GELU", **given)))["best so far"]
+
+    assert best(fitness=-0.1011, scored="loss").endswith("(loss 0.1011 on validation)")
+    assert best(fitness=0.9, scored="accuracy").endswith("(accuracy 0.9000 on validation)")
+    assert best(fitness=-0.5, scored="metric").endswith("(-0.5000 on validation)")
 
 
 def test_a_new_stage_begins_anew(watched):

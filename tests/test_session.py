@@ -403,6 +403,47 @@ def test_a_run_that_is_going_on_is_not_resumed_beside_it(finished):
     assert (folder / "trials.jsonl").read_bytes() == before
 
 
+def test_nor_one_whose_log_is_lost(tiny, tmp_path):
+    config = tiny(budget=2)
+    summary = search(config, tmp_path / "a")
+    for name in ("trials.jsonl", "summary.json"):
+        Path(summary["folder"], name).unlink()
+    before = {p: p.read_bytes() for p in Path(summary["folder"]).glob("*.*")}
+    with pytest.raises(UserError, match="holds a run already"):
+        search(config, summary["folder"])
+    assert before == {p: p.read_bytes() for p in Path(summary["folder"]).glob("*.*")}
+
+
+def test_a_run_that_cannot_begin_leaves_nothing_and_its_folder_free(tiny, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "wrongnet.py").write_text(
+        "def build(make_activation):\n    raise ValueError('not yet')\n"
+    )
+    wrong = tiny(network={"name": "wrongnet:build"})
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "mine.txt").write_text("kept")
+    for name in ("a", "there"):
+        with pytest.raises(UserError, match="not yet"):
+            search(wrong, tmp_path / name)
+    with pytest.raises(UserError, match="cannot be used"):
+        search(tiny(cache=str(tmp_path / "wrongnet.py" / "cache")), tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+    assert not (tmp_path / "there" / "config.yaml").exists()
+    assert (tmp_path / "there" / "mine.txt").read_text() == "kept"
+    assert search(tiny(budget=2), tmp_path / "there")["budgets"]["distinct"] == 2
+
+
+def test_a_run_that_was_killed_before_its_first_record_is_replaced(tiny, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "config.yaml").write_text("seed: 7\n")
+    for name in ("trials.jsonl", "trials.head"):
+        (tmp_path / "a" / name).touch()
+    with hold(tmp_path / "a"), pytest.raises(UserError, match="in use by another process"):
+        search(tiny(budget=2), tmp_path / "a")
+    search(tiny(budget=2), tmp_path / "a")
+    assert load_run(tmp_path / "a").config.seed == 0
+
+
 def test_a_bad_config_leaves_no_folder_behind(tiny, tmp_path):
     with pytest.raises(UserError, match="resnet8"):
         search(tiny(network={"name": "resnet9"}), tmp_path / "a")

@@ -90,7 +90,11 @@ def _pareto(run: Run) -> Path:
 def _found(run: Run) -> Path:
     path = run.folder / "found_functions.png"
     best = sorted(run.fully_trained, key=lambda o: -float(o["fitness"]))
-    draw_found([o["function"] for o in best], path, f"Top functions found: {_what(run)}")
+    draw_found(
+        [o["function"] for o in best],
+        path,
+        f"Top functions of the search, before the race: {_what(run)}",
+    )
     return path
 
 
@@ -118,7 +122,8 @@ def _retest(run: Run) -> Path:
     for group, plain in (("baselines", "baseline"), ("finalists", "finalist")):
         for f in run.summary[group]:
             kind = {winner: named(run.summary), best: "best baseline"}.get(f["key"], plain)
-            rows[f["key"]] = RetestRow(f["label"], f["test_scores"], f["low"], f["high"], kind)
+            about = (f["mean"], f["low"], f["high"], kind)
+            rows[f["key"]] = RetestRow(f["label"], f["test_scores"], *about)
     seeds = run.config.retest.seeds
     title = f"Retest on {seeds} fresh seeds: {_what(run)}"
     plot_retest(

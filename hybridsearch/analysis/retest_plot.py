@@ -16,13 +16,14 @@ MARKED = ("winner", "best found", "best baseline")
 
 
 class RetestRow(NamedTuple):
-    """One function of the retest. scores: the metric on test data per seed; low, high: interval of
-    the mean. kind: "winner" ("best found" where it is beaten), "finalist", "best baseline" or
-    "baseline".
+    """One function of the retest. scores: the metric on test data per seed; mean: of them, as it is
+    told everywhere; low, high: its interval. kind: "winner" ("best found" where it is beaten),
+    "finalist", "best baseline" or "baseline".
     """
 
     label: str
     scores: Sequence[float]
+    mean: float
     low: float
     high: float
     kind: str
@@ -42,7 +43,7 @@ def plot_retest(
     confidence: the level of the intervals, which are shown as they come.
     """
     known = [row for row in rows if len(row.scores)]
-    known.sort(key=lambda row: measure.sign * float(np.mean(row.scores)))
+    known.sort(key=lambda row: measure.sign * row.mean)
     look = {
         "winner": (style.BLUE, "winner, named on validation"),
         "best found": (style.BLUE, "best found, on validation"),
@@ -59,17 +60,16 @@ def plot_retest(
         for y, row in enumerate(known):
             color = look[row.kind][0]
             bold = row.kind in MARKED
-            mean = float(np.mean(row.scores))
             if bold:
                 axes.axhspan(y - 0.5, y + 0.5, color=color, alpha=0.07, lw=0, zorder=0)
             if row.kind == "best baseline":
-                axes.axvline(mean, color=color, lw=1, ls=(0, (4, 3)), alpha=0.8, zorder=1)
+                axes.axvline(row.mean, color=color, lw=1, ls=(0, (4, 3)), alpha=0.8, zorder=1)
             ticks = np.full(len(row.scores), y)
             axes.plot(row.scores, ticks, "|", color=color, ms=9, mew=1, alpha=0.4, zorder=2)
             axes.plot([row.low, row.high], [y, y], color=color, lw=2.6 if bold else 1.8, zorder=3)
-            axes.plot(mean, y, "o", color=color, ms=8 if bold else 6, mec="white", zorder=4)
+            axes.plot(row.mean, y, "o", color=color, ms=8 if bold else 6, mec="white", zorder=4)
             axes.annotate(
-                measure.words(mean), (1.01, y), xycoords=("axes fraction", "data"), va="center",
+                measure.words(row.mean), (1.01, y), xycoords=("axes fraction", "data"), va="center",
                 fontsize=9, color=style.INK if bold else style.MUTED,
                 fontweight="bold" if bold else "normal",
             )  # fmt: skip

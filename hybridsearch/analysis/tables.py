@@ -26,7 +26,8 @@ def gap_words(gap: dict[str, float], measure: Measure) -> tuple[str, str]:
 
 def resampled(summary: dict[str, Json]) -> str:
     """What the intervals of a retest are over."""
-    what = "images" if summary["metric"]["name"] == "accuracy" else "examples"
+    own = ":" in summary["data"]  # a callable's data may be anything; those that ship are images
+    what = "examples" if own else "images"
     return f"seeds and test {what}" if summary["test_examples"] > 1 else "seeds"
 
 
@@ -86,9 +87,9 @@ def _table(summary: dict[str, Json]) -> Table:
     unit = " in %" if measure.name == "accuracy" else ""
     table = Table(title=f"Retest on fresh seeds: test {measure.name}{unit} (mean, 95% interval)")
     table.add_column("")
-    table.add_column("function")
+    table.add_column("function", overflow="fold")
     for heading in ("validation", "test", "low", "high"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     winner, best = summary["winner"]["key"], summary["best_baseline"]["key"]
     for group in ("finalists", "baselines"):
         rows = sorted(summary[group], key=lambda row: -row["validation"])
@@ -110,7 +111,7 @@ def _front(summary: dict[str, Json]) -> Table:
     words = "Score against time: none is as good in less time"
     table = Table(title=words, caption=f"timed on {summary['timed_on']}")
     table.add_column("")
-    table.add_column("function")
+    table.add_column("function", overflow="fold")
     table.add_column(f"search, {summary['fitness']}", justify="right")
     table.add_column("ns per element", justify="right")
     for row in summary["pareto"]:

@@ -12,10 +12,12 @@ import warnings
 import cyclopts
 from cyclopts import App
 from cyclopts.config import Dict
+from cyclopts.help.formatters import DefaultFormatter
 from pydantic import ValidationError
 
 from hybridsearch.cli import looking, shell, taking, training  # noqa: F401  (they add their commands)
 from hybridsearch.cli.apps import WITH_SETTINGS, app, searcher
+from hybridsearch.cli.helping import ALL, ASKED, Brief, epilogue
 from hybridsearch.config import explain, read_settings
 from hybridsearch.errors import UserError, nearest
 
@@ -27,6 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
     words = [_full_name(w) for w in (sys.argv[1:] if arguments is None else arguments)]
     usual, warnings.formatwarning = warnings.formatwarning, _brief
     try:
+        if asked := {*ASKED} & set(words):
+            return _help([w for w in words if w not in ASKED], ALL in asked)
         name = _config_file(words)
         chosen, rest = _app(words)
         given = (Dict(read_settings(name), source=name),) if name else ()
@@ -44,6 +48,10 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(str(error))
     except BrokenPipeError:
         return 1
+    except OSError as error:
+        if error.filename is None:  # no path that somebody gave
+            raise
+        return _fail(f"{error.filename}: {(error.strerror or str(error)).lower()}")
     finally:
         warnings.formatwarning = usual
 
@@ -61,11 +69,19 @@ def _brief(
 
 def _app(words: list[str]) -> tuple[App, list[str]]:
     """The program for some words of a command line, and the words that are for it."""
-    if {"--help", "-h"} & set(words):
-        return app, words
     if words and words[0] in WITH_SETTINGS:
         return WITH_SETTINGS[words[0]], words[1:]
     return (app if set(words[:1]) & {*COMMANDS} else searcher), words
+
+
+def _help(words: list[str], everything: bool) -> int:
+    """Print the help of the program or of a command; everything: with all settings."""
+    command = next((word for word in words if word in COMMANDS), "")
+    settings = not command or command in WITH_SETTINGS
+    app.help_formatter = Brief() if settings and not everything else DefaultFormatter()
+    app.help_epilogue = epilogue(command, settings, everything)
+    app.help_print([command] if command else [])
+    return 0
 
 
 def _full_name(word: str) -> str:

@@ -9,18 +9,6 @@ from cyclopts import App, Parameter
 from hybridsearch import __version__
 from hybridsearch.config import Config
 
-EPILOGUE = """\
-Every setting can stand in the config file (a key, nested by sections) or on the command line
-(dotted, e.g. --controller.lr 0.01); the command line wins. Lists are given as --space.unary id
---space.unary tanh. Configs that ship: digits, fashion_mnist, cifar10_small, cifar10
-and cifar10_paper (ResNet-20, for a GPU), table_digits and table_cifar10 (a search on a recorded
-table, without training).
-
-Exit status: 0 when the work is done, whatever its verdict; 2 for a mistake that you can mend,
-told in one line on stderr; 130 after Ctrl-C, when nothing computed is lost. --quiet and --json keep
-stdout for the answer. Colours: none where NO_COLOR is set or the output is no terminal.
-"""
-
 DEFAULTS = Config()
 
 ConfigFile = Annotated[
@@ -30,7 +18,6 @@ ConfigFile = Annotated[
 app = App(
     name="hybridsearch",
     help="Search for an activation function, and retest the winners honestly.",
-    help_epilogue=EPILOGUE,
     version=__version__,
     result_action="return_value",
 )

@@ -68,7 +68,9 @@ def explain(
         Path | None,
         Parameter(help="File of the picture (PNG); default explain-....png, in the run's folder."),
     ] = None,
-    picture: Annotated[bool, Parameter(help="Draw it.")] = True,
+    picture: Annotated[
+        bool | None, Parameter(help="Draw it; default yes, with --json only if --out says where.")
+    ] = None,
     json: Annotated[
         bool, Parameter(negative="", help="Print one JSON object instead, for programs.")
     ] = False,
@@ -79,8 +81,8 @@ def explain(
     Parameters
     ----------
     what
-        A formula ("x*sigmoid(beta*x)"), a name (GELU), a token text, FOLDER#ID for a proposal of a
-        run, or FOLDER for its winner.
+        A formula (`"x*sigmoid(beta*x)"`), a name (GELU), a token text, FOLDER#ID for a proposal of
+        a run, or FOLDER for its winner.
     """
     from hybridsearch.explain.ask import ask
     from hybridsearch.explain.ask import explain as answer
@@ -88,7 +90,8 @@ def explain(
 
     asked = ask(what)
     folder = asked.run.folder if asked.run else Path()
-    file = (out or folder / f"explain-{asked.name}.png") if picture else None
+    wanted = (out is not None or not json) if picture is None else picture
+    file = (out or folder / f"explain-{asked.name}.png") if wanted else None
     found = answer(asked, file)
     if json:
         print_json(found)

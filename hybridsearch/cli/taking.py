@@ -59,6 +59,8 @@ def export(
         print(made.text, end="")
     else:
         print(made.path)
+    if made.hint:
+        print(f"hybridsearch: {made.hint}", file=sys.stderr)
     if made.checked:
         print(f"checked: {made.checked}", file=sys.stderr)
     return 0

@@ -152,10 +152,8 @@ def compare(
 
     names = _listed(strategies)
     folder, console = out or default_folder(settings), output.progress
-    if not output.quiet:
-        console.print(f"Folder of the comparison: {folder}", highlight=False)
     try:
-        with output.watching(console) as observer:
+        with output.watching(console, f"Folder of the comparison: {folder}") as observer:
             summary = run(settings, names, seeds, folder, observer)
     except KeyboardInterrupt:
         console.print("\nStopped; finished runs are kept. Continue with the same command.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,14 +42,14 @@ class Output:
         return Console(stderr=self.quiet or self.json)
 
     @contextmanager
-    def watching(self, console: Console) -> Iterator[Observer]:
-        """Somebody who watches: a display, or nobody."""
+    def watching(self, console: Console, first: str = "") -> Iterator[Observer]:
+        """Somebody who watches: a display, or nobody. first: a line for when it begins."""
         from hybridsearch.progress import Display
 
         if self.quiet:
             yield Silent()
         else:
-            with Display(console) as display:
+            with Display(console, first) as display:
                 yield display
 
     def answer(self, summary: Json, lines: Sequence[str], show: Callable[[Console], None]) -> None:
@@ -83,24 +84,33 @@ def watched(
     folder: Path, run: Callable[[Observer], dict[str, Json]], output: Output, board: bool
 ) -> int:
     """Run with somebody watching, then show the results; Ctrl-C says how to go on."""
+    from hybridsearch.analysis.runs import SUMMARY
     from hybridsearch.analysis.tables import show_summary, verdict_lines
 
     console = output.progress
-    if not output.quiet:
-        console.print(f"Run folder: {folder}", highlight=False)
+    begun = time.time()
     try:
-        with output.watching(console) as observer, _board(folder, observer, board) as everybody:
+        with (
+            output.watching(console, f"Run folder: {folder}") as observer,
+            _board(folder, observer, board) as everybody,
+        ):
             summary = run(everybody)
     except KeyboardInterrupt:
-        console.print(
-            f"\nStopped; nothing computed is lost. "
-            f"Continue: python -m hybridsearch resume {folder}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        if _written(folder / SUMMARY, begun):
+            words = "Stopped; the run is finished, only pictures may be missing. Draw them"
+            words += f" in its report: python -m hybridsearch report {folder}"
+        else:
+            words = "Stopped; nothing computed is lost. Continue: python -m hybridsearch resume "
+            words += str(folder)
+        console.print(f"\n{words}", highlight=False, markup=False, soft_wrap=True)
         return STOPPED
     output.answer(summary, verdict_lines(summary), lambda console: show_summary(summary, console))
     return 0
+
+
+def _written(path: Path, since: float) -> bool:
+    """Whether a file was written since then, in seconds of the epoch."""
+    return path.is_file() and path.stat().st_mtime >= since
 
 
 @contextmanager

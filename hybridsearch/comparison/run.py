@@ -24,7 +24,7 @@ from hybridsearch.past import settled
 from hybridsearch.pools.failure import Failure
 from hybridsearch.pools.make import make_pool
 from hybridsearch.session import STRATEGIES, environment, make_proposer, safe_name
-from hybridsearch.store.disk import hold, write_json, write_text
+from hybridsearch.store.disk import hold, make_folder, write_json, write_text
 from hybridsearch.tables.replay import TableEvaluator, table_config
 from hybridsearch.tables.table import Table, load_table
 
@@ -73,7 +73,7 @@ def compare(
             make_proposer(one)
             if table:
                 TableEvaluator(table, one)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     asked = {"strategies": list(strategies), "seeds": seeds}
     with hold(folder), Ledger(folder / TRACES) as ledger:
         write_json(folder / ENVIRONMENT, {**asked, **environment()})

@@ -31,14 +31,14 @@ class DataConfig(Named):
     train: int | None = Field(
         None,
         ge=1,
-        description="Training images used, drawn class by class; default: all that are not for "
+        description="Training examples used, drawn class by class; default: all that are not for "
         "validation (digits: 384).",
     )
     validation: int | None = Field(
         None,
         ge=1,
-        description="Validation images used, never trained on; default: 700 for digits, 5,000 of "
-        "the training images of other sets, all that your own callable gives.",
+        description="Validation examples used, never trained on; default: 700 for digits, 5,000 of "
+        "the training examples of other sets, all that your own callable gives.",
     )
     split_seed: int = Field(0, ge=0, description="Seed of the train and validation split.")
     augment: Literal["none", "shift", "crop_flip"] = Field(
@@ -100,7 +100,7 @@ class TrainingConfig(Section):
     """How a child is trained: the same for every function, as in the paper on CIFAR."""
 
     steps: int = Field(150, ge=1, description="Optimiser steps of a fully trained child.")
-    batch_size: int = Field(64, ge=2, description="Images per step.")
+    batch_size: int = Field(64, ge=2, description="Examples per step.")
     optimizer: Literal["sgd", "adamw"] = Field(
         "sgd", description="sgd (Nesterov momentum), or adamw (try lr 0.001 with it)."
     )

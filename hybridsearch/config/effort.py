@@ -60,7 +60,7 @@ class RecordConfig(Section):
     )
     test: Literal["every", "top"] = Field(
         "every",
-        description="Where test images are scored: at every rung, or at the top alone, which "
+        description="Where test examples are scored: at every rung, or at the top alone, which "
         "saves time where they are many.",
     )
     replicates: int = Field(5, ge=1, description="Trainings of every function.")
@@ -97,5 +97,5 @@ class RetestConfig(Section):
     first: int = Field(0, ge=0, description="Number of the first of these seeds.")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Level of the reported intervals.")
     resamples: int = Field(
-        5000, ge=100, description="Bootstrap resamples of seeds and test images."
+        5000, ge=100, description="Bootstrap resamples of seeds and test examples."
     )

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from hybridsearch.config.run import Config
 from hybridsearch.config.section import Section
 from hybridsearch.errors import UserError, nearest
+from hybridsearch.paths import is_file
 
 PROPOSERS = ("controller", "evolution", "regularized", "local", "hybrid", "screen")
 
@@ -42,11 +43,11 @@ def config_path(name: str | Path) -> Path:
     Raises: UserError when neither exists, naming the packaged ones.
     """
     path = Path(name)
-    if path.is_file():
+    if is_file(path):
         return path
     packaged = packaged_configs()
     inside = packaged / path.with_suffix(".yaml").name
-    if inside.is_file():
+    if is_file(inside):
         return inside
     known = sorted(p.stem for p in packaged.glob("*.yaml"))
     raise UserError(f"no config file {str(name)!r}{nearest(path.stem, known)}")

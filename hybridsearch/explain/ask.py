@@ -26,6 +26,8 @@ from hybridsearch.explain.tails import tail
 from hybridsearch.genome.function import Function, resolve
 from hybridsearch.genome.genome import Genome
 from hybridsearch.genome.preflight import inspect
+from hybridsearch.paths import is_folder
+from hybridsearch.store.disk import expect_parent
 from hybridsearch.types import Json
 
 BETAS = (0.5, 1.0, 2.0)
@@ -59,14 +61,16 @@ def ask(text: str) -> Asked:
         run = load_run(folder)
         outcome = met.outcome_of(run, int(number))
         return Asked(resolve(Genome.from_text(str(outcome["genome"]))), number, run, outcome)
-    if Path(text).is_dir():
+    if not text:
+        raise UserError("expected a formula, a name or the folder of a run, got nothing")
+    if is_folder(text):  # False, too, for what is too long to be a folder's name
         run = load_run(text)
         function, first = _best(run)
         return Asked(function, "winner" if run.summary else "best", run, first)
     try:
         function = resolve(text)
     except UserError:
-        if "/" in text and Path(text).parent.is_dir() and not set(text) & set("()*+ "):
+        if "/" in text and is_folder(Path(text).parent) and not set(text) & set("()*+ "):
             raise UserError(f"{text} is no folder of a run, and no function") from None
         raise
     return Asked(function, re.sub(r"[^\w.-]+", "-", text).strip("-")[:60] or function.key[:8])
@@ -93,6 +97,7 @@ def explain(asked: Asked, picture: Path | None) -> dict[str, Json]:
     function = asked.function
     curve = Curve.of(function)
     if picture is not None:
+        expect_parent(picture)
         draw(curve, picture)
     answer = _function(function) | _facts(facts(curve))
     answer |= {
@@ -163,7 +168,6 @@ def draw(curve: Curve, path: Path) -> None:
         many = "parameters" if len(function.starts) > 1 else "parameter"
         drawn.append(_drawn(other, f"with its {many} at {value:g}"))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         plot_functions(drawn, path, "The function and its slope, beside ReLU")
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}; choose --out") from error

@@ -21,6 +21,7 @@ from hybridsearch.genome.primitives import Array
 SEEN = 20.0  # |x| up to which turning points and zeros are looked for one by one
 PER_UNIT = 200
 SEAMS = 48  # about which the grid is finer, at most
+NARROW = 0.01  # at most so wide is where a power of x up to the eighth is lost beside 1
 NEAR = 1e-9  # from a seam at which its two sides are compared
 MANY = 2  # changes of a sign beyond SEEN after which there is no end of them
 
@@ -147,7 +148,8 @@ def _signs(values: Array, errors: Array, ok: NDArray[np.bool_]) -> Array:
 
 def _runs(at: Look, sign: Array) -> list[tuple[int, int, int]]:
     """(first, last, sign) of the runs of one certain sign; a run of 0 counts only where a seam
-    begins or ends it, or all is 0: elsewhere it is a slope too small for a float.
+    begins or ends it and it is not NARROW, or all is 0: elsewhere it is what is too small for a
+    float, as the slope of |x|-atan(x) right of 0.
     """
     known = np.flatnonzero(np.isfinite(sign))
     if not known.size:
@@ -159,7 +161,10 @@ def _runs(at: Look, sign: Array) -> list[tuple[int, int, int]]:
         gap = 1e-6
         return any(abs(at.grid[first] - s) < gap or abs(at.grid[last] - s) < gap for s in at.places)
 
-    kept = [p for p in parts if p[2] or len(parts) == 1 or (p[1] > p[0] and beside(p[0], p[1]))]
+    def flat(first: int, last: int) -> bool:
+        return at.grid[last] - at.grid[first] > NARROW and beside(first, last)
+
+    kept = [p for p in parts if p[2] or len(parts) == 1 or flat(p[0], p[1])]
     merged: list[tuple[int, int, int]] = []
     for part in kept:
         if merged and merged[-1][2] == part[2]:

@@ -15,6 +15,7 @@ from hybridsearch.analysis.tables import gap_words, sentence
 from hybridsearch.errors import UserError
 from hybridsearch.genome.function import Function, resolve
 from hybridsearch.genome.genome import Genome
+from hybridsearch.paths import is_file
 
 FOLDERS = ("runs/", "./", "../", "/", "~")  # no formula begins like this
 LONGEST = 160  # characters of a name that a file repeats
@@ -51,10 +52,7 @@ def find(what: str | Genome | Function) -> Origin:
 def _is_folder(text: str) -> bool:
     if text.startswith(FOLDERS):
         return True
-    try:
-        return (Path(text) / CONFIG).is_file()
-    except (OSError, ValueError):  # no name of a file, so a formula
-        return False
+    return is_file(Path(text) / CONFIG)  # False for what can be no file's name
 
 
 def winner(run: Run) -> Origin:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,11 +31,13 @@ TAKES = {  # option -> the formats that it means something to
 class Exported:
     """text: what was written; None of an ONNX model. path: the file, if one was asked for.
     checked: what was compared with the evaluator, in one line; "" of LaTeX, which nothing can run.
+    hint: what of the wish changed nothing, in one line; "" where all did.
     """
 
     text: str | None
     path: Path | None
     checked: str
+    hint: str = ""
 
 
 def export_function(
@@ -69,6 +72,8 @@ def export_function(
         raise UserError(f"--channels: expected 1 or more, got {channels}")
     if format == "onnx" and out is None:
         raise UserError("--format onnx is no text; add --out FILE.onnx")
+    if out is not None:
+        disk.expect_parent(Path(out))
     require(format)
     origin = find(what)
     betas = read_betas(Path(trained), origin.function) if trained is not None else None
@@ -80,7 +85,16 @@ def export_function(
     if out is not None:
         _write(Path(out), data)
     text = None if format == "onnx" else data.decode()
-    return Exported(text, None if out is None else Path(out), checked)
+    hint = _hint(origin.function, format, {"channels": channels, "axis": axis})
+    return Exported(text, None if out is None else Path(out), checked, hint)
+
+
+def _hint(function: Function, format: str, given: Mapping[str, int | None]) -> str:
+    """Channels are there for betas alone, but in an ONNX model, whose input they shape."""
+    said = [f"--{option}" for option, value in given.items() if value is not None]
+    if function.starts or not said or format == "onnx":
+        return ""
+    return f"{' and '.join(said)}: no difference, since {function.label} has no trainable betas"
 
 
 def _made(wish: Wish, format: str, dims: int | None) -> tuple[bytes, str]:
@@ -109,7 +123,6 @@ def _write(path: Path, data: bytes) -> None:
         raise UserError(f"{path} cannot be written: it is a folder; add the file's name to --out")
     partial = path.with_name(path.name + ".partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(data)
         disk.replace(partial, path)
     except (OSError, ValueError) as error:

@@ -57,8 +57,8 @@ class Activation(nn.Module):
     axis: that axis, stated rather than guessed: 1 after a convolution, -1 after a dense layer.
 
     Input and output have one shape and dtype; half-precision inputs are computed in float32.
-    Raises: UserError for an unreadable expression; ValueError in `forward` when the input's
-    channel axis has another size.
+    Raises: UserError for an unreadable expression, and in `forward` when the input's channel axis
+    has another size.
     """
 
     def __init__(
@@ -83,8 +83,8 @@ class Activation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.shared and x.shape[self.axis] != self.channels:
-            raise ValueError(
-                f"axis {self.axis} of the input should have {self.channels} channels, "
+            raise UserError(
+                f"expected axis {self.axis} of the input to have {self.channels} channels, "
                 f"got shape {tuple(x.shape)}"
             )
         if self.kernel is not None:

@@ -123,7 +123,7 @@ def rows(table: PaperTable) -> Iterator[list[str]]:
 def grid(table: PaperTable) -> Grid:
     """For the terminal."""
     made = Grid(title=table.title, title_justify="left", highlight=False)
-    made.add_column("function")
+    made.add_column("function", overflow="fold")
     for heading in headings(table):
         made.add_column(heading, justify="right")
     for row in rows(table):

@@ -26,8 +26,9 @@ from hybridsearch.paper.published import (
     config_of,
     settings,
 )
+from hybridsearch.paths import is_folder
 from hybridsearch.session import environment
-from hybridsearch.store.disk import hold, write_json, write_text
+from hybridsearch.store.disk import hold, make_folder, write_json, write_text
 from hybridsearch.types import Json
 
 RESULT, TEXT, CELLS, ENVIRONMENT = "benchmark.json", "README.md", "cells.csv", "environment.json"
@@ -79,7 +80,7 @@ def functions_of(texts: Sequence[str]) -> list[Function]:
     for text in texts:
         if text in SETS:
             found += map(resolve, SETS[text])
-        elif Path(text).is_dir():
+        elif is_folder(text):  # False, too, for what is too long to be a name
             finalists = (load_run(text).summary or {}).get("finalists")
             if not finalists:
                 raise UserError(f"{text}: the run has no finalists, it may not be finished")
@@ -174,7 +175,7 @@ def benchmark(
     """
     observer = observer or Silent()
     columns_, functions, scale = plan(asked, base, folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with hold(folder):
         write_json(folder / ENVIRONMENT, environment())
         results: dict[str, dict[str, list[Result]]] = {}

@@ -18,8 +18,8 @@ def run_and_show(
     asked: Asked, settings: Config, folder: Path, only_estimate: bool, console: Console
 ) -> int:
     """Estimate, train what is missing, print; returns the exit status."""
-    console.print(f"Folder of the benchmark: {folder}", highlight=False)
     found = estimate(asked, settings, folder, whole=only_estimate)
+    console.print(f"Folder of the benchmark: {folder}", highlight=False)
     if found:
         console.print(estimates(found))
     else:

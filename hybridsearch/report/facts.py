@@ -20,6 +20,7 @@ from hybridsearch.genome.primitives import BETA_START, BINARY, UNARY
 from hybridsearch.types import Json
 
 BEST = 0.1  # the share of the fully trained functions that counts as the best
+FEW = 10  # of the best below which what they have in common is chance
 GRID = np.linspace(-4, 4, 161)
 
 
@@ -69,8 +70,7 @@ def common_tokens(run: Run) -> list[Common]:
     """The functions that stand more often among the best tenth of those trained to the end than
     among all that were evaluated, the most telling first.
     """
-    best = fully_trained(run)
-    best = best[: max(1, round(BEST * len(run.distinct)))]
+    best = _best(run)
     return _common(
         [set(o["function"].split()) & {*UNARY, *BINARY} for o in best],
         [set(o["function"].split()) & {*UNARY, *BINARY} for o in run.distinct],
@@ -79,10 +79,16 @@ def common_tokens(run: Run) -> list[Common]:
 
 def common_shapes(run: Run) -> list[Common]:
     """The same of shapes on (-4, 4), betas at their start."""
-    best = fully_trained(run)[: max(1, round(BEST * len(run.distinct)))]
+    best = _best(run)
     return _common(
         _shapes([o["function"] for o in best]), _shapes([o["function"] for o in run.distinct])
     )
+
+
+def _best(run: Run) -> list[dict[str, Json]]:
+    """The best tenth; none of them where they are few."""
+    best = fully_trained(run)[: round(BEST * len(run.distinct))]
+    return best if len(best) >= FEW else []
 
 
 def _common(best: Sequence[set[str]], all_: Sequence[set[str]]) -> list[Common]:

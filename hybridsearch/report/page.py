@@ -24,7 +24,7 @@ from hybridsearch.genome.genome import Genome
 from hybridsearch.genome.primitives import BINARY, UNARY
 from hybridsearch.report import facts
 from hybridsearch.report.figures import plot_best_so_far, plot_diversity, plot_token_shares
-from hybridsearch.store.disk import write_text
+from hybridsearch.store.disk import expect_parent, make_folder, write_text
 from hybridsearch.types import Json, Measure
 
 PAGE = "report.html"
@@ -55,7 +55,8 @@ def report(folders: Sequence[str | Path], out: Path | None = None) -> Path:
         raise UserError("expected the folder of a run, or several")
     runs = [load_run(folder) for folder in folders]
     place = out or runs[0].folder
-    place.mkdir(parents=True, exist_ok=True)
+    expect_parent(place)
+    make_folder(place)
     names = _names(runs)
     shown = [_section(run, name, place) for run, name in zip(runs, names, strict=True)]
     environment = Environment(
@@ -120,7 +121,7 @@ def _section(run: Run, name: str, place: Path) -> dict[str, Any]:
         "course": _course(run, name, drawn, place),
         "tokens": facts.common_tokens(run)[:SHOWN],
         "shapes": facts.common_shapes(run)[:SHOWN],
-        "best_count": max(1, round(facts.BEST * len(run.distinct))),
+        "best_count": round(facts.BEST * len(run.distinct)),
         "rungs": facts.promotion(run),
         "rejected": facts.rejections(run)[:SHOWN],
         "cost": facts.cost(run),
@@ -161,7 +162,10 @@ def _found(run: Run, drawn: dict[str, Path], place: Path) -> list[Image]:
         plot_functions(curves, path, f"The {who} and its slope, beside Swish and ReLU")
         images.append(Image.of(path, f"the {who} and its derivative beside Swish and ReLU"))
     for stem, alt in (
-        ("found_functions", "the best functions that the search found"),
+        (
+            "found_functions",
+            "the best functions of the search, before the race",
+        ),
         (
             "retest",
             f"test {run.measure.name} of finalists and baselines on fresh seeds, with intervals",

@@ -29,6 +29,27 @@ def told(path: Path, error: Exception, what: str = "cannot be written") -> UserE
     )
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it. Raises: UserError when something else is in the way."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be made a folder: {error.strerror}; choose another"
+        ) from error
+
+
+def expect_parent(path: Path) -> None:
+    """Raises: UserError when the folder that a file is to be put in is not there: to make one by
+    a slip of the pen is worse than to say so.
+    """
+    if not path.parent.is_dir():
+        raise UserError(
+            f"{path} cannot be written: there is no folder {path.parent}; make it, or choose "
+            "another place"
+        )
+
+
 # The four that touch the disk ----------------------------------------------------------------
 
 
@@ -107,7 +128,7 @@ def hold(folder: Path) -> Iterator[None]:
     the folder cannot be written.
     """
     try:
-        file = (folder / LOCK).open("a+", encoding="ascii")
+        file = (folder / LOCK).open("a+b", buffering=0)
     except OSError as error:
         raise told(folder, error) from error
     with file:
@@ -115,7 +136,7 @@ def hold(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
-            by = file.read().strip()
+            by = file.read().decode("ascii", "replace").strip()
             raise UserError(
                 f"{folder} is in use by another process{f' ({by})' if by else ''}; wait for it, "
                 "stop it, or choose another folder"
@@ -123,9 +144,11 @@ def hold(folder: Path) -> Iterator[None]:
         except OSError:
             yield
             return
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        try:
+            file.truncate(0)
+            file.write(str(os.getpid()).encode())
+        except OSError as error:
+            raise told(folder, error) from error
         yield
 
 

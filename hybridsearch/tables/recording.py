@@ -33,7 +33,7 @@ from hybridsearch.genome.preflight import inspect
 from hybridsearch.observe import Observer
 from hybridsearch.pools.failure import Failure
 from hybridsearch.propose.exhaustive import ExhaustiveProposer
-from hybridsearch.store.disk import cut_torn_tail, read_lines, write_text
+from hybridsearch.store.disk import cut_torn_tail, make_folder, read_lines, write_text
 from hybridsearch.types import Json, Scale, Status, Task, number_for
 
 CONFIG, FUNCTIONS, SHARDS = "config.yaml", "functions.jsonl", "cells-{:03d}.jsonl"
@@ -122,17 +122,18 @@ class Recording:
             if _same(found.config, config):
                 found._add(functions or ())
                 return found
-            raise UserError(
-                f"{folder} holds a recording with other settings; continue it with those that it "
-                "was started with, or choose another folder"
-            )
+            if found.cells:
+                raise UserError(
+                    f"{folder} holds a recording with other settings; continue it with those that "
+                    "it was started with, or choose another folder"
+                )
         goal = make_objective(config, load_search_data(config.data))
         if not goal.plain:
             raise UserError(
                 "a table holds cross-entropy and accuracy of classes, but this config has the loss "
                 f"{goal.loss_name} and the metric {goal.metric_name}"
             )
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         chosen = space_functions(config) if functions is None else list(functions)
         every = {f.key: f for f in [*chosen, *baselines()]}
         write_text(folder / FUNCTIONS, "".join(map(_line, every.values())))

@@ -26,6 +26,7 @@ from hybridsearch.genome.canonical import keys
 from hybridsearch.genome.function import resolve
 from hybridsearch.genome.text import from_token_text
 from hybridsearch.genome.units import Tokens
+from hybridsearch.paths import is_file
 from hybridsearch.types import Json, Scale, Status
 
 if TYPE_CHECKING:  # it brings torch, for which those who only read a table should not wait
@@ -158,11 +159,11 @@ def load_table(name: str | Path) -> Table:
 
 
 def _path(name: str | Path) -> Path:
-    if Path(name).is_file():
+    if is_file(name):
         return Path(name)
     shipped = packaged_tables()
     inside = shipped / f"{name}.safetensors"
-    if inside.is_file():
+    if is_file(inside):
         return inside
     known = sorted(p.stem for p in shipped.glob("*.safetensors"))
     raise UserError(f"no recorded table {str(name)!r}{nearest(str(name), known)}")

@@ -15,7 +15,7 @@ from hybridsearch.analysis.runs import Run, load_run
 from hybridsearch.errors import UserError
 from hybridsearch.genome.function import Function, resolve
 from hybridsearch.genome.genome import Genome
-from hybridsearch.store.disk import read_json, write_json
+from hybridsearch.store.disk import expect_parent, read_json, write_json
 from hybridsearch.types import Json
 
 FORMAT, VERSION = "hybridsearch function", 1
@@ -46,8 +46,7 @@ def save_function(
     if betas is not None:
         function = _starting(function, list(betas), "betas")
     path = Path(path)
-    if not path.parent.is_dir():
-        raise UserError(f"expected a folder to write {path.name} to, got {path.parent}; make it")
+    expect_parent(path)
     write_json(
         path,
         {

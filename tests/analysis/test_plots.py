@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib import image, pyplot
+from matplotlib.axes import Axes
 
 from hybridsearch.analysis import function_plot, pareto_plot, search_plot, style
 from hybridsearch.analysis.pictures import draw_found
@@ -162,15 +163,25 @@ def test_retest_is_drawn(tmp_path, seeds):
     draw = np.random.default_rng(0)
     kinds = ["winner", "finalist", "best baseline", *["baseline"] * 8]
     rows = [
-        RetestRow(f"function {i}" * 5, draw.normal(0.9, 0.01, seeds), 0.88, 0.92, kind)
+        RetestRow(f"function {i}" * 5, draw.normal(0.9, 0.01, seeds), 0.9, 0.88, 0.92, kind)
         for i, kind in enumerate(kinds)
     ]
     plot_retest(rows, tmp_path / "r.png", "retest", accuracy_of(10))
     check_png(tmp_path / "r.png", 9, 1.7 + 0.33 * 11)
 
 
+def test_a_retest_says_the_mean_that_the_tables_say(tmp_path, monkeypatch):
+    """0.80425, say, is 80.42 or 80.43 by the order in which it was summed."""
+    said = []
+    monkeypatch.setattr(Axes, "annotate", lambda axes, text, *a, **k: said.append(text))
+    row = RetestRow("x", [0.8, 0.8085], 0.80424999, 0.79, 0.81, "winner")
+    plot_retest([row], tmp_path / "r.png", "retest", accuracy_of(10))
+    assert said == ["80.42%"]
+
+
 @pytest.mark.parametrize(
-    "rows", [[], [RetestRow("x", [0.5], 0.5, 0.5, "winner")], [RetestRow("x", [], 0, 0, "winner")]]
+    "rows",
+    [[], [RetestRow("x", [0.5], *[0.5] * 3, "winner")], [RetestRow("x", [], 0, 0, 0, "winner")]],
 )
 def test_a_retest_of_little_is_drawn(tmp_path, rows):
     plot_retest(rows, tmp_path / "r.png", "retest", accuracy_of(10))

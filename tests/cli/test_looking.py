@@ -22,16 +22,16 @@ def test_explain_writes_its_picture_where_one_looks_for_it(at_home, capsys):
     assert main(["explain", "-x*sigmoid(x)"]) == 0
     assert main(["explain", "runs/a"]) == 0
     assert main(["explain", "runs/a#0"]) == 0
-    assert main(["explain", "tanh(x)", "--out", "new/t.png"]) == 0
+    assert main(["explain", "tanh(x)", "--out", "t.png"]) == 0
     names = ["explain-x-sigmoid-x.png", "runs/a/explain-winner.png", "runs/a/explain-0.png"]
     out = capsys.readouterr().out
-    for name in [*names, "new/t.png"]:
+    for name in [*names, "t.png"]:
         assert (at_home / name).read_bytes().startswith(b"\x89PNG")
         assert f"Picture: {name}\n" in out
 
 
 def test_explain_and_list_speak_json(at_home, capsys):
-    assert main(["explain", "runs/a", "--json", "--no-picture"]) == 0
+    assert main(["explain", "runs/a", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["picture"] is None
     assert answer["run"]["folder"] == "runs/a"
@@ -39,6 +39,9 @@ def test_explain_and_list_speak_json(at_home, capsys):
     [row] = json.loads(capsys.readouterr().out)["runs"]
     assert (row["folder"], row["state"], row["winner"]) == ("runs/a", "finished", answer["label"])
     assert not list(at_home.rglob("explain-*"))
+    assert main(["explain", "GELU", "--json", "--out", "g.png"]) == 0
+    assert json.loads(capsys.readouterr().out)["picture"] == "g.png"
+    assert (at_home / "g.png").exists()
 
 
 def test_nothing_is_cut_where_there_is_no_terminal(at_home, capsys, monkeypatch):
@@ -62,14 +65,32 @@ def test_nothing_is_cut_where_there_is_no_terminal(at_home, capsys, monkeypatch)
         (["explain", "runs/none#0"], "holds no run"),
         (["watch", "runs"], "holds no run"),
         (["list", "none"], "is no folder"),
+        (["explain", ""], "got nothing"),
+        (["explain", "sin(" * 90 + "x"], "hybridsearch: "),
+        (["explain", "sin(" * 90 + "/x"], "hybridsearch: "),
+        (["export", "sin(" * 90 + "x"], "hybridsearch: "),
+        (["benchmark", "--only", "sin(" * 90 + "x"], "hybridsearch: "),
+        (["table", "t" * 300], "no recorded table"),
+        (["--config", "c" * 300], "no config file"),
+        (["report", "r" * 300], "file name too long"),
+        (["report", "runs/a", "--out", "taken.py"], "taken.py cannot be made a folder"),
+        (["report", "runs/a", "--out", "none/page"], "there is no folder none"),
+        (["export", "GELU", "--out", "taken.py/a.py"], "there is no folder taken.py"),
+        (["export", "GELU", "--out", "none/a.py"], "there is no folder none"),
+        (["explain", "GELU", "--out", "none/a.png"], "there is no folder none"),
+        (["--out", "taken.py"], "taken.py cannot be made a folder"),
+        (["--out", "taken.py/a"], "taken.py/a cannot be made a folder"),
+        (["resume", "runs/none"], "holds no run"),
     ],
 )
 def test_mistakes_end_in_one_line_and_status_2(at_home, capsys, words, expected):
+    (at_home / "taken.py").write_text("pass")
     assert main(words) == 2
     seen = capsys.readouterr()
     assert len(seen.err.splitlines()) == 1
     assert expected in seen.err
     assert seen.out == ""
+    assert not (at_home / "none").exists()
 
 
 def test_watch_once_says_how_it_is(at_home, capsys):

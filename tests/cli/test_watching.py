@@ -67,6 +67,27 @@ def test_ctrl_c_is_130_and_says_how_to_go_on(at_home, capsys, monkeypatch, flags
         assert out == ""
 
 
+def test_ctrl_c_while_pictures_are_drawn_does_not_ask_for_a_resume(at_home, capsys, monkeypatch):
+    def stop(folder):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hybridsearch.session.draw_run", stop)
+    words = ["--config", "table_digits", "--strategy", "random", "--budget", "2", "--out", "runs/p"]
+    assert main(words) == 130
+    out = " ".join(capsys.readouterr().out.split())
+    assert "the run is finished" in out and "python -m hybridsearch report runs/p" in out
+    assert "Continue" not in out
+
+
+def test_a_run_that_cannot_begin_is_not_announced(at_home, capsys):
+    (at_home / "wrong.py").write_text("def build(make_activation):\n    raise ValueError('no')\n")
+    words = ["--config", "tiny.yaml", "--network", "wrong:build", "--out", "runs/w"]
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert "Run folder" not in out + err
+    assert not (at_home / "runs/w").exists()
+
+
 def test_the_flags_are_no_settings(at_home, capsys):
     """A config file with them is a mistake: they would stand in the run's config.yaml."""
     (at_home / "loud.yaml").write_text("quiet: true\n")
@@ -78,13 +99,6 @@ def test_the_flags_are_no_settings(at_home, capsys):
 def test_the_version_is_ours_whatever_stands_before_it(command, capsys):
     assert main([*command, "--version"]) == 0
     assert capsys.readouterr().out.strip() == __version__
-
-
-def test_help_tells_the_exit_statuses(capsys):
-    assert main(["--help"]) == 0
-    out = " ".join(capsys.readouterr().out.split())
-    for words in ("Exit status: 0 when", "2 for a mistake", "130 after Ctrl-C"):
-        assert words in out
 
 
 def test_no_colour_where_it_is_not_wanted(capsys, monkeypatch):

@@ -452,7 +452,7 @@ def test_custom_test_data_are_a_writable_copy_of_everything(module):
         ("one_number", "[N, F], got ()"),
         ("ragged", "expected NumPy arrays"),
         ("words", "got dtype <U1"),
-        ("nan", "NaN"),
+        ("nan", "inputs hold NaN"),
         ("big", "beyond float32"),
         ("word_labels", "2 targets, one per input"),
         ("few_labels", "2 targets, one per input"),

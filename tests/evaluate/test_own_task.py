@@ -16,7 +16,7 @@ from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.evaluate.training import Trainer
 from hybridsearch.genome.activation import Activation
 from hybridsearch.genome.function import resolve
-from hybridsearch.session import record, search
+from hybridsearch.session import record, resume, search
 
 OWN = """
 import random
@@ -222,3 +222,26 @@ def test_a_table_of_a_regression_is_refused(tmp_path):
     with pytest.raises(UserError, match="a table holds cross-entropy and accuracy of classes"):
         record(settings("numbers", "build"), tmp_path / "table")
     assert not (tmp_path / "table" / "config.yaml").exists()
+
+
+def test_test_data_that_fail_at_the_end_are_mended_and_the_run_goes_on(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    code = (
+        "import numpy as np\ndef load(part):\n"
+        "    x = np.random.default_rng(len(part)).normal(size=(96, 4)).astype('float32')\n"
+        "    if part == 'test': x = np.load('late.npy')\n"
+        "    return x, (x[:, 0] > 0).astype(int)\n"
+    )
+    (tmp_path / "latedata.py").write_text(code)
+    config = tiny(
+        data={"name": "latedata:load", "train": None, "validation": None},
+        network={"name": "digits_mlp"},
+        budget=4,
+    )
+    with pytest.raises(UserError, match=r"late.npy.*`resume` goes on from here"):
+        search(config, tmp_path / "a")
+    np.save(tmp_path / "late.npy", np.random.default_rng(9).normal(size=(96, 4)).astype("float32"))
+    before = load_run(tmp_path / "a").evaluations
+    assert resume(tmp_path / "a")["winner"]
+    assert load_run(tmp_path / "a").evaluations[: len(before)] == before

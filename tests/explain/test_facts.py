@@ -94,6 +94,14 @@ def test_monotone_everywhere(text, does):
     assert (stretch.low, stretch.high, stretch.does) == (-INF, INF, does)
 
 
+def test_what_is_too_small_for_a_float_is_no_flat_stretch():
+    found = of("|x|-atan(x)")
+    assert [s.does for s in found.stretches] == ["falls", "rises"]
+    assert (found.stretches[0].high, found.stretches[1].low) == (0, 0)
+    assert found.zeros == (0,) and found.zero_from == ()
+    assert [(t.x, t.value, t.kind) for t in found.turns] == [(0, 0, "minimum")]
+
+
 def test_a_periodic_function_goes_on():
     found = of("sin(x)")
     assert found.more

@@ -166,6 +166,14 @@ def test_another_number_of_channels_is_refused(make):
         make("Swish", 3)(torch.ones(2, 4))
 
 
+def test_a_trace_of_it_gives_no_warning(make):
+    module, x = make("x*sigmoid(beta*x)", 3), torch.randn(2, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit is on its way out
+        traced = torch.jit.trace(module, x)  # a TracerWarning is an error
+    assert torch.equal(traced(x), module(x))
+
+
 def test_a_function_of_betas_alone_has_the_shape_of_x(make):
     ours = make("beta*sigmoid(beta)", 3, 1)
     assert ours(torch.ones(2, 3, 4)).shape == (2, 3, 4)

@@ -21,8 +21,8 @@ def test_the_public_name_is_not_the_room():
 
 
 def test_a_file_is_written_and_works(tmp_path):
-    made = export_function("x*sigmoid(beta*x)", "torch", tmp_path / "new" / "swish.py", channels=4)
-    assert made.path == tmp_path / "new" / "swish.py"
+    made = export_function("x*sigmoid(beta*x)", "torch", tmp_path / "swish.py", channels=4)
+    assert made.path == tmp_path / "swish.py"
     assert made.path.read_text() == made.text
     assert "2,000 points" in made.checked
     act = load(made.path).Swish()
@@ -124,3 +124,9 @@ def test_channels_must_be_those_of_the_trained_betas(tmp_path):
         export_function("Swish", trained=tmp_path / "a.json", channels=3)
     with pytest.raises(UserError, match="unknown format 'tex'"):
         export_function("Swish", "tex")
+
+
+def test_what_changes_nothing_is_told():
+    assert "no trainable betas" in export_function("GELU", axis=99, channels=3).hint
+    assert export_function("GELU").hint == ""
+    assert export_function("x*sigmoid(beta*x)", axis=1).hint == ""

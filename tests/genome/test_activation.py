@@ -112,7 +112,7 @@ def test_every_beta_is_its_own_parameter_and_starts_at_1():
 
 
 def test_a_wrong_channel_axis_is_refused():
-    with pytest.raises(ValueError, match=r"axis 1 .* 8 channels"):
+    with pytest.raises(UserError, match=r"axis 1 .* 8 channels"):
         Activation("ReLU", 8, 1)(torch.zeros(2, 4))
     with pytest.raises(UserError, match="channels"):
         Activation("ReLU", 0, 1)

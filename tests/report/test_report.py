@@ -73,7 +73,20 @@ def test_the_page_is_one_file_that_has_everything(runs, tmp_path):
     assert (tmp_path / "out" / "best_so_far.png").exists()
 
 
-def test_what_it_says_is_what_the_records_say(runs):
+def test_what_few_have_in_common_is_not_told(runs, tmp_path):
+    assert facts.common_tokens(runs[0]) == facts.common_shapes(runs[0]) == []  # the best are 4
+    assert "common among the best" not in report([runs[0].folder], tmp_path / "few").read_text()
+
+
+def test_test_and_interval_stand_before_validation(runs, tmp_path):
+    text = report([runs[0].folder], tmp_path / "order").read_text()
+    head = re.findall(r"<th[^>]*>([^<]*)</th>", text)
+    assert head[:5] == ["", "function", "test", "95% interval", "validation"]
+
+
+def test_what_it_says_is_what_the_records_say(runs, monkeypatch):
+    monkeypatch.setattr(facts, "FEW", 1)
+    assert facts.common_tokens(runs[0]) and facts.common_shapes(runs[0])
     for run in runs:
         x, best = course.best_so_far(run)
         assert len(x) == len(run.distinct) == 40

@@ -113,6 +113,11 @@ def test_other_settings_in_the_same_folder_are_refused(recorded):
         record(settings(seed=5), recorded.folder)
 
 
+def test_other_settings_may_begin_where_nothing_was_recorded_yet(tmp_path):
+    Recording.start(tmp_path / "a", settings(seed=5))
+    assert Recording.start(tmp_path / "a", settings()).config.seed == 0
+
+
 def test_a_recording_that_is_going_on_is_left_alone(recorded):
     with hold(recorded.folder), pytest.raises(UserError, match="in use by another process"):
         record(recorded.config, recorded.folder)

@@ -106,7 +106,7 @@ def test_other_errors_are_one_line(tmp_path):
         load_function(tmp_path / "none.json")
     with pytest.raises(UserError, match="holds no run"):
         load_function(tmp_path)
-    with pytest.raises(UserError, match="expected a folder to write"):
+    with pytest.raises(UserError, match="there is no folder"):
         save_function(tmp_path / "no" / "f.json", "GELU")
     with pytest.raises(UserError, match=r"betas: expected finite numbers, got nan"):
         save_function(tmp_path / "f.json", "PReLU", betas=[float("nan")])

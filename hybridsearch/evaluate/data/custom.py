@@ -89,9 +89,9 @@ def _images(source: str, images: Array) -> Array:
             "data.inputs as_given takes any shape"
         )
     if images.dtype.kind not in "biuf":
-        raise UserError(f"{source}: expected numbers as images, got dtype {images.dtype}")
+        raise UserError(f"{source}: expected numbers as inputs, got dtype {images.dtype}")
     if images.dtype != np.uint8:
-        images = _finite(source, images, "images")
+        images = _finite(source, images, "inputs")
     return images[:, None] if images.ndim == 3 else images
 
 
