@@ -176,7 +176,7 @@ def benchmark(
     scale: Annotated[
         str,
         Parameter(
-            help="full (the paper's networks and settings), small (ResNet-8, 1,500 steps) or tiny "
+            help="full (the paper's networks and settings), small (ResNet-8, 750 steps) or tiny "
             "(ResNet-8 of width 8, 200 steps)."
         ),
     ] = "full",

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from hybridsearch.analysis.course import Floats
-from hybridsearch.analysis.runs import Run
+from hybridsearch.analysis.runs import CONFIG, Run
 from hybridsearch.fidelity import rung_steps
 from hybridsearch.genome.batch import behaviour
 from hybridsearch.genome.genome import Genome
@@ -170,5 +170,5 @@ def command(run: Run) -> str:
     words = run.environment.get("command") or []
     if words and Path(str(words[0])).name == "__main__.py":
         return shlex.join(["python", "-m", "hybridsearch", *map(str, words[1:])])
-    config = run.folder / "config.yaml"
+    config = run.folder / CONFIG
     return shlex.join(["python", "-m", "hybridsearch", "--config", str(config), "--out", "NEW"])

@@ -16,7 +16,7 @@ from hybridsearch.analysis import course
 from hybridsearch.analysis.pictures import axis, draw_run
 from hybridsearch.analysis.plots import baseline_curve, function_curve, plot_functions
 from hybridsearch.analysis.remarks import named, remarks
-from hybridsearch.analysis.runs import Run, load_run
+from hybridsearch.analysis.runs import CONFIG, Run, load_run
 from hybridsearch.analysis.tables import gap_words, resampled, sentence
 from hybridsearch.errors import UserError
 from hybridsearch.genome.function import resolve
@@ -128,7 +128,7 @@ def _section(run: Run, name: str, place: Path) -> dict[str, Any]:
         "spent": _spent(facts.cost(run)),
         "command": facts.command(run),
         "environment": _environment(run),
-        "settings": (run.folder / "config.yaml").read_text(encoding="utf-8"),
+        "settings": (run.folder / CONFIG).read_text(encoding="utf-8"),
     }
 
 
