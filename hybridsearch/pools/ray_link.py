@@ -98,7 +98,7 @@ def _nobody(address: str, why: str) -> str:
     lines = why.strip().splitlines() or ["no answer"]
     return (  # the last line: some are tracebacks of the head
         f"pool: no Ray cluster answers at {address} ({lines[-1].strip()}); start one with `ray "
-        "start --head`, and name its client port (ray://HOST:10001), or ray://auto on one of its nodes"
+        "start --head`, and name its client port (ray://HOST:10001), or ray://auto on its nodes"
     )
 
 
