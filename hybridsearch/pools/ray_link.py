@@ -9,8 +9,10 @@ from __future__ import annotations
 import builtins
 import contextlib
 import logging
+import os
 import signal
 import socket
+import sys
 import threading
 import time
 import warnings
@@ -98,8 +100,7 @@ def _nobody(address: str, why: str) -> str:
     lines = why.strip().splitlines() or ["no answer"]
     return (  # the last line: some are tracebacks of the head
         f"pool: no Ray cluster answers at {address} ({lines[-1].strip()}); start one with `ray "
-        "start --head`, and name its client port (ray://HOST:10001), or ray://auto on one of its "
-        "nodes"
+        "start --head`, and name its client port (ray://HOST:10001), or ray://auto on its nodes"
     )
 
 
@@ -124,6 +125,8 @@ def connect(address: str) -> Link:
 
     Raises: UserError where none answers there, its version differs, or Ray is not installed.
     """
+    # Else Ray answers the next question after a lost connection by a cluster of its own, here.
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
     with _quietly():
         ray = need("ray", "ray", WHAT)
         if address.startswith("ray://"):
@@ -147,6 +150,8 @@ def _init(ray: Any, address: str) -> None:
     for again in (True, False):
         try:
             ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL)
+            # Ray sets this one's level by itself.
+            logging.getLogger("ray.util.client.logsclient").setLevel(logging.CRITICAL)
             return
         except Exception as error:  # RuntimeError, ConnectionError, ValueError, gRPC's ...
             # The head forks a server per driver, and sometimes that hangs (a race in gRPC).
@@ -234,12 +239,12 @@ class Link:
         """Raises: LostConnection."""
         try:
             yield
-        except (ConnectionError, LostConnection) as error:
-            raise LostConnection(str(error)) from error
         except Exception as error:
-            if self._connected():
-                raise
-            raise LostConnection(str(error)) from error
+            grpc = sys.modules.get("grpc")  # a driver on a node does without it
+            away = isinstance(error, ConnectionError | LostConnection)
+            if away or (grpc and isinstance(error, grpc.RpcError)) or not self._connected():
+                raise LostConnection(str(error)) from error
+            raise
 
     def _connected(self) -> bool:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import shutil
@@ -30,7 +31,8 @@ def free_port():
 def environment(path=ROOT, **more):
     """What a process of a cluster is started with: `path` holds the package."""
     given = {"PYTHONPATH": str(path), "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
-    return {**os.environ, **given, **more}
+    # Else Ray asks for a token where some earlier Ray of this user left one.
+    return {**os.environ, **given, "RAY_AUTH_MODE": "disabled", **more}
 
 
 def marked(mark):
@@ -61,11 +63,16 @@ class Cluster:
         self.folder = Path(tempfile.mkdtemp(prefix="hs-ray-", dir="/tmp"))
         self.work = self.folder / "work"  # where its processes work: no files of the user's
         self.work.mkdir()
-        self.port, client = free_port(), free_port()
-        self.pool = f"ray://127.0.0.1:{client}"
+        self.port, self.client = free_port(), free_port()
+        self.pool = f"ray://127.0.0.1:{self.client}"
         self.started = {}  # `ray start` of each mark
-        words = ("--head", "--port", str(self.port), "--ray-client-server-port", str(client))
-        self.head = self._start(*words, "--num-cpus", "0", "--temp-dir", str(self.folder / "t"))
+        self.numbers = itertools.count()
+        self.start_head()
+
+    def start_head(self):
+        ports = ("--port", str(self.port), "--ray-client-server-port", str(self.client))
+        temporary = ("--temp-dir", str(self.folder / "t"))
+        self._start("--head", *ports, "--num-cpus", "0", *temporary)
 
     def node(self, *words, path=ROOT, cpus=3, **env):
         """Start a node with its workers; its mark. path: where their package is."""
@@ -73,11 +80,11 @@ class Cluster:
         return self._start(*address, *words, path=path, **env)
 
     def _start(self, *words, path=ROOT, **env):
-        mark = f"{self.folder.name}-{len(self.started)}"
+        mark = f"{self.folder.name}-{next(self.numbers)}"
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", *words, "--block"]
         command += ["--node-ip-address", "127.0.0.1", "--object-store-memory", "80000000"]
         command += ["--include-dashboard", "false"] if "--head" in words else []
-        log = self.folder / f"log-{len(self.started)}"
+        log = self.folder / f"log-{mark}"
         with log.open("wb") as file:
             self.started[mark] = subprocess.Popen(
                 command,
@@ -99,7 +106,11 @@ class Cluster:
         kill(mark)
         self.started.pop(mark).wait()
 
-    def close(self):
+    def stop(self):
+        """End all its processes, at once."""
         for mark in list(self.started)[::-1]:
             self.kill(mark)
+
+    def close(self):
+        self.stop()
         shutil.rmtree(self.folder)
