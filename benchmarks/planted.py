@@ -182,7 +182,7 @@ BUGS = (
     Bug(
         "time that decides again",
         "engine.py",
-        'return following == {"kind": END, "why": why}',
+        'return following == {"kind": CLOSE if self.fleet else END, "why": self._limit}',
         "pass",
         "test_session.py",
     ),

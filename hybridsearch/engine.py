@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hybridsearch.config import Config
+from hybridsearch.fleet import Fleet
 from hybridsearch.flight import Flight
 from hybridsearch.ladder import Climb, Ladder
 from hybridsearch.observe import Observer, Snapshot
@@ -64,9 +65,8 @@ class Search:
         self.best: Known | None = None  # of the fully trained ones; the earliest among equals
         self.trained: set[str] = set()
         self.distinct = self.proposals = self.batches = self.barren = self.steps_taken = 0
-        self.flights: list[Flight] = []  # batches asked for and not told, the oldest first
         self.asked = 0  # batches
-        self.now = 0  # by the clock of `_land`, training steps
+        self.fleet = Fleet(self.ladder, recorder, config.under_way)
         self.closed = ""  # in a few words why no more is asked for, once that is so
         self.ended = ""  # the same once the search has ended
         self.spent = 0.0  # seconds of sessions before this one
@@ -86,10 +86,10 @@ class Search:
         last = 0.0
         while True:
             begun = time.monotonic()
-            while not self.closed and len(self.flights) <= self.config.pipeline:
+            while not self.closed and len(self.fleet) <= self.config.pipeline:
                 if not self._ask(last):
                     break
-            if not self.flights:
+            if not self.fleet:
                 return self.closed
             self._tell(self._land())
             if time.monotonic() - self._saved > CHECKPOINT_EVERY:
@@ -101,8 +101,7 @@ class Search:
         """Begin a batch. False where none can begin now: `closed` says why, unless the batches that
         are under way may change it. last: seconds of the last batch.
         """
-        under_way = sum(len(flight.fresh) for flight in self.flights)
-        room = self.config.budget - self.distinct - under_way
+        room = self.config.budget - self.distinct - self.fleet.trained
         proposals: Sequence[Proposal] = ()
         if room <= 0:
             why = "the budget is used up"
@@ -112,16 +111,13 @@ class Search:
         elif self.barren >= self.config.patience:
             why = f"{self.barren} batches in a row brought no new function"
         else:
-            proposals = self.proposer.ask(self.config.asks(self.distinct + under_way))
+            proposals = self.proposer.ask(self.config.asks(self.distinct + self.fleet.trained))
             why = "" if proposals else "the proposer has nothing left to propose"
         if why:
-            self.closed = self.closed or ("" if self.flights else why)
+            self.closed = self.closed or ("" if self.fleet else why)
             return False
         self.asked += 1
-        flight = Flight.of(self.asked, proposals, self.known, self.flights, room, self.now)
-        self.flights.append(flight)
-        if flight.fresh:
-            flight.ask(self.ladder, self.recorder)
+        self.fleet.start(self.asked, proposals, self.known, room)
         return True
 
     @property
@@ -136,7 +132,7 @@ class Search:
             return False
         following = self.recorder.following
         if following is not None:
-            return following == {"kind": CLOSE if self.flights else END, "why": self._limit}
+            return following == {"kind": CLOSE if self.fleet else END, "why": self._limit}
         return self.asked > 0 and self.seconds + last / 2 > self.config.seconds
 
     def _close(self, why: str) -> None:
@@ -144,41 +140,24 @@ class Search:
         alike again.
         """
         self.closed = why
-        if self.flights:
+        if self.fleet:
             self.recorder.close(why)
 
     def _land(self) -> Flight:
-        """Evaluate until a batch has ended, and take it out of those under way.
-
-        Which one that is, and who of another goes on before, is decided by a clock on which every
-        training takes as long as its steps and all batches train at once. So nobody waits for a
-        batch that takes longer, as one whose functions climb higher does, and yet the order is
-        always the same.
-        """
-        while not (ended := [flight for flight in self.flights if self._settled(flight)]):
-            able = (flight for flight in self.flights if not flight.ended)
-            head = min(able, key=lambda flight: (flight.due, flight.number))
-            self._finish(head)
-            self.now = head.due
-            head.go_on(self.ladder, self.recorder)
-        self.flights.remove(ended[0])
+        """Evaluate until a batch has ended, and take it out of those under way."""
+        while (landed := self.fleet.land()) is None:
+            self._finish(self.fleet.head())
+            self.fleet.go_on()
         # Checkpoints of children; where none is under way, also those that a kill has left.
-        self.recorder.evaluator.forget(ended[0].page.tasks if self.flights else None)
-        return ended[0]
-
-    def _settled(self, flight: Flight) -> bool:
-        """Whether a batch has ended and what else it proposed, which others train, is known."""
-        return flight.ended and not any(
-            key in other for key in flight.shared for other in self.flights if other is not flight
-        )
+        self.recorder.evaluator.forget(landed.page.tasks if self.fleet else None)
+        return landed
 
     def _finish(self, head: Flight) -> None:
         """Evaluate until a batch has all of its rung."""
         self.recorder.write(head.page)
         self.observer.training(head.ascent.rung + 1, head.done, head.asked)
         while head.waiting:
-            result = self.recorder.result()
-            next(flight for flight in self.flights if result.task in flight.waiting).take(result)
+            self.fleet.take(self.recorder.result())
             self.recorder.write(head.page)
             self.observer.training(head.ascent.rung + 1, head.done, head.asked)
 
@@ -324,9 +303,8 @@ class Search:
             "batches": self.batches,
             "barren": self.barren,
             "spent": self.seconds,
-            "flights": [flight.to_json() for flight in self.flights],
+            "fleet": self.fleet.to_json(),
             "asked": self.asked,
-            "now": self.now,
             "closed": self.closed,
             "ended": self.ended,
             **mark._asdict(),
@@ -349,11 +327,8 @@ class Search:
         self.steps_taken, self.closed = values["steps_taken"], values["closed"]
         self.proposals, self.batches = values["proposals"], values["batches"]
         self.barren, self.spent, self.ended = values["barren"], values["spent"], values["ended"]
-        self.asked, self.now = values["asked"], values["now"]
-        for row in values["flights"]:
-            self.flights.append(Flight.from_json(row, latest, self.ladder.scale))
-            if not self.flights[-1].ended:
-                self.flights[-1].ask(self.ladder, self.recorder)
+        self.asked = values["asked"]
+        self.fleet.restore(values["fleet"], latest, self.ladder.scale)
         return ""
 
     def _recall(self, records: Iterable[Record]) -> dict[str, Evaluation]:

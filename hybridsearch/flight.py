@@ -18,8 +18,7 @@ class Flight:
     number: of the batch, from 1. inspections: of its proposals, in their order. fresh: key -> what
     is trained. rejected: key -> a genome of the function, and why; both in the order of proposal.
     shared: keys of what it proposed and others under way train. ahead: functions that were under
-    way then. began, due: when it was asked for, and when its rung
-    counts as done, by a clock of training steps (`engine`). page: its tasks in the order of the
+    way then. due: when its rung counts as done, by a `Clock`. page: its tasks in the order of the
     log. waiting: hashes of those that are to be done yet.
     """
 
@@ -32,12 +31,11 @@ class Flight:
         rejected: Mapping[str, tuple[str, str]],
         shared: Iterable[str],
         ahead: int,
-        began: int,
     ) -> None:
         self.number, self.proposals = number, tuple(proposals)
         self.inspections = tuple(inspections)
         self.fresh, self.rejected, self.shared = dict(fresh), dict(rejected), list(shared)
-        self.ahead, self.began, self.due = ahead, began, began
+        self.ahead, self.due = ahead, 0
         self.ascent = Ascent(Climb(key, spec) for key, spec in fresh.items())
         self.page = Page()
         self.waiting: set[str] = set()
@@ -49,15 +47,15 @@ class Flight:
         number: int,
         proposals: Sequence[Proposal],
         known: Container[str],
-        others: Sequence[Flight],
+        others: Container[str],
+        ahead: int,
         room: int,
-        began: int,
     ) -> Flight:
         """A batch of proposals.
 
-        known: keys of functions that are not to be evaluated again, as are those of the others,
-        batches under way. room: how many may be trained at most; what is beyond it is not
-        evaluated.
+        known: keys of functions that are not to be evaluated again, as are the others, which
+        batches under way settle; ahead: how many those train. room: how many may be trained at
+        most; what is beyond it is not evaluated.
         """
         shared: list[str] = []
         fresh: dict[str, str] = {}
@@ -66,18 +64,18 @@ class Flight:
         for found in inspections:
             if found.key in known or found.key in fresh or found.key in rejected:
                 continue
-            if any(found.key in other for other in others):
+            if found.key in others:
                 shared.append(found.key)
             elif found.rejected:
                 rejected[found.key] = str(Genome(found.form)), found.rejected
             elif len(fresh) < room:
                 fresh[found.key] = str(Genome(representative(found.form, found.key)))
-        ahead = sum(len(other.fresh) for other in others)
-        return cls(number, proposals, inspections, fresh, rejected, shared, ahead, began)
+        return cls(number, proposals, inspections, fresh, rejected, shared, ahead)
 
-    def __contains__(self, key: object) -> bool:
-        """Whether it settles a function."""
-        return key in self.fresh or key in self.rejected
+    @property
+    def settles(self) -> list[str]:
+        """The keys of the functions of which it says what they are worth."""
+        return [*self.fresh, *self.rejected]
 
     @property
     def done(self) -> int:
@@ -92,7 +90,7 @@ class Flight:
     def ask(self, ladder: Ladder, records: Records) -> None:
         """Ask for the trainings of its rung."""
         tasks = ladder.tasks(self.ascent)
-        self.asked, self.due = len(tasks), self.began + ladder.rungs[self.ascent.rung]
+        self.asked = len(tasks)
         self.waiting = self.page.add(tasks, records.want(tasks, ladder.rungs[-1]))
 
     def take(self, result: Evaluation) -> None:
@@ -100,11 +98,9 @@ class Flight:
         self.page.done[result.task] = result
         self.waiting.remove(result.task)
 
-    def go_on(self, ladder: Ladder, records: Records) -> None:
-        """With all of a rung done, ask for the next one, if any function goes on."""
+    def go_on(self, ladder: Ladder) -> None:
+        """With all of a rung done, decide who goes on to the next one."""
         ladder.go_on(self.ascent, self.page.done, self.number, self.ahead)
-        if not self.ended:
-            self.ask(ladder, records)
 
     def to_json(self) -> Json:
         return {
@@ -114,7 +110,7 @@ class Flight:
             "rejected": [[key, *about] for key, about in self.rejected.items()],
             "shared": self.shared,
             "ahead": self.ahead,
-            "began": self.began,
+            "due": self.due,
             "rung": self.ascent.rung,
             "alive": [child.key for child in self.ascent.alive],
             "tasks": [child.tasks for child in self.ascent.children],
@@ -134,8 +130,8 @@ class Flight:
             {key: (spec, reason) for key, spec, reason in values["rejected"]},
             values["shared"],
             values["ahead"],
-            values["began"],
         )
+        flight.due = values["due"]
         ascent = flight.ascent
         for child, tasks in zip(ascent.children, values["tasks"], strict=True):
             for task in tasks:

@@ -102,6 +102,10 @@ class Ladder:
         ascent.alive = self._promoted(alive, rung, batch, ahead) if rung < self.top else []
         ascent.rung += 1
 
+    def steps_of(self, rung: int) -> int:
+        """The optimiser steps from the rung below to this one."""
+        return self.rungs[rung] - (self.rungs[rung - 1] if rung else 0)
+
     def steps(self, children: Iterable[Climb]) -> int:
         """The optimiser steps of children, those that failed on the way not counted."""
         return sum(self.rungs[child.rung] for child in children if child.rung >= 0)

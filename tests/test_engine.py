@@ -184,7 +184,7 @@ def test_a_kill_anywhere_changes_nothing_with_batches_under_way(kill, strategy, 
     }
     made = [run.recorder.evaluator.made for run in (killed, resumed)]
     assert set(made[0]) & set(made[1]) <= faults  # none is trained twice
-    assert len(killed.flights) > 1
+    assert len(killed.fleet) > 1
 
 
 @pytest.mark.parametrize("after", [9, 50])

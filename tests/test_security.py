@@ -56,7 +56,9 @@ def test_a_name_never_leads_out_of_its_folder(name, folder):
 
 
 def test_nothing_in_the_package_runs_text_or_unpickles():
+    """But what goes between driver and workers."""
     for path in PACKAGE.rglob("*.py"):
+        allowed = {"pickle", "cloudpickle"} if path.parent == PACKAGE / "pools" else set()
         tree = ast.parse(path.read_text(encoding="utf-8"))
         safe = {n.func for n in ast.walk(tree) if isinstance(n, ast.Call) and loads_tensors(n)}
         for node in ast.walk(tree):
@@ -70,7 +72,7 @@ def test_nothing_in_the_package_runs_text_or_unpickles():
             elif isinstance(node, ast.Attribute) and node not in safe:
                 text = ast.unparse(node)
                 assert text not in ("torch.load", "yaml.load", "yaml.unsafe_load", "np.load"), path
-            assert not RUNS & set(names), f"{path}: {names}"
+            assert not (RUNS - allowed) & set(names), f"{path}: {names}"
 
 
 def loads_tensors(call: ast.Call) -> bool:

@@ -47,10 +47,11 @@ class Landscape:
 
     def __init__(self, table: Table) -> None:
         self.table = table
-        rows = np.array(sorted(table.genomes))
+        genomes = table.genomes  # made anew whenever it is asked for
+        rows = np.array(sorted(genomes))
         scores = table.scores("validation")[rows, :, -1]
         means = np.nanmean(scores, axis=1)
-        past = Past([table.genomes[row] for row in rows], means)
+        past = Past([genomes[row] for row in rows], means)
         self._experience = Experience([past])
         targets = exponential(means)
         share = (np.argsort(np.argsort(means)) + 0.5) / len(means)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pickle
 import platform
 import secrets
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -40,7 +39,7 @@ from hybridsearch.pools.base import Pool
 from hybridsearch.pools.failure import Failure
 from hybridsearch.pools.make import make_pool
 from hybridsearch.pools.parcel import Code, gather_code
-from hybridsearch.pools.wire import TOKEN, Good, Kit
+from hybridsearch.pools.wire import TOKEN, Good, Kit, pack
 from hybridsearch.types import TIME, Evaluation, Json, Measure, Scale, Status, Task
 
 VERSION = 4  # raised by every change after which the same task gives another number
@@ -162,7 +161,7 @@ class TrainingEvaluator:
         kit = Kit(
             run=checksum(platform.node(), str(children), digits=16),
             token=f"{TOKEN}{secrets.token_hex(8)}",
-            trade=pickle.dumps(trade),
+            trade=pack(trade),
             passport=trade.needs(),
             code=trade.code(),
             source=_code([name for name in names if ":" in name]),

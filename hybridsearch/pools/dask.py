@@ -22,7 +22,7 @@ from hybridsearch.pools.base import In, Out, added
 from hybridsearch.pools.dask_link import Done, Failed, Told, connect, drain
 from hybridsearch.pools.failure import Failure
 from hybridsearch.pools.store import check_store, remove
-from hybridsearch.pools.wire import Call, Good, Kit, Trade
+from hybridsearch.pools.wire import Call, Good, Kit, unpack
 
 LOOK = 2.0  # seconds without news after which the cluster is looked at
 PATIENCE = 120.0  # seconds that workers may take to say whether they can be used
@@ -168,7 +168,7 @@ class DaskPool:
         """
         assert self._kit is not None, "equip comes first"
         self._kit.mark()
-        trade: Trade = pickle.loads(self._kit.trade)
+        trade = unpack(self._kit.trade)
         waiting: deque[str] = deque()
         flights: dict[int, _Flight] = {}
         seen = 0

@@ -21,7 +21,7 @@ from hybridsearch.pools.base import In, Out, added
 from hybridsearch.pools.failure import Failure
 from hybridsearch.pools.ray_link import LostConnection, connect
 from hybridsearch.pools.store import check_store, remove
-from hybridsearch.pools.wire import Call, Good, Kit, Reply, Trade
+from hybridsearch.pools.wire import Call, Good, Kit, Reply, unpack
 
 LOOK = 2.0  # seconds without news after which the cluster is looked at
 PATIENCE = 120.0  # seconds that nodes may take to say whether they can be used
@@ -170,7 +170,7 @@ class RayPool:
         """
         assert self._kit is not None, "equip comes first"
         self._kit.mark()
-        trade: Trade = pickle.loads(self._kit.trade)
+        trade = unpack(self._kit.trade)
         waiting: deque[_Flight] = deque()
         flights: dict[Any, _Flight] = {}
         seen = 0

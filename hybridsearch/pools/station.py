@@ -24,7 +24,7 @@ from hybridsearch.pools.loky import LokyPool
 from hybridsearch.pools.passport import differs
 from hybridsearch.pools.scratch import Scratch
 from hybridsearch.pools.store import download, upload
-from hybridsearch.pools.wire import Call, Good, Home, Kit, Lacking, Reply, Trade
+from hybridsearch.pools.wire import Call, Good, Home, Kit, Lacking, Reply, Trade, unpack
 
 Fetch = Callable[[Good], bytes]  # the content of a good's file; raises Lacking
 
@@ -59,8 +59,7 @@ class _Unable:
 
 @lru_cache(maxsize=4)
 def _opened(trade: bytes) -> Trade:
-    found: Trade = pickle.loads(trade)
-    return found
+    return unpack(trade)
 
 
 def _ask(question: tuple[str, bytes, tuple[Any, ...]]) -> Any:

@@ -71,6 +71,17 @@ class Trade(Protocol):
         ...
 
 
+def pack(trade: Trade) -> bytes:
+    """As it travels."""
+    return pickle.dumps(trade)
+
+
+def unpack(trade: bytes) -> Trade:
+    """What `pack` made, in a process that can import what it needs."""
+    found: Trade = pickle.loads(trade)
+    return found
+
+
 @dataclass(frozen=True)
 class Kit:
     """What a worker must be, and gets, before its first job.

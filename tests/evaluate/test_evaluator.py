@@ -221,7 +221,8 @@ def test_a_network_that_cannot_train_is_one_line(make, tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(
         "import torch\n"
         "def bad(make_activation, in_shape, classes):\n"
-        "    return torch.nn.Linear(3, classes)\n"
+        "    linear = torch.nn.Linear(3, classes)\n"
+        "    return torch.nn.Sequential(linear, make_activation(classes, -1))\n"
         "def good(make_activation, in_shape, classes):\n"
         "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 20),\n"
         "        torch.nn.BatchNorm1d(20), make_activation(20, -1), torch.nn.Linear(20, classes))\n"

@@ -222,10 +222,13 @@ def test_accuracy_as_fitness_needs_accuracy_as_metric():
         objective(numbers()).scale("accuracy")
 
 
-def test_the_code_of_the_users_goals_identifies_them(own, tmp_path):
+def test_the_code_of_the_users_goals_identifies_them(own, tmp_path, monkeypatch):
     config = make_config({"metric": f"{own}:largest"})
     before = code_of(config)
     (tmp_path / "own_goals.py").write_text(OWN + "\n# changed\n")
+    with pytest.raises(UserError, match="own_goals was edited after this process imported it"):
+        code_of(config)
+    monkeypatch.delitem(sys.modules, "own_goals")  # as if another process began
     assert set(before) == {"metric"}
     assert code_of(config) != before
     assert code_of(make_config({})) == {}

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hybridsearch.errors import UserError
 from hybridsearch.evaluate import timing, worker
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
-from hybridsearch.evaluate.timing import fastest, seconds_per_element, widest
+from hybridsearch.evaluate.timing import fastest, widest
 from hybridsearch.genome.function import resolve
 from hybridsearch.types import TIME, Status
 
@@ -178,16 +177,3 @@ def test_a_measurement_that_fails_is_tried_again_and_then_an_error(make, monkeyp
     relu = resolve("ReLU").spec
     assert calls == [relu, relu, "GELU", "GELU"]
     assert "cost" not in bad.payload()
-
-
-def test_a_network_without_activations_cannot_be_timed(make, tmp_path, monkeypatch):
-    (tmp_path / "nothing.py").write_text(
-        "import torch\n"
-        "def build(make_activation, in_shape, classes):\n"
-        "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, classes))\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    evaluator = make(network={"name": "nothing:build"})
-    with pytest.raises(UserError, match="no activation"):
-        seconds_per_element(trainer_of(evaluator), resolve("ReLU"), "")
-    assert "calls no activation" in time_of(evaluator, "ReLU").message
