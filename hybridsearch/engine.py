@@ -66,7 +66,7 @@ class Search:
         self.trained: set[str] = set()
         self.distinct = self.proposals = self.batches = self.barren = self.steps_taken = 0
         self.asked = 0  # batches
-        self.fleet = Fleet(self.ladder, recorder, config.under_way)
+        self.fleet = Fleet(self.ladder, recorder)
         self.closed = ""  # in a few words why no more is asked for, once that is so
         self.ended = ""  # the same once the search has ended
         self.spent = 0.0  # seconds of sessions before this one
@@ -363,6 +363,7 @@ class Search:
             child = Climb(payload["key"], entry.spec)
             for task in entry.evaluations:
                 child.add(latest[task], self.ladder.scale)
+            self.ladder.recall(child)
             self.ladder.learn([child])
             self.distinct += 1
             if child.trained:

@@ -1,7 +1,8 @@
 """The batches under way, and in which order they come.
 
-Who of them goes on before, and which one is told first, is decided by a clock of training steps, so
-that nobody waits for a batch whose functions climb higher, and yet the order is always the same.
+Which of them goes on before, and which is told first, is decided by a clock on which every training
+takes as long as it has steps and all train at once. So nobody waits for a batch that takes longer,
+as one whose functions climb higher does, and yet the order is always the same.
 """
 
 from __future__ import annotations
@@ -14,36 +15,13 @@ from hybridsearch.ladder import Ladder
 from hybridsearch.records import Records
 from hybridsearch.types import Evaluation, Json, Proposal, Scale
 
-CROWD = 8  # functions under way per worker of the clock
-
-
-class Clock:
-    """What the time would be if so many workers took the tasks that they are given one by one, in
-    that order, and a training took as long as it has steps.
-
-    Nothing that it says depends on the workers that there are, nor on how fast they are. now: in
-    training steps. free: when each of its workers will be free, a heap.
-    """
-
-    def __init__(self, workers: int) -> None:
-        self.now = 0
-        self.free = [0] * workers
-
-    def give(self, tasks: int, steps: int) -> int:
-        """Give it tasks now, all of so many steps; returns when the last of them will be done."""
-        due = self.now
-        for _ in range(tasks):
-            due = max(self.free[0], self.now) + steps
-            heapq.heapreplace(self.free, due)
-        return due
-
 
 class Fleet:
-    """Batches asked for and not told. most: functions that may be under way at a time."""
+    """Batches asked for and not told."""
 
-    def __init__(self, ladder: Ladder, records: Records, most: int) -> None:
+    def __init__(self, ladder: Ladder, records: Records) -> None:
         self.ladder, self.records = ladder, records
-        self.clock = Clock(max(1, most // CROWD))
+        self.now = 0  # by the clock, in training steps
         self.trained = 0  # functions that they train or have trained
         self._flights: dict[int, Flight] = {}  # by number
         self._settling: dict[str, Flight] = {}  # by the keys of the functions that they settle
@@ -62,7 +40,7 @@ class Fleet:
         self, number: int, proposals: Sequence[Proposal], known: Container[str], room: int
     ) -> None:
         """A batch more. number: of it, from 1; the others as for `Flight.of`."""
-        flight = Flight.of(number, proposals, known, self._settling, self.trained, room)
+        flight = Flight.of(number, proposals, known, self._settling, room)
         self._join(flight)
         self._ask(flight)
 
@@ -77,8 +55,7 @@ class Fleet:
         """Ask for the trainings of a batch's rung, if it has any yet."""
         if flight.ended:
             return
-        steps = self.ladder.steps_of(flight.ascent.rung)
-        flight.due = self.clock.give(len(flight.ascent.alive), steps)
+        flight.due = self.now + self.ladder.steps_of(flight.ascent.rung)
         self._await(flight)
 
     def _await(self, flight: Flight) -> None:
@@ -96,7 +73,7 @@ class Fleet:
 
     def go_on(self) -> None:
         """Let the head, with its rung done, ask for the next one, if any function goes on."""
-        self.clock.now, number = heapq.heappop(self._due)
+        self.now, number = heapq.heappop(self._due)
         flight = self._flights[number]
         flight.go_on(self.ladder)
         if flight.ended:
@@ -122,16 +99,17 @@ class Fleet:
 
     def to_json(self) -> Json:
         return {
-            "now": self.clock.now,
-            "free": self.clock.free,
+            "now": self.now,
             "flights": [flight.to_json() for flight in self],
         }
 
     def restore(self, values: Json, known: Mapping[str, Evaluation], scale: Scale) -> None:
         """As it was, and ask again for what it waits for. known: what the log has, by task."""
-        self.clock.now, self.clock.free = values["now"], values["free"]
+        self.now = values["now"]
         for row in values["flights"]:
             flight = Flight.from_json(row, known, scale)
+            for child in flight.ascent.children:
+                self.ladder.recall(child)
             self._join(flight)
             if not flight.ended:
                 self._await(flight)

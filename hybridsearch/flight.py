@@ -17,9 +17,9 @@ class Flight:
 
     number: of the batch, from 1. inspections: of its proposals, in their order. fresh: key -> what
     is trained. rejected: key -> a genome of the function, and why; both in the order of proposal.
-    shared: keys of what it proposed and others under way train. ahead: functions that were under
-    way then. due: when its rung counts as done, by a `Clock`. page: its tasks in the order of the
-    log. waiting: hashes of those that are to be done yet.
+    shared: keys of what it proposed and others under way train. due: when its rung counts as done,
+    by the clock of `Fleet`. page: its tasks in the order of the log. waiting: hashes of those that
+    are to be done yet.
     """
 
     def __init__(
@@ -30,12 +30,11 @@ class Flight:
         fresh: Mapping[str, str],
         rejected: Mapping[str, tuple[str, str]],
         shared: Iterable[str],
-        ahead: int,
     ) -> None:
         self.number, self.proposals = number, tuple(proposals)
         self.inspections = tuple(inspections)
         self.fresh, self.rejected, self.shared = dict(fresh), dict(rejected), list(shared)
-        self.ahead, self.due = ahead, 0
+        self.due = 0
         self.ascent = Ascent(Climb(key, spec) for key, spec in fresh.items())
         self.page = Page()
         self.waiting: set[str] = set()
@@ -48,14 +47,13 @@ class Flight:
         proposals: Sequence[Proposal],
         known: Container[str],
         others: Container[str],
-        ahead: int,
         room: int,
     ) -> Flight:
         """A batch of proposals.
 
         known: keys of functions that are not to be evaluated again, as are the others, which
-        batches under way settle; ahead: how many those train. room: how many may be trained at
-        most; what is beyond it is not evaluated.
+        batches under way settle. room: how many may be trained at most; what is beyond it is not
+        evaluated.
         """
         shared: list[str] = []
         fresh: dict[str, str] = {}
@@ -70,7 +68,7 @@ class Flight:
                 rejected[found.key] = str(Genome(found.form)), found.rejected
             elif len(fresh) < room:
                 fresh[found.key] = str(Genome(representative(found.form, found.key)))
-        return cls(number, proposals, inspections, fresh, rejected, shared, ahead)
+        return cls(number, proposals, inspections, fresh, rejected, shared)
 
     @property
     def settles(self) -> list[str]:
@@ -100,7 +98,7 @@ class Flight:
 
     def go_on(self, ladder: Ladder) -> None:
         """With all of a rung done, decide who goes on to the next one."""
-        ladder.go_on(self.ascent, self.page.done, self.number, self.ahead)
+        ladder.go_on(self.ascent, self.page.done, self.number)
 
     def to_json(self) -> Json:
         return {
@@ -109,7 +107,6 @@ class Flight:
             "fresh": list(self.fresh.items()),
             "rejected": [[key, *about] for key, about in self.rejected.items()],
             "shared": self.shared,
-            "ahead": self.ahead,
             "due": self.due,
             "rung": self.ascent.rung,
             "alive": [child.key for child in self.ascent.alive],
@@ -129,7 +126,6 @@ class Flight:
             dict(values["fresh"]),
             {key: (spec, reason) for key, spec, reason in values["rejected"]},
             values["shared"],
-            values["ahead"],
         )
         flight.due = values["due"]
         ascent = flight.ascent

@@ -66,7 +66,7 @@ class Ascent:
 class Ladder:
     """Successive halving with one training seed that all candidates share (a paired comparison).
 
-    seen: per rung below the top, the scores of all children that came to it in earlier batches.
+    seen: per rung below the top, the scores of all children that came to it so far.
     forecasts: per rung, what they promise at the top; None where scores alone decide.
     """
 
@@ -86,21 +86,25 @@ class Ladder:
         steps = self.rungs[ascent.rung]
         return [self.evaluator.task(c.spec, c.key, steps, self.seed) for c in ascent.alive]
 
-    def go_on(
-        self, ascent: Ascent, done: Mapping[str, Evaluation], batch: int, ahead: int = 0
-    ) -> None:
+    def go_on(self, ascent: Ascent, done: Mapping[str, Evaluation], batch: int) -> None:
         """Take in what the tasks of a rung gave, by hash, and decide who goes on to the next one.
 
-        batch: the number of the batch, from which the draw of the probe is derived. ahead:
-        functions of earlier batches that were under way when it began. What the children show has
-        to be told to `learn` at the end.
+        batch: the number of the batch, from which the draw of the probe is derived. What the
+        children show has to be told to `learn` at the end.
         """
         alive, rung = ascent.alive, ascent.rung
         for child, task in zip(alive, self.tasks(ascent), strict=True):
             child.add(done[task.hash], self.scale)
         alive = [child for child in alive if child.failure is None]
-        ascent.alive = self._promoted(alive, rung, batch, ahead) if rung < self.top else []
+        ascent.alive = self._promoted(alive, rung, batch) if rung < self.top else []
         ascent.rung += 1
+        if rung < self.top:
+            self.seen[rung] += [child.scores[-1] for child in alive]
+
+    def recall(self, child: Climb) -> None:
+        """A child that came as far as it did before the search was resumed."""
+        for rung, score in enumerate(child.scores[: self.top]):
+            self.seen[rung].append(score)
 
     def steps_of(self, rung: int) -> int:
         """The optimiser steps from the rung below to this one."""
@@ -110,10 +114,10 @@ class Ladder:
         """The optimiser steps of children, those that failed on the way not counted."""
         return sum(self.rungs[child.rung] for child in children if child.rung >= 0)
 
-    def _promoted(self, alive: list[Climb], rung: int, batch: int, ahead: int) -> list[Climb]:
+    def _promoted(self, alive: list[Climb], rung: int, batch: int) -> list[Climb]:
         """The children that go on: the first of the run, the best, and one probe for the fit."""
         scores = {child.key: child.scores[-1] for child in alive}
-        before = len(self.seen[rung]) + ahead
+        before = len(self.seen[rung])
         first = max(0, self.config.fidelity.first - before)
         going = {*list(scores)[:first], *self._best(scores, alive, rung)}
         chance = self.scale.chance
@@ -133,9 +137,13 @@ class Ladder:
         return promote(scores, self.config.fidelity.keep, earlier)
 
     def learn(self, children: Iterable[Climb]) -> None:
-        """Add what children have shown: scores at rungs, and pairs of one with that at the top."""
+        """Add what children have shown: scores at rungs beside that at the top, if there is one.
+        What the machine's fault has ended shows nothing.
+        """
         for child in children:
             if child.status not in (Status.OK, Status.DIVERGED):
+                for rung, score in enumerate(child.scores[: self.top]):
+                    self.seen[rung].remove(score)
                 continue
             end = child.scores[-1] if child.rung == self.top else None
             if child.status is Status.OK and end is None:
@@ -143,7 +151,6 @@ class Ladder:
             if child.status is Status.DIVERGED:
                 end = self.scale.chance
             for rung, score in enumerate(child.scores[: self.top]):
-                self.seen[rung].append(score)
                 if self.forecasts:
                     self.forecasts[rung].see(child.genome, score, end)
                 if end is not None:
@@ -183,7 +190,9 @@ class Ladder:
     def _predicted(self, children: Sequence[Climb], rung: int) -> list[float]:
         """What children that stopped at a rung would have scored at the top."""
         scores = [child.scores[-1] for child in children]
-        if self.forecasts and self.forecasts[rung].ready and children:
+        if not children:
+            return []
+        if self.forecasts and self.forecasts[rung].ready:
             expected = self.forecasts[rung].scores([c.genome for c in children], scores)
             return [max(self.scale.chance, score) for score in expected]
         line = self.extrapolation.fit(rung)

@@ -19,7 +19,7 @@ def failing(config, proposer, path) -> Search:
     recorder = MemoryRecorder(evaluator)
     run = Search(config, proposer, recorder, Silent(), path)
 
-    def fail(ascent, done, batch, ahead):
+    def fail(ascent, done, batch):
         assert batch < 50, "the search does not end"
         for child in ascent.alive:
             child.failure = Evaluation("task", Status.ERROR, message="killed")

@@ -157,11 +157,6 @@ class Config(Section):
         return min(max(known // PER_BATCH, SCREENED_BATCH[0]), SCREENED_BATCH[-1])
 
     @property
-    def under_way(self) -> int:
-        """Proposals that may be under way at a time."""
-        return self.asks(self.budget) * (self.pipeline + 1)
-
-    @property
     def label(self) -> str:
         """The strategy, with "+screen" or "-screen" where `screen.use` is not left to it, and
         "-experience" where a screen has none.
