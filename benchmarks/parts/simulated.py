@@ -69,15 +69,15 @@ class Landscape:
         self._loss = np.asarray(table.validation_loss, np.float64)
 
     def learn(self, tasks: Iterable[Task]) -> None:
-        """Look up the functions of tasks, many at a time."""
-        fresh = {task.key: task.function for task in tasks if task.key not in self._known}
-        if not fresh:
-            return
-        genomes = [from_token_text(text) for text in fresh.values()]
-        expected = self._experience.describe(genomes).expected[:, 0].astype(np.float64)
-        for key, value in zip(fresh, expected.tolist(), strict=True):
-            target = value + self.missed * NormalDist().inv_cdf(_uniform("missed", key))
-            self._known[key] = self._place(max(0.0, target * self._deviation + self._centre))
+        """Look up the functions of tasks."""
+        for task in tasks:
+            if task.key not in self._known:
+                # One at a time: in another company the last bit may differ, and so the place.
+                genome = from_token_text(task.function)
+                expected = float(self._experience.describe([genome]).expected[0, 0])
+                target = expected + self.missed * NormalDist().inv_cdf(_uniform("missed", task.key))
+                spread = max(0.0, target * self._deviation + self._centre)
+                self._known[task.key] = self._place(spread)
 
     def _place(self, spread: float) -> tuple[int, float]:
         """The row that lends its losses, and what is added to its scores."""
