@@ -1,8 +1,7 @@
 """A simulated cluster: searches of the real engine on virtual workers and a clock that jumps.
 
-Nothing is trained. What a function scores and how long its training takes come from recordings:
-a landscape that a process over a recorded table spreads over larger spaces, and the durations of
-that recording.
+Nothing is trained. What a function scores and how long its training takes come from recordings: the
+`landscape` of a table, and the durations of that recording.
 """
 
 from __future__ import annotations
@@ -14,98 +13,28 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from hashlib import blake2b
 from pathlib import Path
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridsearch.genome.text import from_token_text
-from hybridsearch.surrogate.experience import Experience, Past
-from hybridsearch.surrogate.targets import exponential
-from hybridsearch.tables.table import NOISE, Table, load_table
+from hybridsearch.config import make_config
+from hybridsearch.engine import Search
+from hybridsearch.observe import Silent
+from hybridsearch.pools.line import Line, urgency
+from hybridsearch.records import MemoryRecorder
+from hybridsearch.session import make_proposer
+from hybridsearch.tables.replay import table_config
+from hybridsearch.threads import one_thread
 from hybridsearch.types import Evaluation, Measure, Scale, Status, Task, accuracy_of
+from parts.landscape import Landscape, landscape, uniform
 
 DURATIONS = Path(__file__).resolve().parent / "durations.json"
 
 
-def _uniform(*parts: object) -> float:
-    """A number in (0, 1) that these parts alone decide."""
-    digest = blake2b(" ".join(map(str, parts)).encode(), digest_size=8).digest()
-    return (int.from_bytes(digest, "big") + 0.5) / 2.0**64
-
-
-class Landscape:
-    """A score for every function of any space.
-
-    A process over a table's functions says what rank a function has among them; what it misses on
-    functions that it was not shown is added as noise of the same size, drawn once per function. The
-    recorded function of that rank lends its losses at all rungs, with their replicates. Beyond the
-    table's best the scores go on as the best tenth rises with its rank's logarithm.
-    """
-
-    def __init__(self, table: Table) -> None:
-        self.table = table
-        genomes = table.genomes  # made anew whenever it is asked for
-        rows = np.array(sorted(genomes))
-        scores = table.scores("validation")[rows, :, -1]
-        means = np.nanmean(scores, axis=1)
-        past = Past([genomes[row] for row in rows], means)
-        self._experience = Experience([past])
-        targets = exponential(means)
-        share = (np.argsort(np.argsort(means)) + 0.5) / len(means)
-        spread = -np.log1p(-share)
-        self._means = dict(zip(rows.tolist(), means.tolist(), strict=True))
-        self._centre, self._deviation = float(spread.mean()), float(spread.std())
-        seen = self._experience.describe(past.genomes).expected[:, 0].astype(np.float64)
-        self.missed = float((targets - seen).std())
-        order = np.argsort(means, kind="stable")
-        self._rows, self._truth = rows[order], means[order]
-        top = slice(-len(order) // 10, None)
-        self._slope = float(np.polyfit(spread[order][top], self._truth[top], 1)[0])
-        self._last = float(spread.max())
-        self._known: dict[str, tuple[int, float]] = {}
-        self._loss = np.asarray(table.validation_loss, np.float64)
-
-    def learn(self, tasks: Iterable[Task]) -> None:
-        """Look up the functions of tasks."""
-        for task in tasks:
-            if task.key not in self._known:
-                # One at a time: in another company the last bit may differ, and so the place.
-                genome = from_token_text(task.function)
-                expected = float(self._experience.describe([genome]).expected[0, 0])
-                target = expected + self.missed * NormalDist().inv_cdf(_uniform("missed", task.key))
-                spread = max(0.0, target * self._deviation + self._centre)
-                self._known[task.key] = self._place(spread)
-
-    def _place(self, spread: float) -> tuple[int, float]:
-        """The row that lends its losses, and what is added to its scores."""
-        count = len(self._rows)
-        place = min(count - 1, int((1 - np.exp(-spread)) * count))
-        beyond = self._slope * max(0.0, spread - self._last)
-        return int(self._rows[place]), beyond
-
-    def truth(self, key: str) -> float:
-        """The score of a function at the top, free of noise."""
-        row, beyond = self._known[key]
-        return self._means[row] + beyond
-
-    def loss(self, task: Task, rung: int) -> float:
-        row, beyond = self._known[task.key]
-        replicate = int(_uniform(task.seed, task.key) * NOISE)
-        return float(self._loss[row, replicate, rung]) - beyond
-
-
-@cache
-def landscape(name: str) -> Landscape:
-    """Made once per process."""
-    return Landscape(load_table(name))
-
-
 @dataclass
 class Cluster:
-    """Workers that take the tasks of the oldest batch first; a clock in seconds.
+    """Workers that take tasks by their rank; a clock in seconds.
 
     driver: how far the driver's clock is, which runs while it thinks. busy: seconds of workers at
     work. Nobody waits for the driver but for tasks: who is free takes the next one that is there.
@@ -116,22 +45,21 @@ class Cluster:
     driver: float = 0.0
     busy: float = 0.0
     idle: int = 0
-    queue: list[tuple[int, int, str, float]] = field(default_factory=list)  # by age, then order
+    queue: Line[tuple[str, float]] = field(default_factory=Line)
     running: list[tuple[float, int, str]] = field(default_factory=list)  # by the time of their end
     done: deque[str] = field(default_factory=deque)
     started: int = 0
-    given: int = 0
 
     def __post_init__(self) -> None:
         self.idle = self.workers
 
-    def give(self, name: str, seconds: float, age: int) -> None:
-        """Give it a task now. age: lower is older."""
-        self.given += 1
-        heapq.heappush(self.queue, (age, self.given, name, seconds))
+    def give(self, name: str, seconds: float, rank: float) -> None:
+        """Give it a task now, which takes so long."""
+        self.queue.add((name, seconds), rank)
 
     def think(self, seconds: float) -> None:
         """The driver is busy; workers go on meanwhile with what they have."""
+        self._start(self.driver)
         self.driver += seconds
         while self.running and self.running[0][0] <= self.driver:
             self._end()
@@ -148,7 +76,7 @@ class Cluster:
 
     def _start(self, now: float) -> None:
         while self.idle and self.queue:
-            _, _, name, seconds = heapq.heappop(self.queue)
+            name, seconds = self.queue.take()
             self.idle -= 1
             self.started += 1
             self.busy += seconds
@@ -173,7 +101,6 @@ class SimulatedEvaluator:
     minutes: of a full training of a function of median duration.
     """
 
-    oldest_first = True
     measure: Measure = accuracy_of(10)
     test_images = 0
 
@@ -183,7 +110,7 @@ class SimulatedEvaluator:
         self._rung = {at: rung for rung, at in enumerate(land.table.steps)}
         self._factors = durations()
         self._trained: dict[str, int] = {}  # steps of the checkpoint of a key
-        self._ages: dict[str, int] = {}
+        self.looked_up = 0.0  # seconds of this process in the landscape, which no driver spends
 
     def task(self, function: str, key: str, steps: int, seed: int) -> Task:
         return Task(function, key, steps, seed, "simulated")
@@ -198,23 +125,27 @@ class SimulatedEvaluator:
             fresh = list(tasks[seen:])
             seen += len(fresh)
             self.cluster.think(time.process_time() - thought)
+            began = time.process_time()
             self.land.learn(fresh)
+            self.looked_up += time.process_time() - began
             for task in fresh:
                 names[task.hash] = task
-                age = self._ages.setdefault(task.key, len(self._ages))
-                self.cluster.give(task.hash, self._takes(task), age * self.oldest_first)
+                self.cluster.give(task.hash, *self._takes(task))
             name = self.cluster.wait()
             if name is None:
                 return
             thought = time.process_time()
             yield self._answer(names.pop(name))
 
-    def _takes(self, task: Task) -> float:
-        """Seconds of a training that goes on from the checkpoint of the rung below."""
+    def _takes(self, task: Task) -> tuple[float, float]:
+        """Seconds of a training that goes on from the checkpoint of the rung below, and its rank:
+        how slow a function is, is known once it was trained.
+        """
         before = self._trained.get(task.key, 0)
         self._trained[task.key] = task.steps
-        factor = self._factors[int(_uniform("slow", task.key) * len(self._factors))]
-        return (task.steps - before) / self.steps * self.seconds * float(factor)
+        factor = self._factors[int(uniform("slow", task.key) * len(self._factors))]
+        pace = self.seconds / self.steps * float(factor)
+        return (task.steps - before) * pace, urgency(task.steps, pace if before else 0.0)
 
     def _answer(self, task: Task) -> Evaluation:
         loss = self.land.loss(task, self._rung[task.steps])
@@ -237,3 +168,89 @@ class SimulatedEvaluator:
 def durations() -> NDArray[np.float64]:
     """Recorded trainings' seconds in units of their median: benchmarks/parts/durations.json."""
     return np.array(json.loads(DURATIONS.read_text(encoding="ascii"))["relative"])
+
+
+TABLE, UNITS = "cifar10", 3
+FUNCTIONS, MINUTES, OVERHEAD = 64, 10.0, 0.005  # per worker; of a full training; seconds per task
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A search on a simulated cluster. pipeline: batches under way beside one."""
+
+    strategy: str
+    workers: int
+    batch: int
+    pipeline: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of it. hours: on the cluster's clock; thought: those that the driver was busy.
+
+    Scores free of noise: incumbent, of the function with the best score; mean, of the incumbents
+    after every function; candidates, of the best of those that a race would begin with; met, of the
+    best that was trained at all. steps: in full trainings per function.
+    """
+
+    setup: Setup
+    utilisation: float
+    hours: float
+    thought: float
+    steps: float
+    functions: int
+    incumbent: float
+    mean: float
+    candidates: float
+    met: float
+
+
+def simulate(setup: Setup) -> Row:
+    """Run a search of `FUNCTIONS` functions per worker over the space of up to three units."""
+    land = landscape(TABLE)
+    space = {"min_units": 1, "max_units": UNITS}
+    config = make_config(
+        {
+            "strategy": setup.strategy,
+            "budget": FUNCTIONS * setup.workers,
+            "seed": setup.seed,
+            "batch": setup.batch,
+            "pipeline": setup.pipeline,
+            "space": space,
+        }
+    )
+    on_table = table_config(land.table, config)
+    config = on_table.model_copy(update={"space": config.space})
+    cluster = Cluster(setup.workers, OVERHEAD)
+    evaluator = SimulatedEvaluator(land, cluster, config.training.steps, MINUTES)
+    began = time.process_time()
+    with one_thread():
+        search = Search(config, make_proposer(config), MemoryRecorder(evaluator), Silent(), None)
+        search.run()
+    thought = time.process_time() - began - evaluator.looked_up
+    return _row(setup, search, evaluator, thought)
+
+
+def _row(setup: Setup, search: Search, evaluator: SimulatedEvaluator, thought: float) -> Row:
+    land, cluster = evaluator.land, evaluator.cluster
+    trained = {key: entry for key, entry in search.known.items() if entry.order}
+    keys = {entry.spec: key for key, entry in trained.items()}
+    best, so_far, truths = -float("inf"), float("nan"), list[float]()
+    for key, entry in sorted(trained.items(), key=lambda item: item[1].order):
+        top = entry.rung == search.ladder.top and entry.status is Status.OK
+        if top and entry.fitness is not None and entry.fitness > best:
+            best, so_far = entry.fitness, land.truth(key)
+        truths.append(so_far)
+    return Row(
+        setup,
+        cluster.utilisation,
+        cluster.driver / 3600,
+        thought / 3600,
+        search.steps_taken / search.ladder.rungs[-1] / len(trained),
+        len(trained),
+        so_far,
+        float(np.nanmean(truths)),
+        max(land.truth(keys[spec]) for spec in search.candidates(search.config.race.candidates)),
+        max(map(land.truth, trained)),
+    )

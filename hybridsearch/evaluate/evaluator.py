@@ -37,6 +37,7 @@ from hybridsearch.kernels.build import processor_name
 from hybridsearch.kernels.choose import Workload, choose, why_no_compiler
 from hybridsearch.pools.base import Pool
 from hybridsearch.pools.failure import Failure
+from hybridsearch.pools.line import Ranked, urgency
 from hybridsearch.pools.make import make_pool
 from hybridsearch.pools.parcel import Code, gather_code
 from hybridsearch.pools.wire import TOKEN, Good, Kit, pack
@@ -144,6 +145,7 @@ class TrainingEvaluator:
             self.config.training.precision == "bf16",
         )
         self._kernels: dict[str, str] = {}
+        self._pace: dict[str, float] = {}  # seconds per step of late, by key
         self._trade = Trainings(self.config, self.device, self._kind)
         if self.pool.elsewhere:
             self._equip(config, data.digest)
@@ -326,12 +328,13 @@ class TrainingEvaluator:
         """The evaluations of tasks from number `seen` on, those that are added meanwhile included,
         up to the first that is to be timed; returns its number.
         """
-        limit, jobs = self.calibrate(), dict[str, Job]()
+        limit, jobs = self.calibrate(), Ranked[Job]()
         tried: set[str] = set()
 
         def take(fresh: Iterable[Task], again: bool = False) -> None:
             for group in jobs_of(fresh).values():
                 name = str(len(jobs))
+                jobs.ranks[name] = urgency(group[0].steps, self._pace.get(group[0].key, 0.0))
                 jobs[name] = self._job(group, keep_below, limit)
                 if again:
                     tried.add(name)
@@ -346,6 +349,7 @@ class TrainingEvaluator:
         for name, found in self.pool.run(run, jobs, max(job.limit for job in jobs.values())):
             again = []
             for task, result in _results(jobs[name], found):
+                self._pace[task.key] = result.seconds / task.steps
                 if _fails(result) and not isinstance(found, Failure) and name not in tried:
                     again.append(task)
                 else:

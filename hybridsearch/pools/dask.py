@@ -11,7 +11,6 @@ import contextlib
 import pickle
 import time
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -21,6 +20,7 @@ from hybridsearch.errors import UserError
 from hybridsearch.pools.base import In, Out, added
 from hybridsearch.pools.dask_link import Done, Failed, Told, connect, drain
 from hybridsearch.pools.failure import Failure
+from hybridsearch.pools.line import Line, rank_of
 from hybridsearch.pools.store import check_store, remove
 from hybridsearch.pools.wire import Call, Good, Kit, unpack
 
@@ -169,16 +169,17 @@ class DaskPool:
         assert self._kit is not None, "equip comes first"
         self._kit.mark()
         trade = unpack(self._kit.trade)
-        waiting: deque[str] = deque()
+        waiting: Line[str] = Line()
         flights: dict[int, _Flight] = {}
         seen = 0
         try:
             while True:
                 fresh = added(jobs, seen)
                 seen += len(fresh)
-                waiting.extend(fresh)
+                for name in fresh:
+                    waiting.add(name, rank_of(jobs, name))
                 while waiting and len(flights) < self._most():
-                    name = waiting.popleft()
+                    name = waiting.take()
                     names = trade.children(jobs[name])
                     work = pickle.dumps((function, jobs[name]))
                     call = Call(work, limit, names, tuple(self._goods))

@@ -28,6 +28,7 @@ from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoo
 from hybridsearch.errors import UserError
 from hybridsearch.pools.base import In, LocalPool, Out, added
 from hybridsearch.pools.failure import Failure
+from hybridsearch.pools.line import Line, rank_of
 
 
 def _tunables(ours: str) -> str:
@@ -49,6 +50,7 @@ ENVIRONMENT = {
 GRACE = 5.0  # seconds between the limit that a job may notice itself and the end of its process
 MAX_BARREN = 3  # times that workers may die with no job begun before the run gives up
 LOOK = 1.0  # seconds between looks of a worker whether its driver is still there
+DEPTH = 4  # jobs out per worker, so that what is more urgent than the others need not wait long
 IDLE = 600  # seconds after which an unused worker goes away
 
 
@@ -199,10 +201,14 @@ class LokyPool(LocalPool):
         done: SimpleQueue[Any] = SimpleQueue()
         futures: dict[Any, str] = {}
         work.waiting |= work.fresh()
+        line: Line[str] = Line()
         submitted: Iterable[str] = tuple(work.waiting)
         try:
             while True:
                 for name in submitted:
+                    line.add(name, rank_of(work.jobs, name))
+                while line and len(futures) < DEPTH * self.workers:
+                    name = line.take()
                     future = executor.submit(work.call(name))
                     futures[future] = name
                     future.add_done_callback(done.put)

@@ -11,7 +11,6 @@ import contextlib
 import pickle
 import time
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 from hybridsearch.errors import UserError
 from hybridsearch.pools.base import In, Out, added
 from hybridsearch.pools.failure import Failure
+from hybridsearch.pools.line import Line, rank_of
 from hybridsearch.pools.ray_link import LostConnection, connect
 from hybridsearch.pools.store import check_store, remove
 from hybridsearch.pools.wire import Call, Good, Kit, Reply, unpack
@@ -171,7 +171,7 @@ class RayPool:
         assert self._kit is not None, "equip comes first"
         self._kit.mark()
         trade = unpack(self._kit.trade)
-        waiting: deque[_Flight] = deque()
+        waiting: Line[_Flight] = Line()
         flights: dict[Any, _Flight] = {}
         seen = 0
         try:
@@ -182,13 +182,14 @@ class RayPool:
                     names = trade.children(jobs[name])
                     work = pickle.dumps((function, jobs[name]))
                     call = Call(work, limit, names, tuple(self._goods))
-                    waiting.append(_Flight(name, pickle.dumps(call), names))
+                    waiting.add(_Flight(name, pickle.dumps(call), names), rank_of(jobs, name))
                 if not waiting and not flights:
                     return
                 try:
                     found = self._turn(waiting, flights)
                 except LostConnection:
-                    waiting.extendleft(flights.values())
+                    for flight in flights.values():
+                        waiting.put_back(flight)
                     flights.clear()
                     self._reopen()
                     continue
@@ -198,13 +199,13 @@ class RayPool:
             self._link.cancel(flights)
 
     def _turn(
-        self, waiting: deque[_Flight], flights: dict[Any, _Flight]
+        self, waiting: Line[_Flight], flights: dict[Any, _Flight]
     ) -> tuple[str, Any | Failure] | None:
         """Send out what there is room for, and hear of one that is done; its result, if any."""
         self._look()
         self._check_refused()
         while waiting and len(flights) < self._most():
-            flight = waiting.popleft()
+            flight = waiting.take()
             flight.node, flight.since = self._home(flight, flights), time.monotonic()
             flights[self._send(flight.call, flight.node)] = flight
         task = self._link.next(flights, LOOK)
@@ -216,12 +217,12 @@ class RayPool:
             flight.lost += 1
             if flight.lost == ROUNDS:
                 return flight.name, Failure("lost its worker again and again", False)
-            waiting.appendleft(flight)
+            waiting.put_back(flight)
             return None
         node, kind, content = outcome
         if kind in ("refused", "lacks"):
             self._refuse(node, str(content)) if kind == "refused" else self._deliver(str(content))
-            waiting.appendleft(flight)
+            waiting.put_back(flight)
             return None
         assert isinstance(content, bytes)
         if kind == "raised":

@@ -16,6 +16,7 @@ from hybridsearch.kernels.choose import compiler_identity
 from hybridsearch.packed import unpack
 from hybridsearch.pools.base import InlinePool
 from hybridsearch.pools.failure import Failure
+from hybridsearch.pools.line import rank_of
 from hybridsearch.types import Evaluation, Status
 
 
@@ -215,6 +216,35 @@ def test_the_limit_is_at_least_20_times_the_calibrated_duration(make, monkeypatc
     assert make(Slow()).calibrate() == pytest.approx(20 * 0.5 * 20)
     assert make(Slow(), time_limit=7.0).calibrate() == 7.0
     assert make().calibrate() >= 30  # the floor
+
+
+class TimedPool(InlinePool):
+    """Sine takes long. order: of the last run, by rank."""
+
+    def run(self, function, jobs, limit):
+        found = super().run(function, jobs, limit)
+        if function is not worker.run:
+            return found
+        self.order = [jobs[name].tasks[0] for name in sorted(jobs, key=lambda n: rank_of(jobs, n))]
+        return (
+            (name, [dataclasses.replace(r, seconds=9 if "sin" in task.function else 0.1)])
+            for name, (r,) in found
+            for task in jobs[name].tasks
+        )
+
+
+def test_fewest_steps_begin_first_and_of_as_many_the_slowest_function(make):
+    evaluator = make(pool := TimedPool())
+    names = ["ReLU", "sin(x)", "tanh(x)"]
+
+    def evaluate(*steps):
+        tasks = [task_of(evaluator, name, n) for name, n in zip(names, steps, strict=True)]
+        assert len(list(evaluator.evaluate(tasks))) == 3
+        return [names[tasks.index(task)] for task in pool.order]
+
+    assert evaluate(2, 2, 2) == names
+    assert evaluate(4, 4, 4) == ["sin(x)", "ReLU", "tanh(x)"]
+    assert evaluate(6, 6, 5) == ["tanh(x)", "sin(x)", "ReLU"]
 
 
 def test_a_network_that_cannot_train_is_one_line(make, tmp_path, monkeypatch):

@@ -1,0 +1,250 @@
+"""Searches on many workers: what a task costs on a real cluster, and how a thousand would be used.
+
+    python benchmarks/scaling.py [--workers 1,4,16,64,256,1024] [--strategies regularized]
+                                 [--seeds N] [--only-simulated] [--rows FILE] [--processes N]
+                                 [--json FILE] [--quick]
+
+Real, on this machine over loopback (extras dask and ray; what is not installed is left out): the
+wall clock of an empty task at 3 Dask workers, and whether a search on loky, Dask and Ray writes the
+same records.
+
+Simulated: the real engine on virtual workers, over functions of up to three units, 64 per worker,
+whose scores come from a landscape calibrated on the table cifar10 and whose trainings take as long
+as recorded ones did, relative to their median. No such cluster was there. Per number of workers:
+the share of all workers' time that is spent in training, and the regret at equal budget,
+
+    waiting    batches of 32 (and of one function per worker), none under way beside one
+    sequential batches of 1, none under way: who learns most between two functions
+    pipelined  batches of 1, 16 functions under way per worker
+
+where regret is what the incumbent, the function with the best noisy score, truly lacks of the best
+function that any of the runs met. With --rows every run is kept, and the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from parts.simulated import FUNCTIONS, MINUTES, Row, Setup, simulate
+from reporting import add_arguments, listed, print_table, run_folder, write_json
+
+from hybridsearch.comparison.summary import rng_for
+from hybridsearch.evidence.resampling import Interval, tails, two_way
+from hybridsearch.evidence.statistics import CONFIDENCE
+from hybridsearch.pools.failure import Failure
+from hybridsearch.pools.loky import LokyPool
+from hybridsearch.types import Json
+
+CROWD = 16  # functions under way per worker
+MODES = ("waiting, 32", "waiting, one per worker", "sequential", "pipelined")
+NEEDS = {"loky": "joblib", "dask": "distributed", "ray": "ray"}
+RESAMPLES = 4000
+# What a record says of regret, and of which of a row's scores.
+REGRETS = {
+    "regret": "incumbent",
+    "regret_on_the_way": "mean",
+    "regret_of_candidates": "candidates",
+}
+
+
+def setup(mode: str, strategy: str, workers: int, seed: int) -> Setup:
+    """The batch and how many more are under way, of one of `MODES`."""
+    batch = {"waiting, 32": 32, "waiting, one per worker": workers}.get(mode, 1)
+    return Setup(strategy, workers, batch, CROWD * workers - 1 if mode == "pipelined" else 0, seed)
+
+
+def rows_of(setups: Iterable[Setup], kept: Path | None, processes: int) -> dict[Setup, Row]:
+    """Simulate what is not kept. kept: a file with a line per row, to which new ones are added."""
+    found = {}
+    if kept and kept.exists():
+        for line in kept.read_text(encoding="ascii").splitlines():
+            values = json.loads(line)
+            row = Row(**{**values, "setup": Setup(**values["setup"])})
+            found[row.setup] = row
+    wanted = list(dict.fromkeys(setups))
+    jobs = {str(k): one for k, one in enumerate(wanted) if one not in found}
+    pool = LokyPool(processes)
+    try:
+        for done, (name, row) in enumerate(pool.run(simulate, jobs, float("inf")), 1):
+            if isinstance(row, Failure):
+                raise SystemExit(f"{jobs[name]}: {row.message}")
+            found[row.setup] = row
+            if kept:
+                with kept.open("a", encoding="ascii") as file:
+                    file.write(json.dumps(asdict(row)) + "\n")
+            print(f"{done} of {len(jobs)}: {row.setup}, {row.utilisation:.3f} used", flush=True)
+    finally:
+        pool.close()
+    return {one: found[one] for one in wanted}
+
+
+def summarise(rows: Mapping[Setup, Row]) -> list[dict[str, Json]]:
+    """Per strategy, workers and mode: means over seeds with intervals."""
+    best = max(row.met for row in rows.values())
+    groups: dict[tuple[str, int, str], list[Row]] = defaultdict(list)
+    for one, row in rows.items():
+        for mode in MODES:
+            if setup(mode, one.strategy, one.workers, one.seed) == one:
+                groups[one.strategy, one.workers, mode].append(row)
+    result = []
+    for (strategy, workers, mode), some in groups.items():
+        record: dict[str, Json] = {
+            "strategy": strategy,
+            "workers": workers,
+            "mode": mode,
+            "batch": some[0].setup.batch,
+            "pipeline": some[0].setup.pipeline,
+            "seeds": len(some),
+            "functions": some[0].functions,
+        }
+        for name, values in {
+            "utilisation": [row.utilisation for row in some],
+            "hours": [row.hours for row in some],
+            "driver_hours": [row.thought for row in some],
+            "steps": [row.steps for row in some],
+            **{k: [best - getattr(row, of) for row in some] for k, of in REGRETS.items()},
+        }.items():
+            record[name] = asdict(mean_of(values, f"{strategy} {workers} {mode} {name}"))
+        result.append(record)
+    return result
+
+
+def mean_of(values: Sequence[float], name: str) -> Interval:
+    """With the interval of new seeds."""
+    return two_way(np.array(values)[:, None], CONFIDENCE, RESAMPLES, rng_for(name))
+
+
+def losses(rows: Mapping[Setup, Row], of: str) -> list[dict[str, Json]]:
+    """By what share the regret of a pipelined search is above that of a sequential one, of the same
+    functions and seeds; `of`: "incumbent", "mean" or "candidates". Intervals: seeds resampled.
+    """
+    best = max(row.met for row in rows.values())
+    pairs: dict[tuple[str, int], list[tuple[float, float]]] = defaultdict(list)
+    for one, row in rows.items():
+        base = rows.get(setup("sequential", one.strategy, one.workers, one.seed))
+        if base and one == setup("pipelined", one.strategy, one.workers, one.seed):
+            pairs[one.strategy, one.workers].append(
+                (best - getattr(row, of), best - getattr(base, of))
+            )
+    result = []
+    for (strategy, workers), some in pairs.items():
+        table, rng = np.array(some), rng_for(f"{strategy} {workers} {of}")
+        drawn = table[rng.integers(len(table), size=(RESAMPLES, len(table)))].mean(axis=1)
+        low, high = np.quantile(drawn[:, 0] / drawn[:, 1] - 1, tails(CONFIDENCE))
+        mean = float(table[:, 0].mean() / table[:, 1].mean() - 1)
+        interval = asdict(Interval(mean, float(low), float(high)))
+        result.append({"strategy": strategy, "workers": workers, "seeds": len(some), **interval})
+    return result
+
+
+def real(quick: bool) -> dict[str, Json]:
+    """What is measured on real clusters, as far as they are installed."""
+    from parts.cluster import overhead, records
+
+    result: dict[str, Json] = {"overhead_ms_per_task": None}
+    pools = [name for name, package in NEEDS.items() if find_spec(package)]
+    logs = {name: records(name) for name in pools}
+    result["pools"] = pools
+    result["identical_across_pools"] = len(pools) > 1 and all(
+        log == logs["loky"] for log in logs.values()
+    )
+    print(f"records of {', '.join(pools)}: identical: {result['identical_across_pools']}")
+    if "dask" in pools:
+        found = overhead(jobs=60 if quick else 400, rounds=2 if quick else 9)
+        result["overhead_ms_per_task"] = float(np.median(found.milliseconds))
+        result["overhead_ms_rounds"] = found.milliseconds
+        rounds = ", ".join(f"{ms:.1f}" for ms in found.milliseconds)
+        print(f"an empty task at {found.workers} Dask workers: {rounds} ms ({found.jobs} a round)")
+    return result
+
+
+def spelled(value: dict[str, float], digits: int = 3) -> str:
+    return f"{value['mean']:.{digits}f} ({value['low']:.{digits}f} to {value['high']:.{digits}f})"
+
+
+def show(records: Sequence[dict[str, Json]], lost: Mapping[str, list[dict[str, Json]]]) -> None:
+    for strategy in dict.fromkeys(r["strategy"] for r in records):
+        print_table(
+            f"Simulated, {strategy}: {FUNCTIONS} functions per worker, "
+            f"{MINUTES:.0f} min the median full training",
+            ("workers", "search", "seeds", "used", "hours", *(f"regret {of}" for of in lost)),
+            [
+                (
+                    f"{r['workers']:,}",
+                    r["mode"],
+                    r["seeds"],
+                    f"{r['utilisation']['mean']:.3f}",
+                    f"{r['hours']['mean']:.1f}",
+                    *(spelled(r[name], 4) for name in REGRETS),
+                )
+                for r in records
+                if r["strategy"] == strategy
+            ],
+            "means over seeds, 95% intervals",
+        )
+    print_table(
+        "Regret of the pipelined search above that of the sequential one, as a share",
+        ("strategy, workers", "seeds", *lost),
+        [
+            (f"{a['strategy']}, {a['workers']:,}", a["seeds"], *(spelled(x, 2) for x in (a, *rest)))
+            for a, *rest in zip(*lost.values(), strict=True)
+        ],
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_arguments(parser)
+    parser.add_argument("--workers", default="1,4,16,64,256,1024")
+    parser.add_argument("--strategies", default="regularized")
+    parser.add_argument("--seeds", type=int, default=30, help="runs of each")
+    parser.add_argument("--processes", type=int, default=2, help="simulations at a time")
+    parser.add_argument("--only-simulated", action="store_true", help="leave real clusters out")
+    parser.add_argument("--rows", type=Path, help="file in which every run is kept")
+    options = parser.parse_args(arguments)
+    workers = [int(n) for n in listed(options.workers)]
+    seeds = range(options.seeds)
+    if options.quick:
+        workers, seeds = [1, 4], range(2)
+    with run_folder(parser, options.rows):
+        measured = {} if options.only_simulated else real(options.quick)
+        rows = rows_of(
+            (
+                setup(mode, strategy, n, seed)
+                for n in workers
+                for seed in seeds
+                for strategy in listed(options.strategies)
+                for mode in MODES
+            ),
+            options.rows,
+            options.processes,
+        )
+    records = summarise(rows)
+    words = ("at the end", "on the way", "of candidates")
+    lost = {word: losses(rows, of) for word, of in zip(words, REGRETS.values(), strict=True)}
+    show(records, lost)
+    first = (listed(options.strategies)[0], 1024)
+    used = {(r["strategy"], r["workers"]): r for r in records if r["mode"] == "pipelined"}
+    above = {(x["strategy"], x["workers"]): x for x in lost["at the end"]}
+    write_json(
+        options.json,
+        {
+            **measured,
+            "utilisation_1024": used[first]["utilisation"]["mean"] if first in used else None,
+            "efficiency_loss_1024": above[first]["mean"] if first in above else None,
+            "simulated": records,
+            "efficiency_loss": lost,
+        },
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

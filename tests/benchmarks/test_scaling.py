@@ -1,0 +1,139 @@
+"""The simulated cluster, and what is made of its runs."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import scaling
+from parts.landscape import landscape, uniform
+from parts.simulated import Cluster, Row, Setup, durations, simulate
+
+from hybridsearch.genome.function import resolve
+from hybridsearch.types import Task
+
+
+def test_workers_take_the_lowest_rank_and_the_clock_jumps_to_who_is_done_first():
+    cluster = Cluster(2, overhead=1.0)
+    for name, seconds, rank in (("a", 10.0, 0), ("b", 4.0, 0), ("c", 2.0, 1), ("d", 1.0, 0.5)):
+        cluster.give(name, seconds, rank)
+    assert [cluster.wait() for _ in range(5)] == ["b", "d", "c", "a", None]
+    # a: 0 to 11; b: 0 to 5; d: 5 to 7; c: 7 to 10.
+    assert cluster.driver == 11.0
+    assert cluster.utilisation == pytest.approx(17 / 22)
+
+
+def test_a_driver_that_thinks_lets_workers_go_on_with_what_they_have():
+    cluster = Cluster(1, overhead=0.0)
+    cluster.give("a", 3.0, 0)
+    cluster.give("b", 3.0, 0)
+    cluster.think(10.0)
+    assert [cluster.wait(), cluster.wait()] == ["a", "b"]
+    assert cluster.driver == 10.0
+    cluster.give("c", 1.0, 0)
+    assert cluster.wait() == "c"
+    assert cluster.driver == 11.0
+
+
+def task(expression, seed=0):
+    function = resolve(expression)
+    return Task(function.spec, function.key, 200, seed, "")
+
+
+def test_a_function_of_two_units_has_a_score_that_its_company_does_not_change():
+    land = landscape("cifar10")
+    some = [task("(x*sigmoid(x))*(sin(x))"), task("max(x, 0)+(tanh(x)*exp(-x^2))")]
+    land.learn(some)
+    truths = [land.truth(one.key) for one in some]
+    assert len(set(truths)) == 2
+    again = type(land)(land.table)
+    again.learn(some[::-1])
+    assert [again.truth(one.key) for one in some] == truths
+    losses = {land.loss(one, 4) for one in (some[0], task(some[0].function, seed=1))}
+    assert all(abs(loss) < 5 for loss in losses)
+
+
+def test_functions_are_spread_as_those_of_the_table_are():
+    """Their scores, not only their mean: half of them are below the table's median."""
+    land = landscape("cifar10")
+    means = np.nanmean(land.table.scores("validation")[:, :, -1], axis=1)
+    names = [f"(x*tanh({k / 97 + 0.1:.3f}*x))+(sin({k / 53 + 0.2:.3f}*x))" for k in range(60)]
+    places = [land._place(-np.log1p(-uniform("rank", name)))[0] for name in names]
+    below = np.mean(means[places] < np.nanmedian(means))
+    assert 0.3 < below < 0.7
+
+
+def test_durations_are_those_of_a_recording():
+    factors = durations()
+    assert np.median(factors) == pytest.approx(1.0, abs=0.02)
+    assert 2 < factors.max() / np.median(factors) < 5
+
+
+def test_a_search_is_the_same_on_few_and_many_workers_and_uses_those_it_has():
+    """At an equal budget; the driver's own seconds are all that differs from run to run."""
+    few, many = (simulate(Setup("random", n, 1, 15, 3)) for n in (1, 1))
+    assert (few.incumbent, few.mean, few.steps) == (many.incumbent, many.mean, many.steps)
+    assert few.functions == 64
+    assert few.utilisation > 0.99
+    assert few.met >= few.candidates >= few.incumbent - 1e-12
+    waiting = simulate(Setup("random", 4, 4, 0, 3))
+    pipelined = simulate(Setup("random", 4, 1, 63, 3))
+    assert waiting.utilisation < 0.6 < 0.9 < pipelined.utilisation
+
+
+def row(setup, incumbent, met=0.0):
+    return Row(setup, 0.5, 2.0, 0.1, 0.2, 64, incumbent, incumbent - 1, incumbent, met)
+
+
+def test_the_loss_is_the_regret_of_the_pipelined_search_over_that_of_the_sequential_one():
+    rows = {}
+    for seed in range(8):
+        for mode, regret in (("sequential", 1.0 + seed), ("pipelined", 1.1 * (1.0 + seed))):
+            one = scaling.setup(mode, "random", 4, seed)
+            rows[one] = row(one, 3.0 - regret, met=3.0)
+    [found] = scaling.losses(rows, "incumbent")
+    assert found["mean"] == pytest.approx(0.1)
+    assert found["low"] == pytest.approx(0.1)
+    assert (found["workers"], found["seeds"]) == (4, 8)
+    records = {r["mode"]: r for r in scaling.summarise(rows)}
+    assert records["sequential"]["regret"]["mean"] == pytest.approx(4.5)
+    assert records["pipelined"]["pipeline"] == 63
+
+
+def test_one_worker_has_the_same_search_under_two_names():
+    """Batches of one per worker are batches of one; each is simulated once."""
+    one = scaling.setup("waiting, one per worker", "random", 1, 0)
+    assert one == scaling.setup("sequential", "random", 1, 0)
+    modes = [r["mode"] for r in scaling.summarise({one: row(one, 1.0)})]
+    assert modes == ["waiting, one per worker", "sequential"]
+
+
+def test_kept_rows_are_not_simulated_again_and_all_is_written(tmp_path, monkeypatch, capsys):
+    calls = []
+
+    class Pool:
+        def __init__(self, processes):
+            pass
+
+        def run(self, function, jobs, limit):
+            for name, one in jobs.items():
+                calls.append(one)
+                yield name, row(one, -float(one.seed), met=1.0)
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(scaling, "LokyPool", Pool)
+    words = ["--only-simulated", "--workers", "4,1024", "--seeds", "3"]
+    words += ["--rows", str(tmp_path / "rows"), "--json", str(tmp_path / "out.json")]
+    assert scaling.main(words) == 0
+    assert len(calls) == 24
+    first = (tmp_path / "out.json").read_text()
+    assert scaling.main(words) == 0
+    assert len(calls) == 24
+    assert (tmp_path / "out.json").read_text() == first
+    found = json.loads(first)
+    assert found["utilisation_1024"] == 0.5
+    assert found["efficiency_loss_1024"] == 0.0
+    assert "1,024" in capsys.readouterr().out

@@ -1,0 +1,51 @@
+"""The guide's cluster on one machine, as a reader would start it. Short: CI runs it too."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from hybridsearch.analysis.runs import load_run
+
+pytestmark = pytest.mark.extras
+pytest.importorskip("distributed")
+
+from .dask_cluster import ROOT, children, environment, free_port  # noqa: E402
+
+GUIDE = ROOT / "docs" / "guides" / "clusters.md"
+SMALL = "--batch 2 --training.steps 20 --retest.seeds 2 --retest.finalists 1"
+
+
+def test_the_commands_of_the_guide_run(tmp_path):
+    """And the search writes what it writes without a cluster."""
+    section = GUIDE.read_text("utf-8").partition("## On one machine")[2].partition("\n## ")[0]
+    commands = re.findall(r"^    (python -m .*)$", section, re.M)[:3]
+    port = str(free_port())
+    scheduler, worker, search = (
+        [sys.executable, *shlex.split(line.replace("8786", port))[1:]] for line in commands
+    )
+    assert search[1:4] == ["-m", "hybridsearch", "--pool"]
+    search[search.index("40")] = "4"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    started = []
+    try:
+        for command in (scheduler, worker):
+            full = [*command, "--no-dashboard"]
+            started.append(subprocess.Popen(full, cwd=tmp_path, env=environment(), **quiet))
+        logs = []
+        for name, words in (("there", search), ("here", [*search[:4], "loky", *search[5:]])):
+            full = [*words, *shlex.split(SMALL), "--out", str(tmp_path / name / "run"), "--quiet"]
+            subprocess.run(full, cwd=tmp_path, env=environment(), check=True, timeout=240)
+            logs.append(load_run(tmp_path / name / "run").trials)
+    finally:
+        for process in started[::-1]:
+            for pid in children(process.pid):
+                subprocess.run(["kill", "-9", str(pid)], check=False)
+            process.kill()
+            process.wait()
+    there, here = ([payload for payload, _ in log] for log in logs)
+    assert there == here
