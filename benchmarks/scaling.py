@@ -1,8 +1,8 @@
 """Searches on many workers: what a task costs on a real cluster, and how a thousand would be used.
 
     python benchmarks/scaling.py [--workers 1,4,16,64,256,1024] [--strategies regularized]
-                                 [--seeds N] [--only-simulated] [--rows FILE] [--processes N]
-                                 [--json FILE] [--quick]
+                                 [--seeds N] [--modes ...] [--processes N] [--only-simulated]
+                                 [--rows FILE] [--json FILE] [--quick]
 
 Real, on this machine over loopback (extras dask and ray; what is not installed is left out): the
 wall clock of an empty task at 3 Dask workers, and whether a search on loky, Dask and Ray writes the
@@ -13,9 +13,10 @@ whose scores come from a landscape calibrated on the table cifar10 and whose tra
 as recorded ones did, relative to their median. No such cluster was there. Per number of workers:
 the share of all workers' time that is spent in training, and the regret at equal budget,
 
-    waiting    batches of 32 (and of one function per worker), none under way beside one
-    sequential batches of 1, none under way: who learns most between two functions
-    pipelined  batches of 1, 16 functions under way per worker
+    waiting          batches of 32, the default, none under way beside one
+    waiting for all  batches of one function per worker, none under way beside one
+    sequential       batches of 1, none under way: who learns most between two functions
+    pipelined        batches of 1, 16 functions under way per worker
 
 where regret is what the incumbent, the function with the best noisy score, truly lacks of the best
 function that any of the runs met. With --rows every run is kept, and the same command goes on.
@@ -43,7 +44,7 @@ from hybridsearch.pools.loky import LokyPool
 from hybridsearch.types import Json
 
 CROWD = 16  # functions under way per worker
-MODES = ("waiting, 32", "waiting, one per worker", "sequential", "pipelined")
+MODES = ("waiting", "waiting for all", "sequential", "pipelined")
 NEEDS = {"loky": "joblib", "dask": "distributed", "ray": "ray"}
 RESAMPLES = 4000
 # What a record says of regret, and of which of a row's scores.
@@ -56,7 +57,7 @@ REGRETS = {
 
 def setup(mode: str, strategy: str, workers: int, seed: int) -> Setup:
     """The batch and how many more are under way, of one of `MODES`."""
-    batch = {"waiting, 32": 32, "waiting, one per worker": workers}.get(mode, 1)
+    batch = {"waiting": 32, "waiting for all": workers}.get(mode, 1)
     return Setup(strategy, workers, batch, CROWD * workers - 1 if mode == "pipelined" else 0, seed)
 
 
@@ -156,12 +157,15 @@ def real(quick: bool) -> dict[str, Json]:
         log == logs["loky"] for log in logs.values()
     )
     print(f"records of {', '.join(pools)}: identical: {result['identical_across_pools']}")
-    if "dask" in pools:
-        found = overhead(jobs=60 if quick else 400, rounds=2 if quick else 9)
-        result["overhead_ms_per_task"] = float(np.median(found.milliseconds))
-        result["overhead_ms_rounds"] = found.milliseconds
+    for name, alone in {"overhead_ms_per_task": False, "overhead_ms_one_by_one": True}.items():
+        if "dask" not in pools:
+            continue
+        found = overhead(jobs=60 if quick else 400, rounds=2 if quick else 9, alone=alone)
+        result[name] = float(np.median(found.milliseconds))
+        result[f"{name}_rounds"] = found.milliseconds
         rounds = ", ".join(f"{ms:.1f}" for ms in found.milliseconds)
-        print(f"an empty task at {found.workers} Dask workers: {rounds} ms ({found.jobs} a round)")
+        how = "one by one" if alone else "several sent together, as short ones are"
+        print(f"an empty task at {found.workers} Dask workers, {how}: {rounds} ms")
     return result
 
 
@@ -205,6 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", default="1,4,16,64,256,1024")
     parser.add_argument("--strategies", default="regularized")
     parser.add_argument("--seeds", type=int, default=30, help="runs of each")
+    parser.add_argument("--modes", default=",".join(MODES), help="those of them to simulate")
     parser.add_argument("--processes", type=int, default=2, help="simulations at a time")
     parser.add_argument("--only-simulated", action="store_true", help="leave real clusters out")
     parser.add_argument("--rows", type=Path, help="file in which every run is kept")
@@ -221,7 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 for n in workers
                 for seed in seeds
                 for strategy in listed(options.strategies)
-                for mode in MODES
+                for mode in listed(options.modes)
             ),
             options.rows,
             options.processes,

@@ -36,7 +36,7 @@ def promote(scores: Mapping[str, float], keep: float, earlier: Sequence[float] =
     """
     if not scores:
         return []
-    every = np.array([*earlier, *scores.values()])
+    every = np.concatenate([np.asarray(earlier), [*scores.values()]])
     count = max(1, round(keep * len(every)))
     edge = np.partition(every, len(every) - count)[len(every) - count]
     tied = [name for name, score in scores.items() if score == edge]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -77,7 +78,8 @@ class Ladder:
         self.top = len(self.rungs) - 1
         self.seed = number_for(config.seed, "search", 0)
         self.extrapolation = Extrapolation(self.scale.chance)
-        self.seen: list[list[float]] = [[] for _ in self.rungs[:-1]]
+        # As NumPy reads them at once: there may be a hundred thousand, and all decide every time.
+        self.seen = [array("d") for _ in self.rungs[:-1]]
         self.forecasts = [Forecast() for _ in self.seen] if config.fidelity.forecast else None
         self.stopped: dict[str, Climb] = {}  # by key, those that learned something, as they came
 
@@ -99,7 +101,7 @@ class Ladder:
         ascent.alive = self._promoted(alive, rung, batch) if rung < self.top else []
         ascent.rung += 1
         if rung < self.top:
-            self.seen[rung] += [child.scores[-1] for child in alive]
+            self.seen[rung].extend(child.scores[-1] for child in alive)
 
     def recall(self, child: Climb) -> None:
         """A child that came as far as it did before the search was resumed."""
@@ -128,7 +130,7 @@ class Ladder:
 
     def _best(self, scores: Mapping[str, float], alive: list[Climb], rung: int) -> list[str]:
         """The keys of the children that are among the best share of the rung. scores: theirs."""
-        earlier = self.seen[rung]
+        earlier: Sequence[float] = self.seen[rung]
         forecast = self.forecasts[rung] if self.forecasts else None
         if forecast is not None and forecast.ready and alive:
             optimism, genomes = self.config.fidelity.optimism, [child.genome for child in alive]

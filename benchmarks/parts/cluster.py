@@ -15,11 +15,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from unittest import mock
 
 from hybridsearch.analysis.runs import load_run
 from hybridsearch.config import Config, make_config
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.evaluate.worker import Job
+from hybridsearch.pools import dask
 from hybridsearch.session import search
 from hybridsearch.types import Json
 
@@ -140,12 +142,15 @@ def records(name: str, workers: int = 3) -> list[Json]:
         return [payload for payload, _ in load_run(Path(folder, "runs", name)).trials]
 
 
-def overhead(workers: int = 3, jobs: int = 400, rounds: int = 5) -> Overhead:
+def overhead(workers: int = 3, jobs: int = 400, rounds: int = 5, alone: bool = False) -> Overhead:
     """Wall clock per job of jobs that are as large as those of a search and do nothing.
 
-    A first round, which is not counted, starts the processes and loads the data.
+    A first round, which is not counted, starts the processes and loads the data. alone: every job
+    is a task, as long ones are; else several short ones are sent together.
     """
-    with dask_cluster(workers) as pool, tempfile.TemporaryDirectory() as folder:
+    most = 1 if alone else dask.MANY
+    together = mock.patch.object(dask, "MANY", most)
+    with together, dask_cluster(workers) as pool, tempfile.TemporaryDirectory() as folder:
         evaluator = TrainingEvaluator(Config(pool=pool, device="cpu"), Path(folder))
         try:
             task = evaluator.task("max(tanh(x), x*beta)", "k" * 32, 150, 1)

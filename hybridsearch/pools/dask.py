@@ -8,11 +8,12 @@ tasks ask for), that few tasks be out at a time, and what to do when the schedul
 from __future__ import annotations
 
 import contextlib
+import math
 import pickle
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from queue import Empty
 
@@ -28,21 +29,31 @@ LOOK = 2.0  # seconds without news after which the cluster is looked at
 PATIENCE = 120.0  # seconds that workers may take to say whether they can be used
 GATHER = 10.0  # seconds after the first that can, for the others to say it too
 AWAY = 600.0  # seconds that a scheduler may be away before the run is given up
-DEPTH, MANY, SHORT = 2, 8, 0.1  # tasks out per slot; and of those that take so few seconds
+DEPTH = 2  # tasks out per slot: one runs and one waits
+SHORT, MANY = 0.1, 16  # seconds of a task below which it takes more jobs, up to so many
 ROUNDS = 3  # times that Dask may give a task up because its workers were lost
 
 
-@dataclass
-class _Flight:
-    """A job that is out. number: of its task, the last of several. lost: times that Dask gave it
-    up. missed: the look since which no worker has had it. host: where it is to run, "": anywhere.
+@dataclass(frozen=True)
+class _Parcel:
+    """A job as it travels. children: the names of its checkpoints. lost: times that Dask gave it
+    up.
     """
 
     name: str
     payload: bytes
-    names: tuple[str, ...]
-    number: int = 0
+    children: tuple[str, ...]
     lost: int = 0
+
+
+@dataclass
+class _Flight:
+    """Jobs that are out as one task. number: of it, the last of several. missed: the look since
+    which no worker has had it. host: where it is to run, "": anywhere.
+    """
+
+    parcels: list[_Parcel]
+    number: int = 0
     missed: int | None = None
     host: str = ""
 
@@ -172,64 +183,82 @@ class DaskPool:
         waiting: Line[str] = Line()
         flights: dict[int, _Flight] = {}
         seen = 0
+
+        def parcel(name: str) -> _Parcel:
+            children = trade.children(jobs[name])
+            call = Call(pickle.dumps((function, jobs[name])), limit, children, tuple(self._goods))
+            return _Parcel(name, pickle.dumps(call), children)
+
         try:
             while True:
                 fresh = added(jobs, seen)
                 seen += len(fresh)
                 for name in fresh:
                     waiting.add(name, rank_of(jobs, name))
-                while waiting and len(flights) < self._most():
-                    name = waiting.take()
-                    names = trade.children(jobs[name])
-                    work = pickle.dumps((function, jobs[name]))
-                    call = Call(work, limit, names, tuple(self._goods))
-                    self._submit(_Flight(name, pickle.dumps(call), names), flights)
+                while waiting and len(flights) < DEPTH * self.workers:
+                    self._submit(_Flight(self._some(waiting, parcel)), flights)
                 if not flights:
                     return
                 news = self._hear()
                 if isinstance(news, Done) and (flight := flights.pop(news.number, None)):
-                    self._mean += 0.2 * (news.seconds - self._mean)
-                    self._remember(flight, news.reply.home, news.reply.host)
-                    yield flight.name, news.reply.open()
+                    for one, reply in zip(flight.parcels, news.replies, strict=True):
+                        self._mean += 0.2 * (reply.seconds - self._mean)
+                        self._remember(one, reply.home, reply.host)
+                        yield one.name, reply.open()
                 elif self._link.lost:
                     self._reopen(flights)
                 elif isinstance(news, Failed) and (flight := flights.pop(news.number, None)):
                     if not news.killed:
                         raise news.error
-                    flight.lost += 1
-                    if flight.lost == ROUNDS:
-                        yield flight.name, Failure("lost its worker again and again", False)
-                    else:
-                        self._submit(flight, flights)
+                    for one in flight.parcels:  # from here on each by itself
+                        again = replace(one, lost=one.lost + 1)
+                        if again.lost == ROUNDS:
+                            yield one.name, Failure("lost its worker again and again", False)
+                        else:
+                            self._submit(_Flight([again]), flights)
                 elif news is None:
                     self._check_refused()
                     self._rescue(flights)
         finally:
             self._link.release(list(flights))
 
-    def _most(self) -> int:
-        """Tasks that may be out: one runs and one waits per slot, more where they are short."""
-        return (MANY if self._mean < SHORT else DEPTH) * self.workers
+    def _some(self, waiting: Line[str], parcel: Callable[[str], _Parcel]) -> list[_Parcel]:
+        """The jobs of the next task: one, or as many short ones as leave some for every slot, if
+        what they go on from lies on one host.
+        """
+        fair = math.ceil(len(waiting) / (DEPTH * self.workers))
+        most = max(1, min(MANY, fair, int(SHORT / max(self._mean, SHORT / MANY))))
+        found = [parcel(waiting.take())]
+        while waiting and len(found) < most:
+            found.append(parcel(waiting.take()))
+            if self._host(found[-1]) != self._host(found[0]):
+                waiting.put_back(found.pop().name)
+                break
+        return found
 
     def _submit(self, flight: _Flight, flights: dict[int, _Flight]) -> None:
         flight.number, flight.missed = next(self._numbers), None
         flight.host, where = self._home(flight, flights)
         flights[flight.number] = flight
-        self._link.submit(flight.number, flight.payload, where)
+        self._link.submit(flight.number, [one.payload for one in flight.parcels], where)
 
     def _home(self, flight: _Flight, flights: dict[int, _Flight]) -> tuple[str, list[str]]:
         """The host that has a child's checkpoint, and its workers, unless it is busy enough."""
-        host = next((self._homes[n] for n in flight.names if n in self._homes), "")
+        host = self._host(flight.parcels[0])
         where = [a for a in self._usable() if host and self._hosts[a] == host]
         room = DEPTH * sum(self._slots[a] for a in where)
         if sum(f.host == host for f in flights.values()) >= room:
             return "", []
         return host, where
 
-    def _remember(self, flight: _Flight, home: bool, host: str) -> None:
+    def _host(self, one: _Parcel) -> str:
+        """Of the first checkpoint of which that is known; "" where there is none."""
+        return next((self._homes[n] for n in one.children if n in self._homes), "")
+
+    def _remember(self, one: _Parcel, home: bool, host: str) -> None:
         if self._kit is not None and self._kit.store:
-            self._stored.update(flight.names)
-        for name in flight.names:
+            self._stored.update(one.children)
+        for name in one.children:
             if home:
                 self._homes[name] = host
             else:

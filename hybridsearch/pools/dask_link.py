@@ -9,7 +9,6 @@ import contextlib
 import logging
 import pickle
 import threading
-import time
 from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -28,11 +27,10 @@ PARTING = 10.0  # seconds that leaving may take: a frozen worker answers nobody
 
 @dataclass(frozen=True)
 class Done:
-    """A task's reply. seconds: since it was submitted."""
+    """A task's replies, one for each of its jobs."""
 
     number: int
-    reply: Reply
-    seconds: float
+    replies: list[Reply]
 
 
 @dataclass(frozen=True)
@@ -154,8 +152,10 @@ class Link:
 
     # Tasks -------------------------------------------------------------------------------------
 
-    def submit(self, number: int, payload: bytes, workers: Sequence[str] = ()) -> None:
-        """Send a job out; its end comes into the inbox. workers: who may have it; (): any."""
+    def submit(self, number: int, payloads: list[bytes], workers: Sequence[str] = ()) -> None:
+        """Send jobs out as one task; its end comes into the inbox. workers: who may have it; ():
+        any.
+        """
         assert self._kit is not None
         from hybridsearch.pools.dask_worker import work
 
@@ -163,20 +163,20 @@ class Link:
         future = self._client.submit(
             work,
             f"hybridsearch-{self._kit.run}",
-            payload,
+            payloads,
             key=f"hybridsearch-{self._kit.token}-{number}",
             workers=list(workers) or None,
             resources=resources,
             pure=False,
         )
         self._futures[number] = future
-        self._client.loop.add_callback(self._watch, number, future, time.monotonic())
+        self._client.loop.add_callback(self._watch, number, future)
 
-    async def _watch(self, number: int, future: Future, begun: float) -> None:
+    async def _watch(self, number: int, future: Future) -> None:
         from distributed import KilledWorker
 
         try:
-            reply = await future.result()
+            replies = await future.result()
         except (asyncio.CancelledError, OSError) as error:
             if number in self._futures:  # not by us
                 self._cancelled = True
@@ -184,7 +184,7 @@ class Link:
         except Exception as error:
             self.inbox.put(Failed(number, error, isinstance(error, KilledWorker)))
         else:
-            self.inbox.put(Done(number, reply, time.monotonic() - begun))
+            self.inbox.put(Done(number, replies))
         finally:
             self.release([number])
 

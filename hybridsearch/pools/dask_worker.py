@@ -11,6 +11,7 @@ import contextlib
 import copyreg
 import pickle
 import sys
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -121,8 +122,10 @@ class Delivery(_ByValue):
             withdraw(self.key)
 
 
-def work(plugin: str, payload: bytes) -> Reply:
-    """Run a job, in a thread of a worker that was admitted. plugin: the name of its `Guest`."""
+def work(plugin: str, payloads: list[bytes]) -> list[Reply]:
+    """Run jobs one after the other, in a thread of a worker that was admitted. plugin: the name of
+    its `Guest`.
+    """
     from hybridsearch.pools.deliveries import await_delivery
 
     worker = get_worker()
@@ -133,5 +136,9 @@ def work(plugin: str, payload: bytes) -> Reply:
         key = (guest.token, good.name, good.digest)
         return await_delivery(key, lambda: worker.log_event(guest.token, told))
 
-    reply: Reply = guest._station.run(pickle.loads(payload), fetch)
-    return replace(reply, host=worker.ip)
+    replies = []
+    for payload in payloads:
+        began = time.monotonic()
+        reply: Reply = guest._station.run(pickle.loads(payload), fetch)
+        replies.append(replace(reply, host=worker.ip, seconds=time.monotonic() - began))
+    return replies

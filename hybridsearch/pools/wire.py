@@ -130,12 +130,14 @@ class Call:
 @dataclass(frozen=True)
 class Reply:
     """A job's result, pickled, or Failure. home: whether its checkpoints lie where it ran, and only
-    there, so that what goes on from them had better run there too. host: where it ran.
+    there, so that what goes on from them had better run there too. host: where it ran. seconds:
+    that it took there.
     """
 
     result: bytes | Failure
     home: bool
     host: str
+    seconds: float = 0.0
 
     def open(self) -> Any:
         """The result."""

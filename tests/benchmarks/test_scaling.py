@@ -103,10 +103,10 @@ def test_the_loss_is_the_regret_of_the_pipelined_search_over_that_of_the_sequent
 
 def test_one_worker_has_the_same_search_under_two_names():
     """Batches of one per worker are batches of one; each is simulated once."""
-    one = scaling.setup("waiting, one per worker", "random", 1, 0)
+    one = scaling.setup("waiting for all", "random", 1, 0)
     assert one == scaling.setup("sequential", "random", 1, 0)
     modes = [r["mode"] for r in scaling.summarise({one: row(one, 1.0)})]
-    assert modes == ["waiting, one per worker", "sequential"]
+    assert modes == ["waiting for all", "sequential"]
 
 
 def test_kept_rows_are_not_simulated_again_and_all_is_written(tmp_path, monkeypatch, capsys):
