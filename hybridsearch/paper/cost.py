@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import multiprocessing
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
+from statistics import median
 
 import torch
 
 from hybridsearch.config import Config
+from hybridsearch.errors import UserError
 from hybridsearch.evaluate.accelerator import accelerator_for
 from hybridsearch.evaluate.input import Resident
 from hybridsearch.evaluate.worker import trainer_for
 from hybridsearch.genome.function import resolve
+from hybridsearch.pools.failure import Failure
+from hybridsearch.pools.loky import LokyPool
 from hybridsearch.threads import one_thread
 
 SMALL = 16  # images of a step that foretells a long one
 LONG = 10.0  # seconds of a step above which that is all that is measured
+REPEATS, ENOUGH = 9, 3.0  # steps that are measured; fewer where they take so many seconds
 
 
 @dataclass(frozen=True)
@@ -44,16 +48,23 @@ class Cost:
 
 
 def cost(config: Config, device: str, whole: bool = False) -> Cost:
-    """Measure ReLU's training step and evaluation batch in a fresh process, on one thread as in a
-    worker.
+    """Measure ReLU's training step and evaluation batch in a fresh worker: with its one thread, and
+    as it keeps memory between steps.
 
-    whole: a whole step, however long it takes.
+    whole: a whole step, however long it takes. Raises: UserError where the worker dies of it.
     """
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_cost, config, device, whole).result()
+    pool = LokyPool(1)
+    try:
+        ((_, found),) = pool.run(_cost, {"cost": (config, device, whole)}, inf)
+    finally:
+        pool.close()
+    if isinstance(found, Failure):
+        raise UserError(f"measuring a step of {config.network.name} {found.message}: too large?")
+    return found
 
 
-def _cost(config: Config, device: str, whole: bool) -> Cost:
+def _cost(asked: tuple[Config, str, bool]) -> Cost:
+    config, device, whole = asked
     size = config.training.batch_size
     with one_thread(), accelerator_for(torch.device(device)).session():
         foretold = _step(config, min(SMALL, size), device) * size / min(SMALL, size)
@@ -70,14 +81,18 @@ def _cost(config: Config, device: str, whole: bool) -> Cost:
 
 
 def _step(config: Config, batch: int, device: str, warm: bool = True) -> float:
-    """Seconds of a step of `batch` images, the first one left out unless it is not `warm`."""
+    """Seconds of a step of `batch` images: the median of some after the first one, or that one, if
+    not `warm`.
+    """
     training = config.training.model_copy(update={"batch_size": batch, "graph": "off"})
     trainer = trainer_for(config.model_copy(update={"training": training}), device)
     child = trainer.new_child(resolve("ReLU"), 0)
     images, labels = trainer.batch(0, 0)
-    if warm:
-        trainer.update(child, images, labels)
-    return _seconds(lambda: trainer.update(child, images, labels), device)
+    first = _seconds(lambda: trainer.update(child, images, labels), device)
+    if not warm:
+        return first
+    some = range(max(1, min(REPEATS, int(ENOUGH / max(first, 1e-9)))))
+    return median(_seconds(lambda: trainer.update(child, images, labels), device) for _ in some)
 
 
 def _first(split: Resident, count: int) -> Resident:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,7 +69,8 @@ class Estimate:
     @property
     def hours(self) -> float:
         images = TEST_IMAGES + (self.column.config.data.validation or 5_000)
-        return self.trainings * self.cost.training(self.steps, images) / self.workers / 3600
+        rounds = math.ceil(self.trainings / self.workers)
+        return rounds * self.cost.training(self.steps, images) / 3600
 
 
 def functions_of(texts: Sequence[str]) -> list[Function]:
