@@ -60,6 +60,7 @@ bench: setup
 	$(BIN)/python benchmarks/profile_step.py --quick
 	$(BIN)/python benchmarks/efficiency.py --quick
 	$(BIN)/python benchmarks/fidelity.py --quick
+	$(BIN)/python benchmarks/scaling.py --quick
 
 clean:
 	rm -rf .venv .venv-extras site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
