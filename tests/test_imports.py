@@ -128,7 +128,7 @@ INNER = {
         ["swap"],
     ],
     "pools": [
-        ["failure", "passport", "scratch", "store", "deliveries"],
+        ["failure", "line", "passport", "scratch", "store", "deliveries"],
         ["parcel"],
         ["wire"],
         ["base"],
