@@ -80,6 +80,7 @@ def test_a_run_ends_with_its_front_beside_known_functions(finished):
     assert all(o["cost"] == told[o["key"]] for o in run.outcomes if o["key"] in told)
 
 
+@pytest.mark.slow
 def test_hybrid_measures_too_and_others_do_not(tiny, tmp_path):
     small = {"controller": {"hidden": 8, "embedding": 4}}
     mixed = search(tiny(**SETTINGS | {"strategy": "hybrid"}, **small), tmp_path / "x" / "a")

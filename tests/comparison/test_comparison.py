@@ -122,6 +122,7 @@ def test_a_folder_has_data_tables_figures_and_words(finished):
     assert all(f"]({name}.png)" in text for name in figures)
 
 
+@pytest.mark.slow
 def test_workers_change_nothing(finished, on_table, tmp_path):
     folder, _ = finished
     compare(on_table(pool="loky", workers=2), NAMES, 4, tmp_path / "b")
@@ -237,6 +238,7 @@ def test_what_is_shown_names_the_better_one(finished):
     assert verdict(found.pairs[0]) == "good is better than bad"
 
 
+@pytest.mark.slow
 def test_real_training_goes_the_same_way(tiny, tmp_path):
     config = tiny(budget=6, retest={"seeds": 2, "finalists": 1})
     summary = compare(config, ["random", "local"], 2, tmp_path)

@@ -17,7 +17,10 @@ pytest.importorskip("distributed")
 from .dask_cluster import ROOT, children, environment, free_port  # noqa: E402
 
 GUIDE = ROOT / "docs" / "guides" / "clusters.md"
-SMALL = "--batch 2 --training.steps 20 --retest.seeds 2 --retest.finalists 1"
+SMALL = (
+    "--batch 2 --training.steps 20 --retest.seeds 2 --retest.finalists 1 "
+    "--race.candidates 2 --race.seeds 2"
+)
 
 
 def test_the_commands_of_the_guide_run(tmp_path):
