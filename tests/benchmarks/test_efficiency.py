@@ -36,6 +36,7 @@ def test_steps_until_the_target(small_table):
     assert efficiency.steps_to_target(lost) == float("inf")
 
 
+@pytest.mark.slow
 def test_a_table_from_end_to_end(tmp_path, small_table):
     config = make_config(
         {"table": str(tmp_path / "t.safetensors"), "budget": 16, "pool": "inline", "seed": 5}

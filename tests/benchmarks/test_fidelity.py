@@ -39,6 +39,7 @@ def test_a_table_from_end_to_end(tmp_path, small_table):
     assert np.array_equal(again["random"]["full"].loss, spent["random"]["full"].loss)
 
 
+@pytest.mark.slow
 def test_training_from_end_to_end(tmp_path):
     settings = {
         "data": {"train": 200, "validation": 100},

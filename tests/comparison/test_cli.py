@@ -19,6 +19,7 @@ def at_home(tmp_path, monkeypatch, settings, table_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_compare_prints_its_target_and_what_is_shown(at_home, capsys):
     words = ["compare", "--strategies", "random,local", "--seeds", "3", "--config", "table.yaml"]
     assert main([*words, "--budget", "20", "--seed", "5"]) == 0

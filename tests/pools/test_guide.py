@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from hybridsearch.analysis.runs import load_run
+from hybridsearch.cli import main
 
 pytestmark = pytest.mark.extras
 pytest.importorskip("distributed")
@@ -19,7 +20,7 @@ from .dask_cluster import ROOT, children, environment, free_port  # noqa: E402
 GUIDE = ROOT / "docs" / "guides" / "clusters.md"
 SMALL = (
     "--batch 2 --training.steps 20 --retest.seeds 2 --retest.finalists 1 "
-    "--race.candidates 2 --race.seeds 2"
+    "--race.candidates 2 --race.seeds 2 --training.kernel tape"
 )
 
 
@@ -39,16 +40,16 @@ def test_the_commands_of_the_guide_run(tmp_path):
         for command in (scheduler, worker):
             full = [*command, "--no-dashboard"]
             started.append(subprocess.Popen(full, cwd=tmp_path, env=environment(), **quiet))
-        logs = []
-        for name, words in (("there", search), ("here", [*search[:4], "loky", *search[5:]])):
-            full = [*words, *shlex.split(SMALL), "--out", str(tmp_path / name / "run"), "--quiet"]
-            subprocess.run(full, cwd=tmp_path, env=environment(), check=True, timeout=240)
-            logs.append(load_run(tmp_path / name / "run").trials)
+        words = [*search[5:], *shlex.split(SMALL), "--quiet", "--out"]
+        there, here = tmp_path / "there" / "run", tmp_path / "here" / "run"
+        full = [*search[:5], *words, str(there)]
+        subprocess.run(full, cwd=tmp_path, env=environment(), check=True, timeout=240)
+        assert main(["--pool", "inline", *words, str(here)]) == 0
     finally:
         for process in started[::-1]:
             for pid in children(process.pid):
                 subprocess.run(["kill", "-9", str(pid)], check=False)
             process.kill()
             process.wait()
-    there, here = ([payload for payload, _ in log] for log in logs)
-    assert there == here
+    logs = [[payload for payload, _ in load_run(path).trials] for path in (there, here)]
+    assert logs[0] == logs[1]

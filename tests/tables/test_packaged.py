@@ -48,6 +48,7 @@ def test_a_table_is_the_whole_space_and_the_baselines(table, name):
     assert per_function[best].min() > LEAST[name]
 
 
+@pytest.mark.slow
 def test_the_best_are_told_apart(table):
     assert make_card(table).reliability["best tenth"].mean > FINE
 
