@@ -24,7 +24,7 @@ class Fleet:
         self.now = 0  # by the clock, in training steps
         self.trained = 0  # functions that they train or have trained
         self._flights: dict[int, Flight] = {}  # by number
-        self._settling: dict[str, Flight] = {}  # by the keys of the functions that they settle
+        self._settling: set[str] = set()  # keys of the functions that they settle
         self._waiting: dict[str, Flight] = {}  # by the tasks that they wait for
         self._due: list[tuple[int, int]] = []  # when, number; a heap
         self._ended: list[Flight] = []
@@ -46,19 +46,19 @@ class Fleet:
 
     def _join(self, flight: Flight) -> None:
         self._flights[flight.number] = flight
-        self._settling |= dict.fromkeys(flight.settles, flight)
+        self._settling.update(flight.settles)
         self.trained += len(flight.fresh)
-        if flight.ended:
-            self._ended.append(flight)
 
     def _ask(self, flight: Flight) -> None:
-        """Ask for the trainings of a batch's rung, if it has any yet."""
-        if flight.ended:
-            return
-        flight.due = self.now + self.ladder.steps_of(flight.ascent.rung)
+        """Ask for the trainings of a batch's next rung, if any function goes on to it."""
+        if not flight.ended:
+            flight.due = self.now + self.ladder.steps_of(flight.ascent.rung)
         self._await(flight)
 
     def _await(self, flight: Flight) -> None:
+        if flight.ended:
+            self._ended.append(flight)
+            return
         flight.ask(self.ladder, self.records)
         self._waiting |= dict.fromkeys(flight.waiting, flight)
         heapq.heappush(self._due, (flight.due, flight.number))
@@ -76,24 +76,19 @@ class Fleet:
         self.now, number = heapq.heappop(self._due)
         flight = self._flights[number]
         flight.go_on(self.ladder)
-        if flight.ended:
-            self._ended.append(flight)
         self._ask(flight)
 
     def land(self) -> Flight | None:
         """Take out a batch that has ended, with what else it proposed, which others train, known;
         the oldest of several. None where there is none.
         """
-        ready = [
-            flight for flight in self._ended if self._settling.keys().isdisjoint(flight.shared)
-        ]
+        ready = [flight for flight in self._ended if self._settling.isdisjoint(flight.shared)]
         if not ready:
             return None
         flight = min(ready, key=lambda one: one.number)
         self._ended.remove(flight)
         del self._flights[flight.number]
-        for key in flight.settles:
-            del self._settling[key]
+        self._settling.difference_update(flight.settles)
         self.trained -= len(flight.fresh)
         return flight
 
@@ -111,5 +106,4 @@ class Fleet:
             for child in flight.ascent.children:
                 self.ladder.recall(child)
             self._join(flight)
-            if not flight.ended:
-                self._await(flight)
+            self._await(flight)

@@ -98,9 +98,9 @@ class Ladder:
         for child, task in zip(alive, self.tasks(ascent), strict=True):
             child.add(done[task.hash], self.scale)
         alive = [child for child in alive if child.failure is None]
-        ascent.alive = self._promoted(alive, rung, batch) if rung < self.top else []
-        ascent.rung += 1
+        ascent.alive, ascent.rung = [], rung + 1
         if rung < self.top:
+            ascent.alive = self._promoted(alive, rung, batch)
             self.seen[rung].extend(child.scores[-1] for child in alive)
 
     def recall(self, child: Climb) -> None:

@@ -47,9 +47,9 @@ class Landscape:
         seen = self._experience.describe(past.genomes).expected[:, 0].astype(np.float64)
         self.missed = float((targets - seen).std())
         order = np.argsort(means, kind="stable")
-        self._rows, self._truth = rows[order], means[order]
+        self._rows = rows[order]
         top = slice(-len(order) // 10, None)
-        self._slope = float(np.polyfit(spread[order][top], self._truth[top], 1)[0])
+        self._slope = float(np.polyfit(spread[order][top], means[order][top], 1)[0])
         self._last = float(spread.max())
         self._known: dict[str, tuple[int, float]] = {}
         self._loss = np.asarray(table.validation_loss, np.float64)

@@ -24,7 +24,7 @@ from hybridsearch.pools.loky import LokyPool
 from hybridsearch.pools.passport import differs
 from hybridsearch.pools.scratch import Scratch
 from hybridsearch.pools.store import download, upload
-from hybridsearch.pools.wire import Call, Good, Home, Kit, Lacking, Reply, Trade, unpack
+from hybridsearch.pools.wire import Call, Good, Home, Kit, Lacking, Reply, unpack
 
 Fetch = Callable[[Good], bytes]  # the content of a good's file; raises Lacking
 
@@ -57,9 +57,7 @@ class _Unable:
     why: str
 
 
-@lru_cache(maxsize=4)
-def _opened(trade: bytes) -> Trade:
-    return unpack(trade)
+_opened = lru_cache(maxsize=4)(unpack)
 
 
 def _ask(question: tuple[str, bytes, tuple[Any, ...]]) -> Any:
