@@ -8,7 +8,7 @@ function does; how much that counts is for the data to say.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ GROWTH = 2  # the hyperparameters are fitted anew when so many times more childr
 ROWS = 256  # children at the top that it learns from, the best
 LAGS = 1.0  # standard deviations below the mean of those at the top from which a child lacks
 WINDOW = 512  # children of a rung that a new one is compared with, the last
+BLOCK = 64  # of them are predicted together: a process predicts every whole block once
 
 
 class Forecast:
@@ -32,27 +33,24 @@ class Forecast:
     """
 
     def __init__(self) -> None:
-        self._seen = describe([])
-        self._new: list[Tokens] = []  # seen, not yet described
+        self._genomes: list[Tokens] = []  # of all that were seen, as `_low`
         self._low: list[float] = []
-        self._pairs: list[int] = []  # of `_low`, those whose score at the top is known
-        self._top: list[float] = []  # of `_pairs`
+        self._ended: list[tuple[Tokens, float, float]] = []  # with low and top, where that is known
         self._fitted: tuple[int, Hyper] | None = None
         self._made: _Made | None = None
 
     def see(self, genome: Tokens, low: float, top: float | None) -> None:
         """A child that came to this rung with the score `low`; top: that at the top, if known."""
         if top is not None:
-            self._pairs.append(len(self._low))
-            self._top.append(top)
+            self._ended.append((genome, low, top))
             self._made = None
+        self._genomes.append(genome)
         self._low.append(low)
-        self._new.append(genome)
 
     @property
     def ready(self) -> bool:
         """Whether enough children are at the top to say anything."""
-        return len(self._pairs) >= LEAST
+        return len(self._ended) >= LEAST
 
     def promises(
         self, genomes: Sequence[Tokens], low: Sequence[float], optimism: float
@@ -61,15 +59,9 @@ class Forecast:
         before, on one scale.
         """
         made = self._model()
-        ends = [self._features().take(range(max(0, len(self._low) - WINDOW), len(self._low)))]
-        lows = [np.array(self._low[-WINDOW:])]
-        ends.insert(0, describe(genomes))
-        lows.insert(0, np.array(low))
-        promises = []
-        for features, scores in zip(ends, lows, strict=True):
-            mean, variance = made.predict(features, scores)
-            promises.append([float(p) for p in mean + optimism * np.sqrt(variance)])
-        return promises[0], promises[1]
+        both = made.predict(describe(genomes), np.array(low)), self._window(made)
+        new, before = ((mean + optimism * np.sqrt(variance)).tolist() for mean, variance in both)
+        return new, before
 
     def scores(self, genomes: Sequence[Tokens], low: Sequence[float]) -> list[float]:
         """The scores at the top that are expected of children at the rung."""
@@ -77,37 +69,57 @@ class Forecast:
         mean, _ = made.predict(describe(genomes), np.array(low))
         return [float(score) for score in np.interp(mean, made.targets, made.tops)]
 
-    def _features(self) -> Features:
-        if self._new:
-            self._seen = Features.join([self._seen, describe(self._new)])
-            self._new = []
-        return self._seen
+    def _window(self, made: _Made) -> tuple[Floats, Floats]:
+        """Mean and variance of the last WINDOW children.
+
+        Blocks begin at multiples of BLOCK, wherever the window does: in another company a child's
+        prediction may differ in its last bit.
+        """
+        end = len(self._low)
+        start = max(0, end - WINDOW)
+        first = start // BLOCK * BLOCK
+        means, variances = [], []
+        for at in range(first, end, BLOCK):
+            block = made.blocks.get(at)
+            if block is None:
+                rows = slice(at, at + BLOCK)
+                block = made.predict(describe(self._genomes[rows]), np.array(self._low[rows]))
+            if at + BLOCK <= end:
+                made.blocks[at] = block
+            means.append(block[0])
+            variances.append(block[1])
+        return np.concatenate(means)[start - first :], np.concatenate(variances)[start - first :]
 
     def _model(self) -> _Made:
         if self._made is None:
-            top, low = np.array(self._top), np.array(self._low)[self._pairs]
-            features = self._features().take(self._pairs)
             count = LEAST
-            while GROWTH * count <= len(top):
-                count = round(GROWTH * count)
+            while GROWTH * count <= len(self._ended):
+                count *= GROWTH
             if self._fitted is None or self._fitted[0] != count:
-                first = _Made(features.take(range(count)), low[:count], top[:count], None)
-                self._fitted = count, first.hyper
+                self._fitted = count, self._learned(range(count), None).hyper
+            top = np.array([top for _, _, top in self._ended])
             rows = np.sort(np.argsort(-top, kind="stable")[:ROWS])
-            self._made = _Made(features.take(rows), low[rows], top[rows], self._fitted[1])
+            self._made = self._learned(rows.tolist(), self._fitted[1])
         return self._made
+
+    def _learned(self, rows: Iterable[int], hyper: Hyper | None) -> _Made:
+        """From these of the children at the top; without hyperparameters they are fitted."""
+        genomes, low, top = zip(*(self._ended[row] for row in rows), strict=True)
+        return _Made(describe(genomes), np.array(low), np.array(top), hyper)
 
 
 class _Made:
     """The process after N children at the top.
 
     targets, tops: [N], rising, what it learns instead of scores at the top, and these.
+    blocks: mean and variance of the children of whole blocks, by the number of their first.
     """
 
     def __init__(self, features: Features, low: Floats, top: Floats, hyper: Hyper | None) -> None:
         self._centre, self._spread = float(low.mean()), float(low.std()) or 1.0
         targets, order = exponential(top), np.argsort(top, kind="stable")
         self.targets, self.tops = targets[order], top[order]
+        self.blocks: dict[int, tuple[Floats, Floats]] = {}
         with_low = self._with(features, low)
         self.hyper = fit(with_low, targets, trust=0.0) if hyper is None else hyper
         self._process = Posterior(with_low, targets, self.hyper, trust=0.0)

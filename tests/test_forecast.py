@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from hybridsearch.forecast import GROWTH, LEAST, ROWS, Forecast
+from hybridsearch.forecast import BLOCK, GROWTH, LEAST, ROWS, WINDOW, Forecast, _Made
 from hybridsearch.genome.units import Space
 from hybridsearch.surrogate.features import describe
 
@@ -96,10 +96,38 @@ def test_seen_at_once_or_asked_in_between_it_forecasts_the_same(n):
     assert often.scores(genomes[:1], [0.3]) == once.scores(genomes[:1], [0.3])
 
 
+def test_beyond_the_window_too_it_forecasts_the_same_and_predicts_whole_blocks_once(monkeypatch):
+    """Every child after the first ones is stopped, so one process goes through many blocks."""
+    often, once = Forecast(), Forecast()
+    genomes, low, _ = children(3, 6)
+    predicted = []
+    predict = _Made.predict
+
+    def counted(made, features, scores):
+        predicted.append(len(features))
+        return predict(made, features, scores)
+
+    monkeypatch.setattr(_Made, "predict", counted)
+    n = WINDOW + 2 * BLOCK + 7
+    for k, (genome, score, top) in enumerate(zip(*children(n, 4), strict=True)):
+        for forecast in (often, once):
+            forecast.see(genome, score, top if k < 40 else None)
+        if k >= 40 and k % 5 == 0:
+            often.promises(genomes, list(low), 2.0)
+    assert predicted.count(BLOCK) == n // BLOCK
+    found = often.promises(genomes, list(low), 2.0)
+    assert found == once.promises(genomes, list(low), 2.0)
+    assert len(found[1]) == WINDOW
+    last = describe(once._genomes[-WINDOW:]), np.array(once._low[-WINDOW:])
+    straight, _ = once._model().predict(*last)
+    window, _ = once._window(once._model())
+    np.testing.assert_allclose(window, straight, atol=1e-5)
+
+
 def test_of_very_many_it_learns_from_the_best():
     forecast = taught(ROWS + 40)
     model = forecast._model()
-    assert len(model.tops) == ROWS and model.tops[-1] == max(forecast._top)
+    assert len(model.tops) == ROWS and model.tops[-1] == max(top for _, _, top in forecast._ended)
 
 
 def test_equal_scores_are_no_error():

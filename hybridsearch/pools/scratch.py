@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 LOCK = "lock"
+GONE = ".gone-"  # how the name of what is being removed begins
 OLD = 24 * 3600.0  # seconds after which the folder of a run that nobody uses is removed
 MOST = 10 << 30  # bytes of checkpoints; the oldest go first, and are trained again if needed
 
@@ -81,8 +82,17 @@ class Scratch:
         """Let go of the folder; the last one that does removes it."""
         with contextlib.suppress(OSError):
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(self.folder, ignore_errors=True)
+            _remove(self.folder)
         os.close(self._lock)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder of which the lock is held alone. It loses its name first: whoever opens it
+    while files go one by one gets a new folder, not half of this one.
+    """
+    gone = tempfile.mkdtemp(prefix=GONE, dir=folder.parent)
+    folder.rename(Path(gone, folder.name))
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def sweep(base: Path, old: float = OLD) -> None:
@@ -91,9 +101,11 @@ def sweep(base: Path, old: float = OLD) -> None:
         with contextlib.suppress(OSError):
             if time.time() - folder.stat().st_mtime < old:
                 continue
+            if folder.name.startswith(GONE):
+                shutil.rmtree(folder, ignore_errors=True)
             lock = os.open(folder / LOCK, os.O_RDWR)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove(folder)
             finally:
                 os.close(lock)

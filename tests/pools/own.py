@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -26,6 +27,8 @@ def build(make_activation):
 
 def make_home(tmp_path):
     """The folder with these files, and the settings of a search there."""
+    for name in ("of_mine", "beside_it"):  # of another test's home
+        sys.modules.pop(name, None)
     home = tmp_path / "home"
     home.mkdir()
     (home / "of_mine.py").write_text(OWN)

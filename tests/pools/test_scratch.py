@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
-from hybridsearch.pools.scratch import Scratch, sweep
+from hybridsearch.pools import scratch as scratch_module
+from hybridsearch.pools.scratch import GONE, Scratch, sweep
 
 
 def test_the_last_of_a_machine_removes_the_folder(tmp_path):
@@ -17,6 +19,36 @@ def test_the_last_of_a_machine_removes_the_folder(tmp_path):
     two.close()
     assert list(tmp_path.iterdir()) == []
     Scratch("run", tmp_path).close()
+
+
+def test_who_opens_it_while_it_is_removed_gets_a_new_one(tmp_path, monkeypatch):
+    remove, others = scratch_module.shutil.rmtree, []
+
+    def slowly(folder, **how):
+        if Path(folder).parent == tmp_path:  # shutil is everybody's
+            other = Scratch("run", tmp_path)
+            others.append((other, other.put("x", lambda made: made.write_text("kept"))))
+        remove(folder, **how)
+
+    one = Scratch("run", tmp_path)
+    one.put("x", lambda made: made.write_text("old"))
+    monkeypatch.setattr(scratch_module.shutil, "rmtree", slowly)
+    one.close()
+    monkeypatch.undo()
+    ((other, path),) = others
+    assert path.read_text() == "kept" and other.children.is_dir()
+    other.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_half_removed_is_removed_once_it_is_old(tmp_path):
+    half = tmp_path / f"{GONE}abc"
+    (half / "run").mkdir(parents=True)
+    sweep(tmp_path)
+    assert half.is_dir()
+    os.utime(half, (0, 0))
+    sweep(tmp_path)
+    assert not half.exists()
 
 
 def test_it_is_private_and_refuses_a_folder_that_is_not(tmp_path):
