@@ -1,4 +1,4 @@
-"""The one exception that is meant to be read by a person, and a help for writing it."""
+"""The one exception that is meant to be read by a person, and helps for writing it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,16 @@ class UserError(ValueError):
 
     The command line prints it without a traceback and exits with status 2.
     """
+
+
+def first_line(text: object, default: str = "") -> str:
+    """The first line of what something says, an exception, say; `default` where it says nothing."""
+    return next(iter(str(text).strip().splitlines()), default)
+
+
+def told(error: BaseException) -> str:
+    """An exception of somebody else's in one line: its type and its first line."""
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -17,9 +17,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from hybridsearch.analysis.remarks import is_beaten
-from hybridsearch.analysis.runs import CONFIG, ENVIRONMENT, LOG, SUMMARY
+from hybridsearch.analysis.runs import CONFIG, ENVIRONMENT, LOG, SUMMARY, run_config
 from hybridsearch.analysis.tables import gap_words
-from hybridsearch.config import saved_config
 from hybridsearch.errors import UserError
 from hybridsearch.progress import duration
 from hybridsearch.store.disk import held_by, read_json
@@ -110,7 +109,7 @@ def _finished(folder: Path) -> Row:
 
 
 def _unfinished(folder: Path) -> Row:
-    config = saved_config(folder / CONFIG)
+    config = run_config(folder)
     running = held_by(folder) is not None
     log, done = folder / LOG, 0
     started, seconds = _started(folder), None

@@ -21,8 +21,8 @@ import yaml
 from threadpoolctl import threadpool_limits
 
 from hybridsearch.analysis.pictures import draw_run
-from hybridsearch.analysis.runs import CONFIG, ENVIRONMENT, LOG, SUMMARY, load_run
-from hybridsearch.config import Config, make_config, saved_config
+from hybridsearch.analysis.runs import CONFIG, ENVIRONMENT, LOG, SUMMARY, load_run, run_config
+from hybridsearch.config import Config, make_config
 from hybridsearch.engine import Search
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate.evaluator import Evaluator, TrainingEvaluator
@@ -128,9 +128,7 @@ def resume(
     Raises: UserError when the folder holds no run, or what it holds cannot be continued.
     """
     folder = Path(folder)
-    if not (folder / CONFIG).is_file():
-        raise UserError(f"{folder} holds no run ({CONFIG} is missing)")
-    config = saved_config(folder / CONFIG)
+    config = run_config(folder)
     if pool is not None:
         config = make_config({**config.model_dump(), "pool": pool}, "--pool")
     config, evaluator = make_evaluator(config, folder)

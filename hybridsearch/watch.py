@@ -9,9 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from hybridsearch.analysis.runs import CONFIG, ENVIRONMENT, LOG, SUMMARY
+from hybridsearch.analysis.runs import ENVIRONMENT, LOG, SUMMARY, run_config
 from hybridsearch.analysis.tables import show_summary
-from hybridsearch.config import saved_config
 from hybridsearch.errors import UserError
 from hybridsearch.follow import Follow
 from hybridsearch.progress import WORDS, Display, describe, duration, scored
@@ -28,10 +27,8 @@ class Watched:
     """A run's folder, its log followed. Raises: UserError when it holds no run."""
 
     def __init__(self, folder: Path) -> None:
-        if not (folder / CONFIG).is_file():
-            raise UserError(f"{folder} holds no run ({CONFIG} is missing)")
         self.folder = folder
-        self.course = Follow(saved_config(folder / CONFIG))
+        self.course = Follow(run_config(folder))
         self._log = Follower(folder / LOG)
         self.finished, self.holder, self.news = False, held_by(folder), False
 

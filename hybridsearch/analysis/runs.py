@@ -102,18 +102,23 @@ class Run:
         return [o for o in self.distinct if o["rung"] == self.top and o["status"] == "ok"]
 
 
+def run_config(folder: Path) -> Config:
+    """The config of a run's folder. Raises: UserError when it holds no run."""
+    if not (folder / CONFIG).is_file():
+        raise UserError(f"{folder} holds no run ({CONFIG} is missing)")
+    return saved_config(folder / CONFIG)
+
+
 def load_run(folder: str | Path) -> Run:
     """Read a run's folder, finished or not.
 
     Raises: UserError when it holds no run or a record of its log is damaged.
     """
     folder = Path(folder)
-    if not (folder / CONFIG).is_file():
-        raise UserError(f"{folder} holds no run ({CONFIG} is missing)")
-    log = folder / LOG
+    config, log = run_config(folder), folder / LOG
     return Run(
         folder,
-        saved_config(folder / CONFIG),
+        config,
         read_json(folder / ENVIRONMENT),
         list(read_log(log)) if log.exists() else [],
     )

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from hybridsearch.errors import first_line
 from hybridsearch.evaluate.accelerator import Accelerator, Replay, say_once
 
 # Steps run plainly before the capture, as PyTorch's notes on CUDA graphs ask: libraries set
@@ -62,7 +63,7 @@ class GraphedStep:
             if self.accelerator.exhausted(error):
                 raise
             self.accelerator.captures = False
-            reason = (str(error.__context__ or error).splitlines() or [""])[0]
+            reason = first_line(error.__context__ or error)
         say_once(f"training steps run without a CUDA graph, more slowly: {reason}")
         return None
 

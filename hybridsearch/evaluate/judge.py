@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from hybridsearch.config import Config
-from hybridsearch.errors import UserError
+from hybridsearch.errors import UserError, told
 from hybridsearch.evaluate.data import SearchData
 from hybridsearch.evaluate.losses import METRICS, STANDARDISED, loss_for, metric_for
 from hybridsearch.evaluate.objective import Objective, Score, Tally
@@ -72,8 +72,7 @@ def _of_nothing(objective: Objective, config: Config, data: SearchData) -> Score
         tally.add(torch.zeros(shape), targets)
         score = tally.score()
     except Exception as error:
-        words = (str(error).splitlines() or [""])[0]
-        raise UserError(f"{who} failed with {type(error).__name__}: {words}") from error
+        raise UserError(f"{who} failed with {told(error)}") from error
     if not (math.isfinite(score.loss) and math.isfinite(score.metric)):
         raise UserError(
             f"{who} should give finite numbers, got loss {score.loss:g}, metric {score.metric:g}"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridsearch.digests import checksum
-from hybridsearch.errors import UserError
+from hybridsearch.errors import UserError, told
 from hybridsearch.sources import sources_of
 
 # What a loaded module's file held when it was first asked for, by name.
@@ -78,7 +78,7 @@ def digest_of_code(spec: str) -> str:
 
 def one_line(error: Exception) -> str:
     """Type, first line and place of a user's error: the command line shows no traceback."""
-    text = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    text = told(error)
     frames = traceback.extract_tb(error.__traceback__)
     ours = (__file__, importlib.__file__)
     theirs = [f for f in frames if f.filename not in ours and not f.filename.startswith("<")]

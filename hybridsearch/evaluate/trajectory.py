@@ -14,11 +14,12 @@ import numpy as np
 import torch
 
 from hybridsearch.config import Config
+from hybridsearch.errors import told
 from hybridsearch.evaluate.accelerator import accelerator_for
 from hybridsearch.evaluate.input import Resident
 from hybridsearch.evaluate.stack_training import StackTrainer
 from hybridsearch.evaluate.training import Diverged, OutOfTime
-from hybridsearch.evaluate.worker import one_line, test_split, trainer_for
+from hybridsearch.evaluate.worker import test_split, trainer_for
 from hybridsearch.genome.function import resolve
 from hybridsearch.threads import one_thread
 from hybridsearch.types import Status, Task
@@ -64,7 +65,7 @@ def follow(job: FollowJob) -> tuple[Trajectory, ...]:
     except OutOfTime as error:
         return (Trajectory(Status.TIMEOUT, message=str(error)),) * len(job.tasks)
     except Exception as error:
-        return (Trajectory(Status.ERROR, message=one_line(error)),) * len(job.tasks)
+        return (Trajectory(Status.ERROR, message=told(error)),) * len(job.tasks)
 
 
 def _alone(job: FollowJob) -> list[Trajectory]:

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from hybridsearch.config import Config
+from hybridsearch.errors import told
 from hybridsearch.evaluate.accelerator import accelerator_for
 from hybridsearch.evaluate.data import load_search_data, load_test_data
 from hybridsearch.evaluate.input import Resident
@@ -101,7 +102,7 @@ def failed(task: Task, error: Exception) -> Evaluation:
         return Evaluation(task.hash, Status.DIVERGED, message=str(error))
     if isinstance(error, OutOfTime):
         return Evaluation(task.hash, Status.TIMEOUT, message=str(error))
-    return Evaluation(task.hash, Status.ERROR, message=one_line(error))
+    return Evaluation(task.hash, Status.ERROR, message=told(error))
 
 
 def stamped(result: Evaluation, seconds: float) -> Evaluation:
@@ -204,11 +205,5 @@ def measure(job: tuple[Config, str]) -> float | str:
                 if step > 1 and sum(times) > LONG:
                     break
     except Exception as error:
-        return one_line(error)
+        return told(error)
     return sorted(times)[len(times) // 2]
-
-
-def one_line(error: Exception) -> str:
-    """An exception as one line."""
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}"

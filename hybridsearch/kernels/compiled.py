@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from hybridsearch.errors import told
 from hybridsearch.genome.activation import Activation
 from hybridsearch.genome.function import Function
 from hybridsearch.kernels.build import private_folder
@@ -56,8 +57,7 @@ class CompiledKernel:
             raise
         except Exception as error:
             self.broken = True
-            cause = getattr(error, "inner_exception", error)  # the backend's own words
-            _say(f"{type(cause).__name__}: {(str(cause).splitlines() or [''])[0]}")
+            _say(told(getattr(error, "inner_exception", error)))  # the backend's own words
             return self._plain(x, betas, axis)
         return _Compiled.apply(x, betas, axis, pair)  # type: ignore[no-any-return, no-untyped-call]
 

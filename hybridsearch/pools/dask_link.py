@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from hybridsearch.errors import UserError
+from hybridsearch.errors import UserError, first_line
 from hybridsearch.extras import need
 from hybridsearch.pools.wire import Good, Kit, Reply
 
@@ -79,9 +79,9 @@ def connect(address: str) -> Link:
             address, timeout=CONNECT, set_as_default=False, name="hybridsearch"
         )
     except (OSError, TimeoutError, ValueError) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
+        why = first_line(error, type(error).__name__)
         raise UserError(
-            f"pool: no Dask scheduler answers at {address} ({lines[0]}); start one with `dask "
+            f"pool: no Dask scheduler answers at {address} ({why}); start one with `dask "
             "scheduler`, or see that host and port are right and not behind a firewall"
         ) from error
     return Link(client)

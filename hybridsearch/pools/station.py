@@ -19,6 +19,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from hybridsearch.errors import told
 from hybridsearch.pools.failure import Failure
 from hybridsearch.pools.loky import LokyPool
 from hybridsearch.pools.passport import differs
@@ -66,8 +67,7 @@ def _ask(question: tuple[str, bytes, tuple[Any, ...]]) -> Any:
     try:
         return getattr(_opened(trade), name)(*arguments)
     except Exception as error:
-        lines = str(error).strip().splitlines() or [""]
-        return _Unable(f"{type(error).__name__}: {lines[0]}")
+        return _Unable(told(error))
 
 
 class Station:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import fsspec
 
-from hybridsearch.errors import UserError
+from hybridsearch.errors import UserError, told
 
 
 def check_store(url: str, name: str) -> None:
@@ -28,9 +28,8 @@ def check_store(url: str, name: str) -> None:
         filesystem, path = fsspec.core.url_to_fs(f"{url}/{name}")
         filesystem.rm(path)
     except Exception as error:  # of whatever library stands behind the URL
-        lines = str(error).strip().splitlines() or [""]
         raise UserError(
-            f"cluster.children: {url} cannot be written to ({type(error).__name__}: {lines[0]}); "
+            f"cluster.children: {url} cannot be written to ({told(error)}); "
             "expected a URL of fsspec, and the package and rights that it needs"
         ) from error
 

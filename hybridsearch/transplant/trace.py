@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from hybridsearch.errors import UserError
+from hybridsearch.errors import UserError, told
 from hybridsearch.transplant.axes import channels_of, follow, tensors
 from hybridsearch.transplant.names import KNOWN, Wanted, is_activation, name_of, title
 from hybridsearch.transplant.runtime import MODULE_FILE
@@ -123,10 +123,9 @@ def run(model: nn.Module, inputs: Any) -> Any:
                 return model(**inputs)
             return model(*inputs) if isinstance(inputs, list | tuple) else model(inputs)
         except Exception as error:
-            lines = str(error).strip().splitlines() or [""]
             raise UserError(
                 "expected example_inputs that the model runs on (a tensor, a tuple, or a dict of "
-                f"keyword arguments), got {type(error).__name__}: {lines[0]}"
+                f"keyword arguments), got {told(error)}"
             ) from error
 
 
