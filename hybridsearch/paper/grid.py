@@ -49,7 +49,7 @@ class Column:
 @dataclass(frozen=True)
 class Result:
     """A function in a column. rate: the learning rate. test, validation: [seeds], accuracy in 0..1;
-    a diverged training guesses. seconds: [seeds], of training.
+    a diverged training guesses. seconds: [seeds], of training. diverged: how many of them did.
     """
 
     function: Function
@@ -57,6 +57,7 @@ class Result:
     test: NDArray[np.float64]
     validation: NDArray[np.float64]
     seconds: NDArray[np.float64]
+    diverged: int = 0
 
 
 def missing(column: Column, functions: Sequence[Function], seeds: int) -> int:
@@ -103,6 +104,7 @@ def train(
                 np.array([_score(cell, TEST, guess) for cell in cells]),
                 np.array([_score(cell, VALIDATION, guess) for cell in cells]),
                 np.array([cell.seconds for cell in cells]),
+                sum(cell.status is Status.DIVERGED for cell in cells),
             )
     return [found[f.key] for f in functions]
 

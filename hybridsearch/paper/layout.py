@@ -140,8 +140,15 @@ def markdown(table: PaperTable) -> str:
 
 
 def words(table: PaperTable) -> list[str]:
-    """The rank correlations, in sentences."""
-    return [
+    """What diverged and the rank correlations, in sentences."""
+    diverged = [
+        f"{LABELS.get(network, network)}: {e.name} diverged in {e.result.diverged} of "
+        f"{len(e.result.test)} trainings, which count as guessing."
+        for network, entries in table.columns.items()
+        for e in entries
+        if e.result.diverged
+    ]
+    return diverged + [
         f"{LABELS.get(network, network)}, {name}: rank correlation of published and measured "
         f"{value:.2f} over {count} functions."
         for network, name, value, count in correlations(table)
@@ -163,6 +170,7 @@ def to_json(table: PaperTable) -> dict[str, Json]:
                 "test": e.result.test.tolist(),
                 "validation": e.result.validation.tolist(),
                 "seconds": e.result.seconds.tolist(),
+                "diverged": e.result.diverged,
             }
             for e in entries
         ]

@@ -93,6 +93,14 @@ def test_other_networks_have_no_published_settings():
     assert settings("wrn16-2").weight_decay == 5e-4
 
 
+def test_what_diverged_is_said():
+    whole, half = result("ReLU", 0.5, 0.6), replace(result("x*asinh(x)^2", 0.1, 0.5), diverged=1)
+    table = table_of("cifar10", {"resnet8": [whole, half]}, 2, "", 0)
+    line = "resnet8: x*asinh(x)^2 diverged in 1 of 2 trainings, which count as guessing."
+    assert line in markdown(table) and "ReLU diverged" not in markdown(table)
+    assert [row["diverged"] for row in to_json(table)["columns"]["resnet8"]] == [0, 1]
+
+
 # The grid ----------------------------------------------------------------------------------
 
 
