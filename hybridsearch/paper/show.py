@@ -41,17 +41,25 @@ def run_and_show(
 
 def lasting(hours: float) -> str:
     """A time for people."""
+    if hours >= 100:
+        return f"{hours:,.0f} h"
     return f"{hours:,.1f} h" if hours >= 1 else f"{max(1, round(60 * hours))} min"
 
 
 def estimates(found: Sequence[Estimate]) -> Grid:
     """What is left to train and what it takes."""
-    made = Grid(title="Still to be trained", title_justify="left", highlight=False)
-    headings = ("data", "network", "trainings", "steps", "s/step", "s/1,000 scored")
+    title = "Still to be trained; ~: foretold from a smaller step"
+    padding = (0, 1, 0, 0)  # so that a thousand hours fit into 80 columns
+    made = Grid(title=title, title_justify="left", highlight=False, padding=padding)
+    headings = ("data", "network", "to train", "steps", "s/step", "s/1000 scored")
     for heading in (*headings, "memory", "takes"):
-        made.add_column(heading, justify="left" if heading in headings[:2] else "right")
+        made.add_column(
+            heading,
+            justify="left" if heading in headings[:2] else "right",
+            no_wrap=" " not in heading,
+        )
     for one in found:
-        c, about = one.cost, "" if one.cost.measured else "about "
+        c, about = one.cost, "" if one.cost.measured else "~"
         memory = "-" if c.peak is None else f"{c.peak / 1e9:.2f} GB"
         row = (one.column.data, one.column.network, f"{one.trainings:,}", f"{one.steps:,}")
         scored = f"{1000 * c.evaluation / c.evaluated:.3g}"

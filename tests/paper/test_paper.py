@@ -9,13 +9,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from hybridsearch.cli import main
 from hybridsearch.config import Config
 from hybridsearch.errors import UserError
 from hybridsearch.genome.function import BASELINES, PAPER_FOUND, resolve
 from hybridsearch.paper import run as running
-from hybridsearch.paper.cost import cost
+from hybridsearch.paper.cost import Cost, cost
 from hybridsearch.paper.grid import Column, Result, missing, train
 from hybridsearch.paper.layout import correlations, markdown, table_of, tidy, to_json
 from hybridsearch.paper.published import (
@@ -268,6 +269,16 @@ def test_costs_are_measured_and_added_up(column, tmp_path):
     assert found.training(10, 200) == pytest.approx(10 * found.step + 2 * found.evaluation)
     one = Estimate(column(), found, 6, 30, 2)
     assert one.hours == pytest.approx(3 * found.training(30, 10_100) / 3600)
-    assert estimates([one]).row_count == 1
-    assert (lasting(0.001), lasting(0.5), lasting(1234.5)) == ("1 min", "30 min", "1,234.5 h")
-    assert estimate.__doc__
+    assert lasting(0.001) == "1 min" and lasting(0.5) == "30 min"
+    assert lasting(1.26) == "1.3 h" and lasting(12345.6) == "12,346 h"
+
+
+def test_an_estimate_of_the_largest_networks_fits_a_terminal_of_80_columns(column):
+    config = column().config
+    large = Column("cifar10", "densenet100-12", config, (0.1,), column().folder)
+    dear = Cost(78.84, 128, 148.3, 1000, 13_620_000_000, False)
+    console = Console(width=80, file=io.StringIO())
+    console.print(estimates([Estimate(large, dear, 45, 234_600, 2)]))
+    text = console.file.getvalue()
+    for word in ("densenet100-12", "234,600", "~78.8", "148", "s/1000", "13.62 GB", "118,178 h"):
+        assert word in text, text
