@@ -26,7 +26,7 @@ from hybridsearch.paper.published import (
     config_of,
     settings,
 )
-from hybridsearch.paper.run import Asked, Estimate, estimate, functions_of, plan, smaller
+from hybridsearch.paper.run import Asked, Estimate, functions_of, plan, smaller
 from hybridsearch.paper.show import estimates, lasting
 from hybridsearch.tables.recording import Recording
 
