@@ -17,6 +17,7 @@ from hybridsearch.genome.primitives import BETA_START, Array
 
 VALUE_VIEW = (-3.0, 5.0)  # no axis of f(x) shows more, however fast a function grows
 SLOPE_VIEW = (-2.2, 2.5)  # nor of f'(x)
+WIDTHS = (4.0, 2.2, 1.5, 1.1)  # of lines, in points, from the best on
 
 
 class FunctionCurve(NamedTuple):
@@ -95,7 +96,10 @@ def _relu(functions: Sequence[FunctionCurve]) -> FunctionCurve:
 def _panel(
     axes: Axes, functions: Sequence[FunctionCurve], name: str, window: tuple[float, float]
 ) -> list[Line2D]:
-    """Draw one side of functions, best first and widest, and ReLU; returns handles, ReLU's last."""
+    """Draw one side of functions, best first and widest, and ReLU; returns handles, ReLU's last.
+
+    A narrower line lies upon a wider one, so that of functions that agree both are seen.
+    """
     relu, (low, high) = _relu(functions), window
     drawn = [relu, *functions]
     handles: list[Line2D] = []
@@ -106,9 +110,9 @@ def _panel(
             if curve is relu
             else {
                 "color": style.CYCLE[(i - 1) % len(style.CYCLE)],
-                "lw": 2.6 if i == 1 else 1.7,
+                "lw": WIDTHS[min(i, len(WIDTHS)) - 1],
                 "ls": ("-", "--", "-.", ":")[(i - 1) // len(style.CYCLE) % 4],
-                "zorder": 4 - i / 50,
+                "zorder": 3 + i / 50,
             }
         )
         handles += axes.plot(curve.x, y, label=style.shorten(curve.label, 44), **look)
