@@ -59,14 +59,14 @@ class Forecast:
         before, on one scale.
         """
         made = self._model()
-        both = made.predict(describe(genomes), np.array(low)), self._window(made)
+        both = made.predict(genomes, low), self._window(made)
         new, before = ((mean + optimism * np.sqrt(variance)).tolist() for mean, variance in both)
         return new, before
 
     def scores(self, genomes: Sequence[Tokens], low: Sequence[float]) -> list[float]:
         """The scores at the top that are expected of children at the rung."""
         made = self._model()
-        mean, _ = made.predict(describe(genomes), np.array(low))
+        mean, _ = made.predict(genomes, low)
         return [float(score) for score in np.interp(mean, made.targets, made.tops)]
 
     def _window(self, made: _Made) -> tuple[Floats, Floats]:
@@ -83,9 +83,9 @@ class Forecast:
             block = made.blocks.get(at)
             if block is None:
                 rows = slice(at, at + BLOCK)
-                block = made.predict(describe(self._genomes[rows]), np.array(self._low[rows]))
-            if at + BLOCK <= end:
-                made.blocks[at] = block
+                block = made.predict(self._genomes[rows], self._low[rows])
+                if at + BLOCK <= end:
+                    made.blocks[at] = block
             means.append(block[0])
             variances.append(block[1])
         return np.concatenate(means)[start - first :], np.concatenate(variances)[start - first :]
@@ -105,7 +105,7 @@ class Forecast:
     def _learned(self, rows: Iterable[int], hyper: Hyper | None) -> _Made:
         """From these of the children at the top; without hyperparameters they are fitted."""
         genomes, low, top = zip(*(self._ended[row] for row in rows), strict=True)
-        return _Made(describe(genomes), np.array(low), np.array(top), hyper)
+        return _Made(genomes, np.array(low), np.array(top), hyper)
 
 
 class _Made:
@@ -115,19 +115,21 @@ class _Made:
     blocks: mean and variance of the children of whole blocks, by the number of their first.
     """
 
-    def __init__(self, features: Features, low: Floats, top: Floats, hyper: Hyper | None) -> None:
+    def __init__(
+        self, genomes: Sequence[Tokens], low: Floats, top: Floats, hyper: Hyper | None
+    ) -> None:
         self._centre, self._spread = float(low.mean()), float(low.std()) or 1.0
         targets, order = exponential(top), np.argsort(top, kind="stable")
         self.targets, self.tops = targets[order], top[order]
         self.blocks: dict[int, tuple[Floats, Floats]] = {}
-        with_low = self._with(features, low)
+        with_low = self._with(genomes, low)
         self.hyper = fit(with_low, targets, trust=0.0) if hyper is None else hyper
         self._process = Posterior(with_low, targets, self.hyper, trust=0.0)
 
-    def _with(self, features: Features, low: Floats) -> Features:
+    def _with(self, genomes: Sequence[Tokens], low: Floats) -> Features:
         lacks = np.minimum((low - self._centre) / self._spread + LAGS, 0.0)
-        return features.expecting(lacks[:, None].astype(np.float32))
+        return describe(genomes).expecting(lacks[:, None].astype(np.float32))
 
-    def predict(self, features: Features, low: Floats) -> tuple[Floats, Floats]:
+    def predict(self, genomes: Sequence[Tokens], low: Sequence[float]) -> tuple[Floats, Floats]:
         """Mean and variance of the targets of M children, [M] each."""
-        return self._process.predict(self._with(features, low))
+        return self._process.predict(self._with(genomes, np.array(low)))

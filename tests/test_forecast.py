@@ -103,9 +103,9 @@ def test_beyond_the_window_too_it_forecasts_the_same_and_predicts_whole_blocks_o
     predicted = []
     predict = _Made.predict
 
-    def counted(made, features, scores):
-        predicted.append(len(features))
-        return predict(made, features, scores)
+    def counted(made, genomes, scores):
+        predicted.append(len(genomes))
+        return predict(made, genomes, scores)
 
     monkeypatch.setattr(_Made, "predict", counted)
     n = WINDOW + 2 * BLOCK + 7
@@ -118,8 +118,7 @@ def test_beyond_the_window_too_it_forecasts_the_same_and_predicts_whole_blocks_o
     found = often.promises(genomes, list(low), 2.0)
     assert found == once.promises(genomes, list(low), 2.0)
     assert len(found[1]) == WINDOW
-    last = describe(once._genomes[-WINDOW:]), np.array(once._low[-WINDOW:])
-    straight, _ = once._model().predict(*last)
+    straight, _ = once._model().predict(once._genomes[-WINDOW:], once._low[-WINDOW:])
     window, _ = once._window(once._model())
     np.testing.assert_allclose(window, straight, atol=1e-5)
 

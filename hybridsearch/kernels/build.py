@@ -17,6 +17,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from hybridsearch.errors import first_line
+
 FLAGS = (
     *("-O3", "-march=native", "-shared", "-fPIC", "-fopenmp-simd", "-w"),
     # Contraction would let the compiler choose which sums are fused, and so the bits; comparisons
@@ -152,7 +154,7 @@ def _compile(path: str, source: str, library: Path) -> None:
         except (OSError, subprocess.SubprocessError) as error:
             raise NoCompiler(f"{path} could not be run: {error}") from error
         if done.returncode:
-            lines = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
-            raise NoCompiler(f"{path} failed: {lines[0]}")
+            said = first_line(done.stderr or done.stdout, "no message")
+            raise NoCompiler(f"{path} failed: {said}")
         made.chmod(0o700)
         made.replace(library)  # atomically: another worker may load it at the same time

@@ -103,12 +103,16 @@ def cell(entry: Entry) -> str:
     return f"{percent(m.mean)} ({percent(m.low)}-{percent(m.high)})"
 
 
+def label(network: str) -> str:
+    """How a network is headed."""
+    return LABELS.get(network, network)
+
+
 def headings(table: PaperTable) -> list[str]:
     found = []
     for network in table.columns:
-        label = LABELS.get(network, network)
         own = "published" if network in LABELS else "published (mean of three)"
-        found += [f"{label}: {own}", f"{label}: measured"]
+        found += [f"{label(network)}: {own}", f"{label(network)}: measured"]
     return found
 
 
@@ -142,14 +146,14 @@ def markdown(table: PaperTable) -> str:
 def words(table: PaperTable) -> list[str]:
     """What diverged and the rank correlations, in sentences."""
     diverged = [
-        f"{LABELS.get(network, network)}: {e.name} diverged in {e.result.diverged} of "
+        f"{label(network)}: {e.name} diverged in {e.result.diverged} of "
         f"{len(e.result.test)} trainings, which count as guessing."
         for network, entries in table.columns.items()
         for e in entries
         if e.result.diverged
     ]
     return diverged + [
-        f"{LABELS.get(network, network)}, {name}: rank correlation of published and measured "
+        f"{label(network)}, {name}: rank correlation of published and measured "
         f"{value:.2f} over {count} functions."
         for network, name, value, count in correlations(table)
     ]

@@ -103,6 +103,7 @@ def sweep(base: Path, old: float = OLD) -> None:
                 continue
             if folder.name.startswith(GONE):
                 shutil.rmtree(folder, ignore_errors=True)
+                continue
             lock = os.open(folder / LOCK, os.O_RDWR)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

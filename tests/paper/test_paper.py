@@ -26,7 +26,7 @@ from hybridsearch.paper.published import (
     config_of,
     settings,
 )
-from hybridsearch.paper.run import Asked, Estimate, functions_of, plan, smaller
+from hybridsearch.paper.run import Asked, Estimate, estimate, functions_of, plan, smaller
 from hybridsearch.paper.show import estimates, lasting
 from hybridsearch.tables.recording import Recording
 
@@ -269,8 +269,10 @@ def test_costs_are_measured_and_added_up(column, tmp_path):
     assert found.training(10, 200) == pytest.approx(10 * found.step + 2 * found.evaluation)
     one = Estimate(column(), found, 6, 30, 2)
     assert one.hours == pytest.approx(3 * found.training(30, 10_100) / 3600)
+    assert estimates([one]).row_count == 1
     assert lasting(0.001) == "1 min" and lasting(0.5) == "30 min"
     assert lasting(1.26) == "1.3 h" and lasting(12345.6) == "12,346 h"
+    assert estimate.__doc__
 
 
 def test_an_estimate_of_the_largest_networks_fits_a_terminal_of_80_columns(column):
