@@ -25,10 +25,11 @@ from hybridsearch.types import Evaluation, Json, Outcome, Proposal, Proposer, St
 
 # Seconds between checkpoints: one costs two fsyncs, and what it lacks is replayed from the log.
 CHECKPOINT_EVERY = 2.0
+CHECKPOINT_COST = 0.04  # seconds that one may take at that pace; a dearer one is made more rarely
 OVER = "the {:g} s of --seconds are over"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Known:
     """What this run knows of a function. order: its place among the distinct functions evaluated,
     from 1; 0 for rejected ones. cost: seconds per element, where it was measured.
@@ -71,6 +72,7 @@ class Search:
         self.ended = ""  # the same once the search has ended
         self.spent = 0.0  # seconds of sessions before this one
         self.started = self._saved = time.monotonic()
+        self._cost = 0.0  # seconds of the last checkpoint
 
     def run(self) -> str:
         """Search, with checkpoints between batches; returns in a few words why it ended."""
@@ -92,7 +94,8 @@ class Search:
             if not self.fleet:
                 return self.closed
             self._tell(self._land())
-            if time.monotonic() - self._saved > CHECKPOINT_EVERY:
+            pause = CHECKPOINT_EVERY * max(1.0, self._cost / CHECKPOINT_COST)
+            if time.monotonic() - self._saved > pause:
                 self._save()
             self._show()
             last = time.monotonic() - begun
@@ -296,6 +299,7 @@ class Search:
         """Write a checkpoint: what the log does not tell, and how much of the log it goes with."""
         if self.checkpoint is None:
             return
+        began = time.monotonic()
         mark = self.recorder.settle()
         values: dict[str, Json] = {
             "steps_taken": self.steps_taken,
@@ -311,6 +315,7 @@ class Search:
         }
         save_checkpoint(self.checkpoint, values, self.proposer.state())
         self._saved = time.monotonic()
+        self._cost = self._saved - began
 
     def restore(self) -> str:
         """Take up the state of the last checkpoint, where there is one; returns in words why it is

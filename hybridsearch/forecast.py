@@ -8,17 +8,19 @@ function does; how much that counts is for the data to say.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import insort
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hybridsearch.genome.units import Tokens
 from hybridsearch.surrogate.features import Features, describe
-from hybridsearch.surrogate.process import Hyper, Posterior, fit
+from hybridsearch.surrogate.process import FIT_ROWS, Hyper, Posterior, fit, representatives
 from hybridsearch.surrogate.targets import exponential
 
 Floats = NDArray[np.float64]
+Ended = tuple[Tokens, float, float]  # a child at the top: score at the rung, score at the top
 LEAST = 6  # children at the top below which a process would be an anecdote
 GROWTH = 2  # the hyperparameters are fitted anew when so many times more children are at the top
 ROWS = 256  # children at the top that it learns from, the best
@@ -33,19 +35,27 @@ class Forecast:
     """
 
     def __init__(self) -> None:
-        self._genomes: list[Tokens] = []  # of all that were seen, as `_low`
+        self._genomes: list[Tokens] = []  # of those that were seen, the last, as `_low`
         self._low: list[float] = []
-        self._ended: list[tuple[Tokens, float, float]] = []  # with low and top, where that is known
+        self._dropped = 0  # of those that were seen; whole blocks
+        self._ended: list[Ended] = []
+        self._best: list[tuple[float, int]] = []  # minus top, place in `_ended`; ROWS of them
         self._fitted: tuple[int, Hyper] | None = None
         self._made: _Made | None = None
 
     def see(self, genome: Tokens, low: float, top: float | None) -> None:
         """A child that came to this rung with the score `low`; top: that at the top, if known."""
         if top is not None:
+            insort(self._best, (-top, len(self._ended)))
+            del self._best[ROWS:]
             self._ended.append((genome, low, top))
             self._made = None
         self._genomes.append(genome)
         self._low.append(low)
+        if len(self._low) >= 2 * WINDOW + BLOCK:
+            old = WINDOW // BLOCK * BLOCK
+            del self._genomes[:old], self._low[:old]
+            self._dropped += old
 
     @property
     def ready(self) -> bool:
@@ -75,14 +85,14 @@ class Forecast:
         Blocks begin at multiples of BLOCK, wherever the window does: in another company a child's
         prediction may differ in its last bit.
         """
-        end = len(self._low)
+        end = self._dropped + len(self._low)
         start = max(0, end - WINDOW)
         first = start // BLOCK * BLOCK
         means, variances = [], []
         for at in range(first, end, BLOCK):
             block = made.blocks.get(at)
             if block is None:
-                rows = slice(at, at + BLOCK)
+                rows = slice(at - self._dropped, at - self._dropped + BLOCK)
                 block = made.predict(self._genomes[rows], self._low[rows])
                 if at + BLOCK <= end:
                     made.blocks[at] = block
@@ -96,40 +106,53 @@ class Forecast:
             while GROWTH * count <= len(self._ended):
                 count *= GROWTH
             if self._fitted is None or self._fitted[0] != count:
-                self._fitted = count, self._learned(range(count), None).hyper
-            top = np.array([top for _, _, top in self._ended])
-            rows = np.sort(np.argsort(-top, kind="stable")[:ROWS])
-            self._made = self._learned(rows.tolist(), self._fitted[1])
+                self._fitted = count, _likeliest(self._ended[:count])
+            rows = sorted(place for _, place in self._best)
+            self._made = _Made([self._ended[row] for row in rows], self._fitted[1])
         return self._made
 
-    def _learned(self, rows: Iterable[int], hyper: Hyper | None) -> _Made:
-        """From these of the children at the top; without hyperparameters they are fitted."""
-        genomes, low, top = zip(*(self._ended[row] for row in rows), strict=True)
-        return _Made(genomes, np.array(low), np.array(top), hyper)
+
+def _likeliest(ended: Sequence[Ended]) -> Hyper:
+    """The hyperparameters after these children at the top; few of very many stand for all."""
+    genomes, low, top = _columns(ended)
+    targets = exponential(top)
+    rows = np.sort(representatives(targets, FIT_ROWS))
+    few = [genomes[row] for row in rows.tolist()]
+    return fit(_lacking(few, low[rows], *_scale(low)), targets[rows], trust=0.0)
+
+
+def _columns(ended: Sequence[Ended]) -> tuple[Sequence[Tokens], Floats, Floats]:
+    genomes, low, top = zip(*ended, strict=True)
+    return genomes, np.array(low), np.array(top)
+
+
+def _scale(low: Floats) -> tuple[float, float]:
+    """Mean and standard deviation of scores at the rung, or 1 where they are all the same."""
+    return float(low.mean()), float(low.std()) or 1.0
+
+
+def _lacking(genomes: Sequence[Tokens], low: Floats, centre: float, spread: float) -> Features:
+    """What children do, and what they lack at the rung."""
+    lacks = np.minimum((low - centre) / spread + LAGS, 0.0)
+    return describe(genomes).expecting(lacks[:, None].astype(np.float32))
 
 
 class _Made:
-    """The process after N children at the top.
+    """The process after N children at the top, in the order in which they came there.
 
     targets, tops: [N], rising, what it learns instead of scores at the top, and these.
     blocks: mean and variance of the children of whole blocks, by the number of their first.
     """
 
-    def __init__(
-        self, genomes: Sequence[Tokens], low: Floats, top: Floats, hyper: Hyper | None
-    ) -> None:
-        self._centre, self._spread = float(low.mean()), float(low.std()) or 1.0
+    def __init__(self, ended: Sequence[Ended], hyper: Hyper) -> None:
+        genomes, low, top = _columns(ended)
+        self._scale = _scale(low)
         targets, order = exponential(top), np.argsort(top, kind="stable")
         self.targets, self.tops = targets[order], top[order]
         self.blocks: dict[int, tuple[Floats, Floats]] = {}
-        with_low = self._with(genomes, low)
-        self.hyper = fit(with_low, targets, trust=0.0) if hyper is None else hyper
-        self._process = Posterior(with_low, targets, self.hyper, trust=0.0)
-
-    def _with(self, genomes: Sequence[Tokens], low: Floats) -> Features:
-        lacks = np.minimum((low - self._centre) / self._spread + LAGS, 0.0)
-        return describe(genomes).expecting(lacks[:, None].astype(np.float32))
+        seen = _lacking(genomes, low, *self._scale)
+        self._process = Posterior(seen, targets, hyper, trust=0.0)
 
     def predict(self, genomes: Sequence[Tokens], low: Sequence[float]) -> tuple[Floats, Floats]:
         """Mean and variance of the targets of M children, [M] each."""
-        return self._process.predict(self._with(genomes, np.array(low)))
+        return self._process.predict(_lacking(genomes, np.array(low), *self._scale))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # it brings torch, for which those who only look should not w
 PROBE = 32  # children of a rung, one of which goes on though it is not among the best
 
 
-@dataclass
+@dataclass(slots=True)
 class Climb:
     """One function's way up: its score at every rung it reached, and how it failed, if it did."""
 
@@ -152,9 +152,10 @@ class Ladder:
                 self.stopped[child.key] = child
             if child.status is Status.DIVERGED:
                 end = self.scale.chance
+            genome = child.genome if self.forecasts else ()
             for rung, score in enumerate(child.scores[: self.top]):
                 if self.forecasts:
-                    self.forecasts[rung].see(child.genome, score, end)
+                    self.forecasts[rung].see(genome, score, end)
                 if end is not None:
                     self.extrapolation.add(rung, score, end)
 

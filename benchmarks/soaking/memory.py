@@ -36,11 +36,13 @@ SETTINGS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Look:
-    """seconds since the begin. driver, workers: resident bytes, of all workers together. handles:
-    open files of the driver. records: whole lines of the log.
+    """seconds since the begin. spent: processor seconds of driver and workers, those that ended
+    too. driver, workers: resident bytes, of all workers together. handles: open files of the
+    driver. records: whole lines of the log.
     """
 
     seconds: float
+    spent: float
     driver: int
     workers: int
     handles: int
@@ -74,7 +76,8 @@ def watch(folder: Path, seconds: float, fault_every: float, seed: int) -> Iterat
 
 def slopes(looks: list[Look]) -> dict[str, float]:
     """What the looks say, after the warm-up. memory_slope: megabytes per hour of driver and workers
-    together. pace: records per second of the last tenth over those of the first one.
+    together. pace: records per second of the last tenth over those of the first one; by_spent: per
+    processor second, which other work on the machine does not change.
     """
     begin, end = looks[0].seconds, looks[-1].seconds
     kept = [look for look in looks if look.seconds >= begin + WARM * (end - begin)]
@@ -83,6 +86,7 @@ def slopes(looks: list[Look]) -> dict[str, float]:
     def slope(values: list[float]) -> float:
         return float(np.polyfit(hours, np.array(values), 1)[0])
 
+    first, last = kept[: len(kept) // 10 + 1], kept[-len(kept) // 10 :]
     return {
         "hours": (end - begin) / 3600,
         "memory_slope_mb_per_hour": slope([(x.driver + x.workers) / 1e6 for x in kept]),
@@ -90,15 +94,16 @@ def slopes(looks: list[Look]) -> dict[str, float]:
         "workers_slope_mb_per_hour": slope([x.workers / 1e6 for x in kept]),
         "driver_mb": kept[-1].driver / 1e6,
         "handles_slope_per_hour": slope([float(x.handles) for x in kept]),
-        "pace_last_over_first": _pace(kept[-len(kept) // 10 :])
-        / _pace(kept[: len(kept) // 10 + 1]),
+        "pace_last_over_first": _pace(last, "seconds") / _pace(first, "seconds"),
+        "pace_by_spent_last_over_first": _pace(last, "spent") / _pace(first, "spent"),
         "records": float(looks[-1].records),
     }
 
 
-def _pace(looks: list[Look]) -> float:
+def _pace(looks: list[Look], clock: str) -> float:
+    """Records per second of a clock."""
     first, last = looks[0], looks[-1]
-    return (last.records - first.records) / max(last.seconds - first.seconds, 1e-9)
+    return (last.records - first.records) / max(getattr(last, clock) - getattr(first, clock), 1e-9)
 
 
 def _workers(driver: int) -> list[int]:
@@ -118,7 +123,18 @@ def _workers(driver: int) -> list[int]:
 def _look(driver: int, workers: list[int], log: Path, seconds: float) -> Look:
     records = log.read_bytes().count(b"\n") if log.exists() else 0
     handles = len(list(Path(f"/proc/{driver}/fd").iterdir()))
-    return Look(seconds, _resident(driver), sum(map(_resident, workers)), handles, records)
+    spent = _spent(driver, ended=True) + sum(map(_spent, workers))
+    return Look(seconds, spent, _resident(driver), sum(map(_resident, workers)), handles, records)
+
+
+def _spent(process: int, ended: bool = False) -> float:
+    """Processor seconds of a process; ended: with those of its children that have ended."""
+    try:
+        text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return 0.0
+    ticks = text.rpartition(")")[2].split()[11 : 15 if ended else 13]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
 def _resident(process: int) -> int:

@@ -10,6 +10,7 @@ about 1e-9 relative. `docs/decisions/0002-canonical-key.md` has the argument and
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -61,7 +62,7 @@ def keys_of_forms(forms: Sequence[Tokens], values: Array) -> list[str]:
         digest = hashlib.blake2b(row, digest_size=16)
         if count < _FEW_FINITE:
             digest.update(" ".join(form).encode())
-        result.append(digest.hexdigest())
+        result.append(sys.intern(digest.hexdigest()))  # many hold it, for long
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -25,7 +26,7 @@ def token_text(tokens: Tokens) -> str:
 
 def from_token_text(line: str) -> Tokens:
     """The inverse of `token_text`; validity is checked where the genome is made."""
-    return tuple(line.replace("|", " ").split())
+    return tuple(map(sys.intern, line.replace("|", " ").split()))
 
 
 # A policy repeats itself, and formulas of several units take a millisecond.

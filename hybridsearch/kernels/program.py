@@ -8,7 +8,7 @@ are torch's: the slope of |x|, max(x, 0) and min(x, 0) at 0 is 0, a tie of max o
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 from math import pi, sqrt
 
 from hybridsearch.genome.function import Function
@@ -92,7 +92,8 @@ def has_programs(function: Function) -> bool:
     return function.genome is not None or function.name == "PReLU"
 
 
-@cache
+# A search goes on to ever new functions, and comes back to the last ones only.
+@lru_cache(maxsize=1024)
 def programs(function: Function) -> tuple[Program, Program]:
     """The forward and the backward program of a function."""
     b = Builder()

@@ -6,8 +6,9 @@ It can know its own proposals only; what others found comes back as `Outcome.kno
 from __future__ import annotations
 
 import math
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,8 +139,6 @@ class Novelty:
 
     def state(self) -> tuple[dict[str, Json], NDArray[np.uint8]]:
         """JSON values, and the keys of what is done: [functions, 16] bytes, sorted."""
-        text = "".join(sorted(self._done))
-        done = np.frombuffer(bytes.fromhex(text), dtype=np.uint8).reshape(-1, 16).copy()
         values = {
             "next_id": self.next_id,
             "waiting": [[k, key] for k, key in self._waiting.items()],
@@ -147,12 +146,12 @@ class Novelty:
             "lap": self._lap,
             "place": self._place,
         }
-        return values, done
+        return values, packed_keys(self._done)
 
     def restore(self, values: dict[str, Json], done: NDArray[np.uint8]) -> None:
         self.next_id, self._lap, self._place = values["next_id"], values["lap"], values["place"]
         self._waiting, self._failed = dict(values["waiting"]), dict(values["failed"])
-        self._done = {row.tobytes().hex() for row in done}
+        self._done = unpacked_keys(done)
 
 
 class Novel:
@@ -201,6 +200,17 @@ class Population(NoPolicy, Novel, ABC):
     @abstractmethod
     def _join(self, outcomes: Sequence[Outcome]) -> None:
         """Let those in that trained, and others go for them."""
+
+
+def packed_keys(keys: Collection[str]) -> NDArray[np.uint8]:
+    """Keys of functions, sorted: [functions, 16] bytes."""
+    text = "".join(sorted(keys))
+    return np.frombuffer(bytes.fromhex(text), dtype=np.uint8).reshape(-1, 16).copy()
+
+
+def unpacked_keys(rows: NDArray[np.uint8]) -> set[str]:
+    """The inverse of `packed_keys`."""
+    return {sys.intern(row.tobytes().hex()) for row in rows}
 
 
 def random_draw(space: Space, rng: np.random.Generator) -> Draw:

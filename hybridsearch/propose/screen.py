@@ -19,7 +19,7 @@ from hybridsearch.config import ScreenConfig
 from hybridsearch.genome.preflight import inspect
 from hybridsearch.genome.units import Space, Tokens
 from hybridsearch.propose.base import Candidate, Source
-from hybridsearch.propose.novelty import Novelty, has_verdict
+from hybridsearch.propose.novelty import Novelty, has_verdict, packed_keys, unpacked_keys
 from hybridsearch.surrogate.experience import Experience
 from hybridsearch.surrogate.features import Features, describe
 from hybridsearch.surrogate.process import Hyper, Posterior, fit
@@ -30,12 +30,12 @@ REHEARSE = 32  # least functions trained between two rehearsals, each of which c
 OFTEN = 0.125  # and their least share of all
 MET = 100_000  # genomes whose keys are kept
 GROWTH = 2  # the hyperparameters are fitted anew when there are so many times more functions
+KEPT = 3  # times as many functions are kept as the model learns from, before some are dropped
 
 
 class Trained(NamedTuple):
     """A function that the model learns from."""
 
-    key: str
     genome: Tokens
     reward: float
 
@@ -59,7 +59,8 @@ class Screen:
         self._first = 0 if self._experience else config.first
         self.name = source.name
         self._novelty = Novelty(space)
-        self._trained: list[Trained] = []
+        self._heard: set[str] = set()  # the keys of all functions that were trained
+        self._trained: list[Trained] = []  # of them, in their order, what the model may need yet
         self._seen = self._experience.describe([])  # of `_trained`, row by row
         self._pool: dict[str, Candidate] = {}  # by key, in the order of drawing
         self._shown = self._experience.describe([])  # of `_pool`, row by row
@@ -73,7 +74,7 @@ class Screen:
         """n proposals with new ids, unscreened ones first; what the pool cannot give, the source
         proposes by itself.
         """
-        if len(self._trained) < self._first:
+        if len(self._heard) < self._first:
             return self._with_ids(self._source.ask, n)
         exact = n * self._source.policy_share * self._config.unscreened + self._owed
         free = min(math.floor(exact), n)
@@ -103,29 +104,43 @@ class Screen:
         if chosen:
             self._source.adopt(chosen)
         rest = max(REHEARSE, OFTEN * self._rehearsed)
-        if len(self._trained) >= max(self._first, self._rehearsed + rest):
+        if len(self._heard) >= max(self._first, self._rehearsed + rest):
             self._source.rehearse(self._judge)
-            self._rehearsed = len(self._trained)
+            self._rehearsed = len(self._heard)
 
     # The model -----------------------------------------------------------------------------
 
     def _learn(self, outcomes: Sequence[Outcome]) -> None:
         """Take in the functions that were trained, each once."""
-        known = {t.key for t in self._trained}
         fresh = []
         for o in outcomes:
-            if o.key in known or o.status is Status.REJECTED:
+            if o.key in self._heard or o.status is Status.REJECTED:
                 continue
-            known.add(o.key)
-            fresh.append(Trained(o.key, o.proposal.genome.tokens, float(o.reward or 0.0)))
+            self._heard.add(o.key)
+            fresh.append(Trained(o.proposal.genome.tokens, float(o.reward or 0.0)))
         if fresh:
             self._trained += fresh
             features = self._experience.describe([t.genome for t in fresh])
             self._seen = Features.join([self._seen, features])
+        if len(self._trained) > KEPT * self._config.rows:
+            self._drop()
+
+    def _drop(self) -> None:
+        """Forget what the model will never learn from again: what is neither among the best now
+        nor among the last, for of the last at most those are passed over that are the best.
+        """
+        rewards = self._rewards()
+        best = np.argsort(-rewards, kind="stable")[: self._config.rows // 2]
+        rows = np.union1d(best, np.arange(len(rewards))[-self._config.rows :])
+        self._trained = [self._trained[row] for row in rows.tolist()]
+        self._seen = self._seen.take(rows)
+
+    def _rewards(self) -> NDArray[np.float64]:
+        return np.array([t.reward for t in self._trained])
 
     def _model(self) -> Posterior:
         """The process after all that it should learn from: the best half and the last."""
-        rewards = np.array([t.reward for t in self._trained])
+        rewards = self._rewards()
         rows = np.arange(len(rewards))
         if len(rows) > self._config.rows:
             half = self._config.rows // 2
@@ -133,9 +148,9 @@ class Screen:
             late = np.setdiff1d(rows, best)[-(self._config.rows - half) :]
             rows = np.sort(np.concatenate([best, late]))
         features, targets = self._seen.take(rows), exponential(rewards[rows])
-        if self._hyper is None or len(self._trained) >= GROWTH * self._fitted:
+        if self._hyper is None or len(self._heard) >= GROWTH * self._fitted:
             self._hyper = fit(features, targets, self._hyper)
-            self._fitted = len(self._trained)
+            self._fitted = len(self._heard)
         return Posterior(features, targets, self._hyper)
 
     def _judge(self, genomes: Sequence[Tokens]) -> list[float]:
@@ -212,21 +227,27 @@ class Screen:
         own = State(
             {
                 "novelty": values,
-                "trained": [[t.key, list(t.genome), t.reward] for t in self._trained],
+                "trained": [[list(t.genome), t.reward] for t in self._trained],
                 "pool": [[key, candidate.to_json()] for key, candidate in self._pool.items()],
                 "hyper": self._hyper and list(self._hyper),
                 "fitted": self._fitted,
                 "rehearsed": self._rehearsed,
                 "owed": self._owed,
             },
-            {"done": done, "seen": self._seen.expected, "shown": self._shown.expected},
+            {
+                "done": done,
+                "heard": packed_keys(self._heard),
+                "seen": self._seen.expected,
+                "shown": self._shown.expected,
+            },
         )
         return own.holding(source=self._source.state())
 
     def restore(self, state: State) -> None:
         values = state.values
         self._novelty.restore(values["novelty"], state.arrays["done"])
-        self._trained = [Trained(key, tuple(g), reward) for key, g, reward in values["trained"]]
+        self._heard = unpacked_keys(state.arrays["heard"])
+        self._trained = [Trained(tuple(genome), reward) for genome, reward in values["trained"]]
         # Not expected again: a product of matrices rounds a row by where it stands among others.
         self._seen = describe([t.genome for t in self._trained])
         self._seen = self._seen.expecting(state.arrays["seen"])

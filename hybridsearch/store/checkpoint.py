@@ -13,7 +13,7 @@ from hybridsearch.digests import checksum_of_arrays, dump
 from hybridsearch.store.disk import put, told
 from hybridsearch.types import Json, State
 
-VERSION = 1  # raised by every change after which an old checkpoint means something else
+VERSION = 2  # raised by every change after which an old checkpoint means something else
 
 
 def save_checkpoint(path: Path, values: Mapping[str, Json], proposer: State) -> None:
