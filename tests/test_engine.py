@@ -247,6 +247,19 @@ def test_time_ends_a_run_with_batches_under_way_and_again_where_it_did(
     assert state(again) == state(run)
 
 
+@pytest.mark.parametrize("cost", [1e9, 1e-9])
+def test_dear_checkpoints_are_made_more_rarely(monkeypatch, start, cost):
+    """cost: seconds that one may take without being dear."""
+    monkeypatch.setattr(engine, "CHECKPOINT_EVERY", 1e-6)
+    monkeypatch.setattr(engine, "CHECKPOINT_COST", cost)
+    saved = []
+    save = engine.save_checkpoint
+    monkeypatch.setattr(engine, "save_checkpoint", lambda *a: saved.append(save(*a)))
+    run = start("a")
+    run.run()
+    assert len(saved) == (run.batches + 1 if cost > 1 else 2)  # the last one is of the end
+
+
 def test_what_is_known_comes_back_from_the_log(monkeypatch, start):
     monkeypatch.setattr(engine, "CHECKPOINT_EVERY", -1.0)
     run = start("a")

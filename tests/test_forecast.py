@@ -108,7 +108,7 @@ def test_beyond_the_window_too_it_forecasts_the_same_and_predicts_whole_blocks_o
         return predict(made, genomes, scores)
 
     monkeypatch.setattr(_Made, "predict", counted)
-    n = WINDOW + 2 * BLOCK + 7
+    n = 2 * WINDOW + 3 * BLOCK + 7
     for k, (genome, score, top) in enumerate(zip(*children(n, 4), strict=True)):
         for forecast in (often, once):
             forecast.see(genome, score, top if k < 40 else None)
@@ -118,6 +118,7 @@ def test_beyond_the_window_too_it_forecasts_the_same_and_predicts_whole_blocks_o
     found = often.promises(genomes, list(low), 2.0)
     assert found == once.promises(genomes, list(low), 2.0)
     assert len(found[1]) == WINDOW
+    assert len(once._low) < n  # what no window reaches any more is dropped
     straight, _ = once._model().predict(once._genomes[-WINDOW:], once._low[-WINDOW:])
     window, _ = once._window(once._model())
     np.testing.assert_allclose(window, straight, atol=1e-5)

@@ -135,7 +135,7 @@ def test_the_same_command_gives_the_same_records_without_training(finished, tmp_
     assert same == {k: v for k, v in summary.items() if k not in volatile}
 
 
-@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.parametrize("workers", [2, *(pytest.param(k, marks=pytest.mark.slow) for k in (1, 4))])
 def test_worker_processes_give_the_records_of_this_process(finished, tmp_path, workers, tiny):
     _, summary = finished
     other = search(tiny(pool="loky", workers=workers), tmp_path / f"workers{workers}" / "a")

@@ -180,6 +180,23 @@ def test_the_model_forgets_neither_the_best_nor_the_last():
         assert (np.abs(model.features.even - one.even).max(axis=1) == 0).any()
 
 
+def test_what_the_model_drops_it_would_not_have_used(monkeypatch):
+    """Also after the state was taken and given back, which holds no more than is kept."""
+    runs = {}
+    for kept in (2, 1000):
+        monkeypatch.setattr("hybridsearch.propose.screen.KEPT", kept)
+        screen = make("hybrid", first=4, rows=16)
+        before, _ = search(screen, 60)
+        assert (len(screen._trained) <= 2 * 16) == (kept == 2)
+        again = make("hybrid", first=4, rows=16)
+        again.restore(screen.state())
+        known = {found.key for found in inspect([t.genome for t in screen._trained])}
+        assert known <= again._heard and len(again._heard) >= 60
+        after, origins = search(again, 40)
+        runs[kept] = before.tolist(), after.tolist(), origins
+    assert runs[2] == runs[1000]
+
+
 def test_a_state_holds_what_cannot_be_computed_again_and_no_more():
     screen = make("hybrid", first=4)
     search(screen, 30)
