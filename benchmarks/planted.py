@@ -3,8 +3,9 @@
     python benchmarks/planted.py [--only NAME,...] [--out FOLDER] [--json FILE] [--quick]
 
 Every bug is one replaced piece of source. Run are the tests of the rooms that it touches, with -x,
-which is a part of the suite: what they notice the suite notices. With --out results are kept, and
-the same command goes on where it stopped. --quick plants the first three.
+which is a part of the suite: what they notice the suite notices. The test that notices a bug is run
+without it too, and has to pass then. With --out results are kept, and the same command goes on
+where it stopped. --quick plants the first three.
 """
 
 from __future__ import annotations
@@ -161,7 +162,7 @@ BUGS = (
     Bug(
         "a forecast without what a child lacks",
         "forecast.py",
-        "lacks = np.minimum((low - self._centre) / self._spread + LAGS, 0.0)",
+        "lacks = np.minimum((low - centre) / spread + LAGS, 0.0)",
         "lacks = np.zeros_like(low)",
         "test_forecast.py",
     ),
@@ -246,7 +247,10 @@ BUGS = (
 
 
 def noticed(bug: Bug, folder: Path) -> str:
-    """Which test noticed a bug; "" for none."""
+    """Which test noticed a bug; "" for none.
+
+    Raises: SystemExit when the bug cannot be planted, or the test fails without it too.
+    """
     copy = folder / "tree"
     shutil.rmtree(copy, ignore_errors=True)
     left_out = shutil.ignore_patterns(".git", ".venv", "*.pyc", "__pycache__", "runs", ".*_cache")
@@ -256,16 +260,24 @@ def noticed(bug: Bug, folder: Path) -> str:
     if source.count(bug.old) != 1:
         raise SystemExit(f"{bug.name}: {bug.file} has its text {source.count(bug.old)} times")
     path.write_text(source.replace(bug.old, bug.new), encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-    command += [f"tests/{name}" for name in bug.tests.split()]
+    found = _failing(copy, [f"tests/{name}" for name in bug.tests.split()])
+    path.write_text(source, encoding="utf-8")
+    if found.startswith("tests/") and (again := _failing(copy, [found.split("[")[0]])):
+        raise SystemExit(f"{bug.name}: {again} fails without it too")
+    return found
+
+
+def _failing(tree: Path, tests: Sequence[str]) -> str:
+    """The first of the tests that fails, or how else they end; "" where all pass."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
     try:
         done = subprocess.run(
             command,
-            cwd=copy,
+            cwd=tree,
             capture_output=True,
             text=True,
             timeout=LIMIT,
-            env={**os.environ, "PYTHONPATH": str(copy)},
+            env={**os.environ, "PYTHONPATH": str(tree)},
             stdin=subprocess.DEVNULL,
             check=False,
         )

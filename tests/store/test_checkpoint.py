@@ -50,8 +50,9 @@ def test_every_flipped_bit_and_every_cut_is_noticed(path):
 
 
 def test_another_version_is_told(path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "VERSION", 7)
-    assert load_checkpoint(path) == "it is of version 1, expected 7"
+    written = checkpoint.VERSION
+    monkeypatch.setattr(checkpoint, "VERSION", 77)
+    assert load_checkpoint(path) == f"it is of version {written}, expected 77"
 
 
 def test_what_is_no_checkpoint(path):
