@@ -99,7 +99,7 @@ BUGS = (
     Bug(
         "an entropy weight that a checkpoint forgets",
         "propose/ppo.py",
-        'self._entropy = values["entropy"]\n',
+        '        self._entropy = values["entropy"]\n',
         "",
         "propose test_engine.py",
     ),
