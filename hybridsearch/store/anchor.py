@@ -43,7 +43,7 @@ class Anchor:
             self._file.close()
             raise UserError(f"{path} is damaged; remove it to go on from what the log has")
         self.mark = max(found, default=START)
-        self._next = 0 if slots[1] is not None and self.mark == slots[1] else 1
+        self._next = 1 if slots[0] is not None and self.mark == slots[0] else 0
 
     def write(self, mark: Mark) -> None:
         """Note that the log has come so far. Raises: OSError."""

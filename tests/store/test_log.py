@@ -9,7 +9,7 @@ import pytest
 from hybridsearch.errors import UserError
 from hybridsearch.store import disk
 from hybridsearch.store import log as module
-from hybridsearch.store.anchor import START, Anchor, Mark
+from hybridsearch.store.anchor import SLOT, START, Anchor, Mark
 from hybridsearch.store.log import Follower, RunLog, last_record, read_log
 
 
@@ -242,6 +242,25 @@ def test_one_that_was_never_whole_says_nothing(tmp_path, data):
     anchor = Anchor(tmp_path / "head")
     assert anchor.mark == START
     anchor.close()
+
+
+@pytest.mark.parametrize("whole", range(4))
+def test_a_write_that_was_cut_off_says_nothing(tmp_path, whole):
+    """After so many that were not; wherever it is cut off, the next one is whole."""
+    marks = [START, *(Mark(k, f"{k:032x}") for k in range(1, 6))]
+    for cut in range(SLOT - 3):  # the last bytes may be those that stood there
+        (tmp_path / "head").unlink(missing_ok=True)
+        with contextlib.closing(Anchor(tmp_path / "head")) as anchor:
+            for mark in marks[1 : whole + 1]:
+                anchor.write(mark)
+            with pytest.MonkeyPatch.context() as patch:
+                write = disk.write
+                patch.setattr(disk, "write", lambda file, data: write(file, data[:cut]))  # noqa: B023
+                anchor.write(marks[whole + 1])
+        assert read_anchor(tmp_path) == marks[whole]
+        with contextlib.closing(Anchor(tmp_path / "head")) as anchor:
+            anchor.write(marks[whole + 2])
+        assert read_anchor(tmp_path) == marks[whole + 2]
 
 
 def test_a_damaged_one_is_told(path):
