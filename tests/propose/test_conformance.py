@@ -203,6 +203,26 @@ def test_restored_at_any_point_it_goes_on_bit_for_bit(make, space):
         assert same(one.state(), three.state())
 
 
+def nudged(value):
+    """JSON values with every fraction changed a little."""
+    if isinstance(value, dict):
+        return {name: nudged(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [nudged(one) for one in value]
+    return 0.75 * value + 0.01 if isinstance(value, float) else value
+
+
+def test_every_number_of_a_state_is_taken_up(make, space):
+    """Also those that a few batches leave at what they began with."""
+    one, two = make(space, 1), make(space, 2)
+    for _ in range(3):
+        one.tell(mixed(one.ask(N)))
+    state = copy(one.state())
+    other = State(nudged(state.values), state.arrays)
+    two.restore(other)
+    assert copy(two.state()).values == other.values
+
+
 def test_a_state_survives_a_checkpoint(make, space, tmp_path):
     one, two = make(space, 1), make(space, 2)
     for batch in range(3):
