@@ -1,4 +1,4 @@
-"""Planted bugs can still be planted: the code that each changes is there, once, and stays Python."""
+"""Planted bugs can still be planted: what each changes is there, once, and stays Python."""
 
 from __future__ import annotations
 
