@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from types import SimpleNamespace
 
 import pytest
 
@@ -225,6 +226,8 @@ def test_time_ends_a_run_with_batches_under_way_and_again_where_it_did(
 ):
     """The log says when no more was asked for: the clock of a resumed run is another one."""
     how = {"strategy": "rl", "pipeline": pipeline, "seconds": 10.0, "budget": 10_000}
+    clock = SimpleNamespace(monotonic=lambda: 0.0)  # a busy machine's would end it sooner
+    monkeypatch.setattr(engine, "time", clock)
     run = start("a", **how)
     ask, asks = run.proposer.ask, []
 
@@ -247,7 +250,7 @@ def test_time_ends_a_run_with_batches_under_way_and_again_where_it_did(
     assert state(again) == state(run)
 
 
-@pytest.mark.parametrize("cost", [1e9, 1e-9])
+@pytest.mark.parametrize("cost", [1e9, 1e-12])
 def test_dear_checkpoints_are_made_more_rarely(monkeypatch, start, cost):
     """cost: seconds that one may take without being dear."""
     monkeypatch.setattr(engine, "CHECKPOINT_EVERY", 1e-6)
