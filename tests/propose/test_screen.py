@@ -180,6 +180,29 @@ def test_the_model_forgets_neither_the_best_nor_the_last():
         assert (np.abs(model.features.even - one.even).max(axis=1) == 0).any()
 
 
+def test_the_pool_keeps_what_promises_most(monkeypatch):
+    screen = make(first=4, pool=16, draws=16)
+    screen.tell(told(screen.ask(8)))
+    left = []
+
+    def watched(rows):
+        """Before some of the pool go: what it promises, chosen ones aside, and who stays."""
+        promise = screen._judge([candidate.genome for candidate in screen._pool.values()])
+        stays = set(rows.tolist())
+        chosen = screen._novelty.waiting
+        gone = {row for row, key in enumerate(screen._pool) if key not in chosen} - stays
+        left.append(([promise[row] for row in stays], [promise[row] for row in gone]))
+        Screen._keep(screen, rows)
+
+    monkeypatch.setattr(screen, "_keep", watched)
+    for _ in range(3):
+        screen.tell(told(screen.ask(4)))
+    overflown = [(stay, go) for stay, go in left if go]
+    assert len(overflown) >= 2
+    for stay, go in overflown:
+        assert len(stay) == 16 and min(stay) >= max(go)
+
+
 def test_what_the_model_drops_it_would_not_have_used(monkeypatch):
     """Also after the state was taken and given back, which holds no more than is kept."""
     runs = {}
