@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -18,7 +19,7 @@ import yaml
 import hybridsearch
 from hybridsearch import engine
 from hybridsearch.analysis.runs import load_run
-from hybridsearch.config import Config
+from hybridsearch.config import Config, make_config
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate import evaluator as evaluator_module
 from hybridsearch.genome.genome import Genome
@@ -43,10 +44,24 @@ def trained_here(folder):
     return sum(p["kind"] == "evaluation" and not v["cached"] for p, v in run.trials)
 
 
+@pytest.fixture(scope="module")
+def once(tiny_settings, tmp_path_factory):
+    """Config and summary of a finished run, for copies."""
+    config = make_config(tiny_settings())
+    return config, search(config, tmp_path_factory.mktemp("once") / "a")
+
+
 @pytest.fixture
-def finished(tiny, tmp_path):
-    config = tiny()
-    return config, search(config, tmp_path / "one" / "a")
+def finished(once, tmp_path):
+    """The same of a copy with a cache of its own."""
+    config, summary = once
+    made, folder = Path(summary["folder"]).parent, tmp_path / "one"
+    shutil.copytree(made, folder)
+    settings = folder / "a" / "config.yaml"
+    text = settings.read_text(encoding="utf-8")
+    assert str(made) in text
+    settings.write_text(text.replace(str(made), str(folder)), encoding="utf-8")
+    return config, {**summary, "folder": str(folder / "a")}
 
 
 def test_a_run_leaves_everything_behind(finished):
