@@ -77,7 +77,7 @@ def watch(folder: Path, seconds: float, fault_every: float, seed: int) -> Iterat
 def slopes(looks: list[Look]) -> dict[str, float]:
     """What the looks say, after the warm-up. memory_slope: megabytes per hour of driver and workers
     together. pace: records per second of the last tenth over those of the first one; by_spent: per
-    processor second, which other work on the machine does not change.
+    processor second, which other work on the machine changes less.
     """
     begin, end = looks[0].seconds, looks[-1].seconds
     kept = [look for look in looks if look.seconds >= begin + WARM * (end - begin)]

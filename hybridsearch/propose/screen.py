@@ -130,22 +130,24 @@ class Screen:
         nor among the last, for of the last at most those are passed over that are the best.
         """
         rewards = self._rewards()
-        best = np.argsort(-rewards, kind="stable")[: self._config.rows // 2]
-        rows = np.union1d(best, np.arange(len(rewards))[-self._config.rows :])
+        rows = np.union1d(self._best(rewards), np.arange(len(rewards))[-self._config.rows :])
         self._trained = [self._trained[row] for row in rows.tolist()]
         self._seen = self._seen.take(rows)
 
     def _rewards(self) -> NDArray[np.float64]:
         return np.array([t.reward for t in self._trained])
 
+    def _best(self, rewards: NDArray[np.float64]) -> NDArray[np.intp]:
+        """The rows of the best, half as many as the model learns from; earlier ones of equals."""
+        return np.argsort(-rewards, kind="stable")[: self._config.rows // 2]
+
     def _model(self) -> Posterior:
         """The process after all that it should learn from: the best half and the last."""
         rewards = self._rewards()
         rows = np.arange(len(rewards))
         if len(rows) > self._config.rows:
-            half = self._config.rows // 2
-            best = np.argsort(-rewards, kind="stable")[:half]
-            late = np.setdiff1d(rows, best)[-(self._config.rows - half) :]
+            best = self._best(rewards)
+            late = np.setdiff1d(rows, best)[len(best) - self._config.rows :]
             rows = np.sort(np.concatenate([best, late]))
         features, targets = self._seen.take(rows), exponential(rewards[rows])
         if self._hyper is None or len(self._heard) >= GROWTH * self._fitted:
