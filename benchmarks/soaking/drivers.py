@@ -52,6 +52,7 @@ CAMPAIGNS: dict[str, dict[str, Any]] = {
 }
 COMPARED = ("random", "evolution")
 ERROR = "error.txt"
+WRITE = "write"  # the touch of the disk that can be half done
 # What a summary says of time and of the cache, which a stop may change.
 VOLATILE = ("seconds", "retest_seconds", "trained", "cache_hits")
 
@@ -88,6 +89,11 @@ class Scene:
     def claims(self) -> Path:
         """Where every driver notes how many claims of others it has taken over."""
         return self.folder / "claims.txt"
+
+    @property
+    def touches(self) -> Path:
+        """Where a driver that is left alone notes how it touches the disk, a line each time."""
+        return self.folder / "touches.txt"
 
     @property
     def error(self) -> str:
@@ -167,28 +173,31 @@ def _watch(scene: Scene, killer: Killer | None) -> None:
     TrainingEvaluator.evaluate = evaluate  # type: ignore[method-assign]
     session.Cache.close = closing  # type: ignore[method-assign]
     count = [0]
-    for name in ("write", "sync", "replace", "commit"):
-        setattr(disk, name, _counted(getattr(disk, name), scene, killer, count, name == "write"))
-    saved = _counted(training.write_checkpoint, scene, killer, count, False)
+    for name in (WRITE, "sync", "replace", "commit"):
+        setattr(disk, name, _counted(getattr(disk, name), scene, killer, count, name))
+    saved = _counted(training.write_checkpoint, scene, killer, count, "checkpoint")
     training.write_checkpoint = saved
 
 
 def _counted(
-    do: Callable[..., None], scene: Scene, killer: Killer | None, count: list[int], halves: bool
+    do: Callable[..., None], scene: Scene, killer: Killer | None, count: list[int], what: str
 ) -> Callable[..., None]:
+    """`do`, which dies where the killer wants it to; without one it notes what it is."""
+
     def counted(*args: Any) -> None:
         count[0] += 1
         here = killer is not None and killer.number == count[0]
         if here and killer.moment == "before":  # type: ignore[union-attr]
             os.kill(os.getpid(), signal.SIGKILL)
-        if here and halves and killer.moment == "half":  # type: ignore[union-attr]
+        if here and what == WRITE and killer.moment == "half":  # type: ignore[union-attr]
             do(args[0], args[1][: len(args[1]) // 2])
             os.kill(os.getpid(), signal.SIGKILL)
         do(*args)
         if here:
             os.kill(os.getpid(), signal.SIGKILL)
         if killer is None:
-            (scene.folder / "touches.txt").write_text(str(count[0]))
+            with scene.touches.open("a", encoding="ascii") as file:
+                file.write(f"{what}\n")
 
     return counted
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from soaking.drivers import (
     CAMPAIGNS,
+    WRITE,
     Killer,
     Scene,
     end,
@@ -45,10 +46,10 @@ class Story:
 
 @dataclass(frozen=True)
 class Whole:
-    """An undisturbed run. touches: of the disk. seconds: that it took."""
+    """An undisturbed run. touches: of the disk, in order. seconds: that it took."""
 
     print_: dict[str, Any]
-    touches: int
+    touches: list[str]
     seconds: float
 
 
@@ -59,7 +60,7 @@ def undisturbed(campaign: str, folder: Path, checkpoints: float) -> Whole:
     if status:
         raise RuntimeError(f"{campaign}: {scene.error}")
     seconds = time.monotonic() - began
-    return Whole(fingerprint(scene), int((scene.folder / "touches.txt").read_text()), seconds)
+    return Whole(fingerprint(scene), scene.touches.read_text().split(), seconds)
 
 
 def at_boundaries(
@@ -73,9 +74,9 @@ def at_boundaries(
         whole = undisturbed(campaign, folder, 0.0)
         wanted = [
             Killer(number, moment)
-            for number in range(1, whole.touches + 1)
+            for number, what in enumerate(whole.touches, 1)
             for moment in ("before", "half", "after")
-            if draw.random() < share
+            if (moment != "half" or what == WRITE) and draw.random() < share
         ]
         for killer in wanted[lane::lanes]:
             name = f"{campaign} {killer.number} {killer.moment}"

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,11 @@ import numpy as np
 import yaml
 
 from hybridsearch.analysis.runs import LOG
+from hybridsearch.config import make_config
+from hybridsearch.evaluate.evaluator import training_config
+from hybridsearch.evaluate.worker import trainer_for
+from hybridsearch.genome.function import resolve
+from hybridsearch.threads import one_thread
 
 EVERY = 5.0  # seconds between looks
 WARM = 0.1  # of the time, which is left out of slopes: modules and caches fill up
@@ -24,7 +29,10 @@ SETTINGS: dict[str, Any] = {
     "strategy": "hybrid",
     "budget": 10_000_000,
     "workers": 2,
-    "space": {"min_units": 1, "max_units": 2},
+    "space": {
+        "min_units": 2,
+        "max_units": 2,
+    },  # one unit would be used up
     "data": {"train": 400, "validation": 200},
     "network": {"name": "digits_mlp", "width": 16},
     "training": {"steps": 40, "batch_size": 32, "warmup": 3},
@@ -32,28 +40,35 @@ SETTINGS: dict[str, Any] = {
     "race": {"candidates": 0},
     "retest": {"seeds": 2, "finalists": 1, "resamples": 100},
 }
+# What a stopwatch trains: machines that others share change their speed by half within an hour, and
+# small tensors feel it more than plain Python does.
+YARDSTICK = ("mul tanh x sigmoid x | add sin u1 id x", "max atan x abs x | rbf cos x neg u1")
 
 
 @dataclass(frozen=True)
 class Look:
-    """seconds since the begin. spent: processor seconds of driver and workers, those that ended
-    too. driver, workers: resident bytes, of all workers together. handles: open files of the
-    driver. records: whole lines of the log.
+    """seconds since the begin. spent, trained: processor seconds of the driver and of the workers,
+    those that ended too. driver, workers: resident bytes, of all workers together. handles: open
+    files of the driver. records: whole lines of the log. yardstick: processor seconds that a fixed
+    piece of training takes at the time.
     """
 
     seconds: float
     spent: float
+    trained: float
     driver: int
     workers: int
     handles: int
     records: int
+    yardstick: float
 
 
-def watch(folder: Path, seconds: float, fault_every: float, seed: int) -> Iterator[Look]:
-    """Search for so long, killing a worker every `fault_every` seconds, and look at it."""
+def watch(folder: Path, limit: float, fault_every: float, seed: int) -> Iterator[Look]:
+    """Search for `limit` seconds, killing a worker every `fault_every` seconds, and look at it."""
     folder.mkdir(parents=True, exist_ok=True)
+    yardstick = stopwatch()
     run, draw = folder / "run", random.Random(seed)
-    settings = {**SETTINGS, "seconds": seconds, "cache": str(folder / "cache.sqlite")}
+    settings = {**SETTINGS, "seconds": limit, "cache": str(folder / "cache.sqlite")}
     (folder / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     command = [sys.executable, "-m", "hybridsearch", "--config", str(folder / "config.yaml")]
     began = fault = time.monotonic()
@@ -61,11 +76,12 @@ def watch(folder: Path, seconds: float, fault_every: float, seed: int) -> Iterat
         (folder / "output.txt").open("w") as output,
         subprocess.Popen([*command, "--out", str(run)], stdout=output, stderr=output) as driver,
     ):
-        while driver.poll() is None and time.monotonic() - began < seconds:
-            time.sleep(min(EVERY, seconds / 20))
+        while driver.poll() is None and time.monotonic() - began < limit:
+            time.sleep(min(EVERY, limit / 20))
             workers = _workers(driver.pid)
             if workers:
-                yield _look(driver.pid, workers, run / LOG, time.monotonic() - began)
+                seconds = time.monotonic() - began
+                yield _look(driver.pid, workers, run / LOG, seconds, yardstick())
             if workers and time.monotonic() - fault > fault_every:
                 os.kill(draw.choice(workers), signal.SIGKILL)
                 fault = time.monotonic()
@@ -77,7 +93,8 @@ def watch(folder: Path, seconds: float, fault_every: float, seed: int) -> Iterat
 def slopes(looks: list[Look]) -> dict[str, float]:
     """What the looks say, after the warm-up. memory_slope: megabytes per hour of driver and workers
     together. pace: records per second of the last tenth over those of the first one; by_spent: per
-    processor second, which other work on the machine changes less.
+    processor second, which other work on the machine changes less; by_yardstick: per yardstick's
+    worth of processor seconds, which the machine's own speed changes less.
     """
     begin, end = looks[0].seconds, looks[-1].seconds
     kept = [look for look in looks if look.seconds >= begin + WARM * (end - begin)]
@@ -94,16 +111,55 @@ def slopes(looks: list[Look]) -> dict[str, float]:
         "workers_slope_mb_per_hour": slope([x.workers / 1e6 for x in kept]),
         "driver_mb": kept[-1].driver / 1e6,
         "handles_slope_per_hour": slope([float(x.handles) for x in kept]),
-        "pace_last_over_first": _pace(last, "seconds") / _pace(first, "seconds"),
-        "pace_by_spent_last_over_first": _pace(last, "spent") / _pace(first, "spent"),
+        "pace_last_over_first": _pace(last, _seconds) / _pace(first, _seconds),
+        "pace_by_spent_last_over_first": _pace(last, _processor) / _pace(first, _processor),
+        "pace_by_yardstick_last_over_first": _steady_pace(last) / _steady_pace(first),
+        "yardstick_last_over_first": _yardstick(last) / _yardstick(first),
         "records": float(looks[-1].records),
     }
 
 
-def _pace(looks: list[Look], clock: str) -> float:
+def _pace(looks: list[Look], clock: Callable[[Look], float]) -> float:
     """Records per second of a clock."""
     first, last = looks[0], looks[-1]
-    return (last.records - first.records) / max(getattr(last, clock) - getattr(first, clock), 1e-9)
+    return (last.records - first.records) / max(clock(last) - clock(first), 1e-9)
+
+
+def _steady_pace(looks: list[Look]) -> float:
+    """Records per processor second of a machine on which the yardstick takes one."""
+    return _pace(looks, _processor) * _yardstick(looks)
+
+
+def _yardstick(looks: list[Look]) -> float:
+    return float(np.median([look.yardstick for look in looks]))
+
+
+def _seconds(look: Look) -> float:
+    return look.seconds
+
+
+def _processor(look: Look) -> float:
+    return look.spent + look.trained
+
+
+def stopwatch() -> Callable[[], float]:
+    """What measures processor seconds of training the YARDSTICK here for 20 steps."""
+    config = training_config(make_config(SETTINGS), "fp32")
+    with one_thread():
+        trainer = trainer_for(config, "cpu")
+    functions = [resolve(text) for text in YARDSTICK]
+
+    def measure() -> float:
+        with one_thread():
+            began = time.process_time()
+            for function in functions:
+                child = trainer.new_child(function, 0)
+                for _ in trainer.course(child, 20):
+                    pass
+            return time.process_time() - began
+
+    measure()
+    return measure
 
 
 def _workers(driver: int) -> list[int]:
@@ -120,21 +176,25 @@ def _workers(driver: int) -> list[int]:
     return sorted(found)
 
 
-def _look(driver: int, workers: list[int], log: Path, seconds: float) -> Look:
+def _look(driver: int, workers: list[int], log: Path, seconds: float, yardstick: float) -> Look:
     records = log.read_bytes().count(b"\n") if log.exists() else 0
     handles = len(list(Path(f"/proc/{driver}/fd").iterdir()))
-    spent = _spent(driver, ended=True) + sum(map(_spent, workers))
-    return Look(seconds, spent, _resident(driver), sum(map(_resident, workers)), handles, records)
+    spent, ended = _spent(driver)
+    trained = ended + sum(_spent(worker)[0] for worker in workers)
+    resident = sum(map(_resident, workers))
+    own = _resident(driver)
+    return Look(seconds, spent, trained, own, resident, handles, records, yardstick)
 
 
-def _spent(process: int, ended: bool = False) -> float:
-    """Processor seconds of a process; ended: with those of its children that have ended."""
+def _spent(process: int) -> tuple[float, float]:
+    """Processor seconds of a process, and of its children that have ended."""
     try:
         text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
     except OSError:
-        return 0.0
-    ticks = text.rpartition(")")[2].split()[11 : 15 if ended else 13]
-    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+        return 0.0, 0.0
+    own, system, ended, their_system = map(int, text.rpartition(")")[2].split()[11:15])
+    hertz = os.sysconf("SC_CLK_TCK")
+    return (own + system) / hertz, (ended + their_system) / hertz
 
 
 def _resident(process: int) -> int:

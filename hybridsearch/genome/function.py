@@ -45,15 +45,23 @@ NAMED_PARAMETERS: dict[str, tuple[float, ...]] = {
 
 @dataclass(frozen=True)
 class Function:
-    """An activation function: `spec` resolves to it again, `name` is for people, `key` identifies
-    it, `starts` are the start values of its trainable parameters (one each per channel).
+    """An activation function: `spec` resolves to it again, `key` identifies it, `starts` are the
+    start values of its trainable parameters (one each per channel), `given` the name that it has
+    been asked for by, if any.
     """
 
     spec: str
-    name: str
     key: str
     genome: Genome | None
     starts: tuple[float, ...]
+    given: str = ""
+
+    @property
+    def name(self) -> str:
+        """For people: the name, else the formula, which takes milliseconds and no training needs."""
+        if self.given or self.genome is None:
+            return self.given
+        return self.genome.formula
 
     @property
     def label(self) -> str:
@@ -62,11 +70,11 @@ class Function:
         return f"{known}: {self.name}" if known and known != self.name else self.name
 
 
-def from_genome(genome: Genome, name: str | None = None) -> Function:
+def from_genome(genome: Genome, name: str = "") -> Function:
     """The function of a genome."""
     live = Genome(normal_form(genome.tokens))  # betas that nobody reads are not trained
     starts = (BETA_START,) * live.betas
-    return Function(str(genome), name or genome.formula, genome.key, genome, starts)
+    return Function(str(genome), genome.key, genome, starts, name)
 
 
 @cache
@@ -75,7 +83,7 @@ def _by_name() -> dict[str, Function]:
         name: from_genome(Genome.from_text(text), name) for name, text in NAMED_GENOMES.items()
     }
     for name, starts in NAMED_PARAMETERS.items():
-        table[name] = Function(name, name, f"named-{name.lower()}", None, starts)
+        table[name] = Function(name, f"named-{name.lower()}", None, starts, name)
     return {name.lower().replace(" ", ""): function for name, function in table.items()}
 
 
