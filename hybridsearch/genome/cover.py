@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
+from math import inf
 from typing import NamedTuple
 
 from hybridsearch.errors import UserError
@@ -120,10 +121,11 @@ class _Cover:
             first, second = self.best(match.first.inner), self.best(match.second.inner)
             if not first or not second:
                 continue
-            if len(found) == KEPT and max(len(first[0]), len(second[0])) + 1 >= len(found[-1]):
-                continue
-            for below in product(first, second):
-                units = _merged(*below, {node: match})
+            longest = len(found[-1]) if len(found) == KEPT else inf
+            for one, other in product(first, second):
+                if max(len(one), len(other)) + 1 >= longest:
+                    continue  # it would be cut off below
+                units = _merged(one, other, node, match)
                 if units is None or units in found:
                     continue
                 if len(units) <= MAX_UNITS:
@@ -292,12 +294,12 @@ def _logarithms(arg: Node) -> Iterator[Operand]:
             yield Operand("softplus", other.args[0])
 
 
-def _merged(*parts: Units) -> Units | None:
-    """The union, or None where two parts make a node differently or use one beta twice."""
-    units: Units = {}
-    for part in parts:
-        for node, match in part.items():
-            if units.setdefault(node, match) != match:
-                return None
-    betas = [b for match in units.values() for b in match.all_betas()]
+def _merged(one: Units, other: Units, node: Node, match: Match) -> Units | None:
+    """The union and one node more, or None where a node is made in two ways or a beta used twice."""
+    units = {**one, **other}
+    if len(units) < len(one) + len(other) and any(units[n] != made for n, made in one.items()):
+        return None
+    if units.setdefault(node, match) != match:
+        return None
+    betas = [b for made in units.values() for b in made.all_betas()]
     return units if len(betas) == len(set(betas)) else None
