@@ -176,8 +176,8 @@ BUGS = (
     Bug(
         "machine's faults that are known",
         "engine.py",
-        "            if entry.status is not Status.ERROR:\n                self._keep(key, entry)",
-        "            self._keep(key, entry)",
+        "if entry.status is not Status.ERROR:\n                self.known.keep(key, entry)",
+        "self.known.keep(key, entry)",
         "test_engine.py test_engine_failures.py",
     ),
     Bug(

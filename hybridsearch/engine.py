@@ -8,20 +8,19 @@ after a kill and a resume.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hybridsearch.config import Config
 from hybridsearch.fleet import Fleet
 from hybridsearch.flight import Flight
+from hybridsearch.knowledge import Knowledge, Known
 from hybridsearch.ladder import Climb, Ladder
 from hybridsearch.observe import Observer, Snapshot
-from hybridsearch.records import CLOSE, END, Records, evaluation_of
+from hybridsearch.records import CLOSE, END, Records
 from hybridsearch.store.anchor import Mark
 from hybridsearch.store.checkpoint import load_checkpoint, save_checkpoint
-from hybridsearch.store.log import Record
-from hybridsearch.types import Evaluation, Json, Outcome, Proposal, Proposer, Status
+from hybridsearch.types import Json, Outcome, Proposal, Proposer, Status
 
 # Seconds between checkpoints: one costs two fsyncs, and what it lacks is replayed from the log.
 CHECKPOINT_EVERY = 2.0
@@ -29,24 +28,8 @@ CHECKPOINT_COST = 0.04  # seconds that one may take at that pace; a dearer one i
 OVER = "the {:g} s of --seconds are over"
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What this run knows of a function. order: its place among the distinct functions evaluated,
-    from 1; 0 for rejected ones. cost: seconds per element, where it was measured.
-    """
-
-    spec: str
-    status: Status
-    fitness: float | None
-    rung: int
-    message: str = ""
-    evaluations: tuple[str, ...] = ()
-    order: int = 0
-    cost: float | None = None
-
-
 class Search:
-    """One search. `run` it, then ask for its `finalists`.
+    """One search. `run` it, then ask what is `known`.
 
     checkpoint: the file of its checkpoints; None makes none.
     """
@@ -62,10 +45,8 @@ class Search:
         self.config, self.proposer, self.recorder = config, proposer, recorder
         self.observer, self.checkpoint = observer, checkpoint
         self.ladder = Ladder(config, recorder.evaluator)
-        self.known: dict[str, Known] = {}
-        self.best: Known | None = None  # of the fully trained ones; the earliest among equals
-        self.trained: set[str] = set()
-        self.distinct = self.proposals = self.batches = self.barren = self.steps_taken = 0
+        self.known = Knowledge(self.ladder)
+        self.proposals = self.batches = self.barren = self.steps_taken = 0
         self.asked = 0  # batches
         self.fleet = Fleet(self.ladder, recorder)
         self.closed = ""  # in a few words why no more is asked for, once that is so
@@ -104,7 +85,7 @@ class Search:
         """Begin a batch. False where none can begin now: `closed` says why, unless the batches that
         are under way may change it. last: seconds of the last batch.
         """
-        room = self.config.budget - self.distinct - self.fleet.trained
+        room = self.config.budget - self.known.distinct - self.fleet.trained
         proposals: Sequence[Proposal] = ()
         if room <= 0:
             why = "the budget is used up"
@@ -114,7 +95,9 @@ class Search:
         elif self.barren >= self.config.patience:
             why = f"{self.barren} batches in a row brought no new function"
         else:
-            proposals = self.proposer.ask(self.config.asks(self.distinct + self.fleet.trained))
+            proposals = self.proposer.ask(
+                self.config.asks(self.known.distinct + self.fleet.trained)
+            )
             why = "" if proposals else "the proposer has nothing left to propose"
         if why:
             self.closed = self.closed or ("" if self.fleet else why)
@@ -177,7 +160,7 @@ class Search:
         }
         costs = self._times(children) if self.config.measures_times else {}
         for child, fitness in zip(children, self.ladder.fitness(children), strict=True):
-            news[child.key] = self._result(child, fitness, costs.get(child.key))
+            news[child.key] = self.known.evaluated(child, fitness, costs.get(child.key))
         # A function that only ever fails by the machine's fault must not keep a search alive.
         new = any(entry.status is not Status.ERROR for entry in news.values())
         self.barren = 0 if new else self.barren + 1
@@ -185,18 +168,7 @@ class Search:
         # The machine's faults are not known: such a function may be proposed and tried again.
         for key, entry in news.items():
             if entry.status is not Status.ERROR:
-                self._keep(key, entry)
-
-    def _keep(self, key: str, entry: Known) -> None:
-        """Know a function from now on."""
-        self.known[key] = entry
-        if self._full(entry) and (not self.best or _fitness(entry) > _fitness(self.best)):
-            self.best = entry
-
-    def _full(self, entry: Known) -> bool:
-        """Whether a function was trained up to the top, and learned something."""
-        whole = entry.rung == self.ladder.top and entry.status is Status.OK
-        return whole and _fitness(entry) > self.ladder.scale.chance
+                self.known.keep(key, entry)
 
     def _times(self, children: Sequence[Climb]) -> dict[str, float | None]:
         """Seconds per element by key, of those that trained; None where measuring failed."""
@@ -204,22 +176,6 @@ class Search:
         tasks = {c.key: task(c.spec, c.key) for c in children if c.status is Status.OK}
         done = self.recorder.evaluate(list(tasks.values()))
         return {key: done[one.hash].cost for key, one in tasks.items()}
-
-    def _result(self, child: Climb, fitness: float | None, cost: float | None) -> Known:
-        if child.status is not Status.ERROR:
-            self.distinct += 1
-            if child.trained:
-                self.trained.add(child.key)
-        return Known(
-            child.spec,
-            child.status,
-            fitness,
-            child.rung,
-            child.failure.message if child.failure else "",
-            tuple(child.tasks),
-            self.distinct if child.status is not Status.ERROR else 0,
-            cost,
-        )
 
     def _tell_outcomes(self, flight: Flight, news: Mapping[str, Known]) -> int:
         """Log the outcomes of a batch and hand them to the proposer; how many they are."""
@@ -249,49 +205,30 @@ class Search:
         self.proposer.tell(outcomes)
         return len(outcomes)
 
-    # What is known -------------------------------------------------------------------------
-
     @property
     def seconds(self) -> float:
         """Seconds of search, earlier sessions included."""
         return self.spent + time.monotonic() - self.started
 
-    def finalists(self, count: int) -> list[tuple[str, Known]]:
-        """(key, what is known) of the best fully trained functions, best first, earlier ones
-        first among equals.
-        """
-        full = [(key, entry) for key, entry in self.known.items() if self._full(entry)]
-        return sorted(full, key=lambda item: -_fitness(item[1]))[:count]
-
-    def candidates(self, count: int) -> list[str]:
-        """Up to `count` functions, as they are trained, that may be the best: half of them the best
-        by their measured score, the others stopped ones of whom most is expected, as long as there
-        are enough of either.
-        """
-        measured = [entry.spec for _, entry in self.finalists(count)]
-        expected = [child.spec for child in self.ladder.prospects(count)]
-        head = max(count - count // 2, count - len(expected))
-        return [*measured[:head], *expected][:count]
-
     def snapshot(self) -> Snapshot:
         return Snapshot(
             budget=self.config.budget,
             proposals=self.proposals,
-            distinct=self.distinct,
-            trained=len(self.trained),
-            cache_hits=self.distinct - len(self.trained),
-            rejected=len(self.known) - self.distinct,
+            distinct=self.known.distinct,
+            trained=len(self.known.trained),
+            cache_hits=self.known.distinct - len(self.known.trained),
+            rejected=len(self.known) - self.known.distinct,
             training_steps=self.steps_taken,
             seconds=self.seconds,
             batches=self.batches,
-            incumbent=self.best.spec if self.best else "",
-            fitness=self.best.fitness if self.best else None,
+            incumbent=self.known.best.spec if self.known.best else "",
+            fitness=self.known.best.fitness if self.known.best else None,
             scored=self.config.fitness,
         )
 
     def _show(self) -> None:
         self.observer.snapshot(self.snapshot())
-        self.observer.advance(self.distinct)
+        self.observer.advance(self.known.distinct)
 
     # Checkpoints ---------------------------------------------------------------------------
 
@@ -328,52 +265,10 @@ class Search:
         if why := self.recorder.go_on(Mark(values["records"], values["check"])):
             return why
         self.proposer.restore(state)
-        latest = self._recall(self.recorder.past())
+        latest = self.known.recall(self.recorder.past())
         self.steps_taken, self.closed = values["steps_taken"], values["closed"]
         self.proposals, self.batches = values["proposals"], values["batches"]
         self.barren, self.spent, self.ended = values["barren"], values["spent"], values["ended"]
         self.asked = values["asked"]
         self.fleet.restore(values["fleet"], latest, self.ladder.scale)
         return ""
-
-    def _recall(self, records: Iterable[Record]) -> dict[str, Evaluation]:
-        """Know again what the log tells of the batches before the checkpoint; returns the last
-        evaluation of every task.
-        """
-        latest: dict[str, Evaluation] = {}
-        for record in records:
-            payload = record[0]
-            if payload["kind"] == "evaluation":
-                latest[payload["task"]] = evaluation_of(record)
-            elif payload["kind"] == "outcome" and not payload["known"]:
-                self._recall_function(payload, latest)
-        return latest
-
-    def _recall_function(self, payload: dict[str, Json], latest: Mapping[str, Evaluation]) -> None:
-        """payload: of the outcome with which a function came to be known."""
-        entry = Known(
-            payload["function"],
-            Status(payload["status"]),
-            payload["fitness"],
-            payload["rung"],
-            payload["message"],
-            tuple(payload["evaluations"]),
-            payload["order"],
-            payload["cost"],
-        )
-        if entry.status is Status.ERROR:
-            return
-        self._keep(payload["key"], entry)
-        if entry.order:
-            child = Climb(payload["key"], entry.spec)
-            for task in entry.evaluations:
-                child.add(latest[task], self.ladder.scale)
-            self.ladder.recall(child)
-            self.ladder.learn([child])
-            self.distinct += 1
-            if child.trained:
-                self.trained.add(child.key)
-
-
-def _fitness(entry: Known) -> float:
-    return entry.fitness or 0.0

@@ -270,7 +270,7 @@ def _run(config: Config, folder: Path, evaluator: Evaluator, observer: Observer)
         table = evaluator.table if isinstance(evaluator, TableEvaluator) else None
         raced, answer = Race(()), None
         if table is None:
-            entrants = run.candidates(max(config.race.candidates, config.retest.finalists))
+            entrants = run.known.candidates(max(config.race.candidates, config.retest.finalists))
             raced = race(config, entrants, recorder, observer)
             answer = retest(config, raced.finalists, recorder, observer)
         summary = summarise(config, run, found, answer, ended)
@@ -334,7 +334,7 @@ def summarise(
 
 def _on_table(table: Table, run: Search) -> dict[str, Json]:
     """What the summary of a search on a recorded table says instead of a retest."""
-    if not (found := run.finalists(1)):
+    if not (found := run.known.finalists(1)):
         return {}
     key = found[0][0]
     truth, best = float(table.truth[table.index[key]]), float(table.truth.max())

@@ -101,12 +101,12 @@ def state(run):
     return (
         run.known,
         able,  # their order decides between equals
-        run.trained,
-        run.best,
+        run.known.trained,
+        run.known.best,
         run.ladder.extrapolation.pairs,
         run.steps_taken,
-        (run.distinct, run.proposals, run.batches, run.barren),
-        run.finalists(5),
+        (run.known.distinct, run.proposals, run.batches, run.barren),
+        run.known.finalists(5),
         run.proposer.state().values,
     )
 
@@ -129,8 +129,8 @@ def kill(monkeypatch, start):
         resumed.run()
         assert payloads(resumed) == payloads(whole)
         if how.get("kind") is Shuffled:  # what waited for its turn in the log comes from the cache
-            assert resumed.trained <= whole.trained
-            resumed.trained = whole.trained
+            assert resumed.known.trained <= whole.known.trained
+            resumed.known.trained = whole.known.trained
         assert state(resumed) == state(whole)
         return whole, killed, resumed, existed
 
@@ -217,7 +217,7 @@ def test_a_pipeline_delays_what_a_strategy_learns_and_nothing_else(start):
         for run in (plain, piped)
     ]
     assert asked[0][:60] == asked[1][:60]  # then the budget that is left is another one
-    assert plain.distinct == piped.distinct == 60
+    assert plain.known.distinct == piped.known.distinct == 60
 
 
 @pytest.mark.parametrize("pipeline", [1, 3])
@@ -299,14 +299,14 @@ def test_candidates_are_the_best_measured_and_the_most_promising_of_those_that_w
     run = start("c", strategy="random", fidelity={"keep": 0.3, "first": 6})
     run.run()
     rungs = {entry.spec: entry.rung for entry in run.known.values() if entry.order}
-    found = run.candidates(8)
-    assert found[:4] == [entry.spec for _, entry in run.finalists(4)]
+    found = run.known.candidates(8)
+    assert found[:4] == [entry.spec for _, entry in run.known.finalists(4)]
     assert len(set(found)) == 8 and all(rungs[spec] < 2 for spec in found[4:])
     expected = [child.spec for child in run.ladder.prospects(100)]
     assert found[4:] == expected[:4] and len(expected) > 20
     scores = run.ladder.fitness(run.ladder.prospects(100))
     assert scores == sorted(scores, reverse=True)
-    many = run.candidates(1000)  # whoever is able, once
+    many = run.known.candidates(1000)  # whoever is able, once
     assert len(many) == len(set(many)) and set(many) >= set(expected)
 
 
@@ -315,6 +315,6 @@ def test_the_incumbent_is_the_first_finalist(start):
     for _ in range(6):
         run._ask(0.0)
         run._tell(run._land())
-        best = [entry for _, entry in run.finalists(1)]
-        assert ([run.best] if run.best else []) == best
-    assert run.snapshot().incumbent == run.finalists(1)[0][1].spec
+        best = [entry for _, entry in run.known.finalists(1)]
+        assert ([run.known.best] if run.known.best else []) == best
+    assert run.snapshot().incumbent == run.known.finalists(1)[0][1].spec

@@ -32,7 +32,7 @@ def failing(config, proposer, path) -> Search:
 def test_a_machine_that_only_fails_ends_a_search(tiny, tmp_path):
     run = failing(tiny(patience=4), RandomProposer(SPACE, 0), tmp_path / "checkpoint")
     assert run.run() == "4 batches in a row brought no new function"
-    assert run.distinct == 0
+    assert run.known.distinct == 0
 
 
 def test_a_proposer_that_repeats_nothing_ends_before(tiny, tmp_path):

@@ -35,6 +35,7 @@ LEVEL = {
     "recorder": 5,
     "tables": 4,
     "ladder": 5,
+    "knowledge": 6,
     "flight": 6,
     "fleet": 7,
     "past": 5,

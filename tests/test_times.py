@@ -11,10 +11,10 @@ import pytest
 from hybridsearch.analysis.runs import load_run
 from hybridsearch.cli import main
 from hybridsearch.config import Config
-from hybridsearch.engine import Known, Search
 from hybridsearch.evaluate import evaluator as evaluator_module
 from hybridsearch.evaluate import worker
 from hybridsearch.genome.function import resolve
+from hybridsearch.knowledge import Knowledge, Known
 from hybridsearch.pools.base import InlinePool
 from hybridsearch.session import resume, search
 from hybridsearch.times import front
@@ -222,13 +222,12 @@ def test_the_front_of_numbers_made_by_hand():
         "mul id x tanh x": (0.99, None, 2, Status.OK),  # no time
         "mul exp x exp x": (0.10, 0.1, 2, Status.DIVERGED),
     }
-    known = {
-        resolve(spec).key: Known(spec, status, fitness, rung, cost=ns and 1e-9 * ns)
-        for spec, (fitness, ns, rung, status) in made.items()
-    }
-    run = Search.__new__(Search)
-    run.known, run.ladder = known, SimpleNamespace(top=2, scale=Scale.of_classes("accuracy", 10))
-    rows = front(run)
+    scale = Scale.of_classes("accuracy", 10)
+    known = Knowledge(SimpleNamespace(top=2, scale=scale))
+    for spec, (fitness, ns, rung, status) in made.items():
+        entry = Known(spec, status, fitness, rung, cost=ns and 1e-9 * ns)
+        known.keep(resolve(spec).key, entry)
+    rows = front(SimpleNamespace(known=known))
     assert [row["expression"] for row in rows] == ["x*sigmoid(x)", "max(x, tanh(x))", "max(x, 0)"]
     assert [row["fitness"] for row in rows] == [0.95, 0.90, 0.80]
     assert [row["nanoseconds_per_element"] for row in rows] == pytest.approx([4.0, 2.0, 1.0])

@@ -251,6 +251,9 @@ def _row(setup: Setup, search: Search, evaluator: SimulatedEvaluator, thought: f
         len(trained),
         so_far,
         float(np.nanmean(truths)),
-        max(land.truth(keys[spec]) for spec in search.candidates(search.config.race.candidates)),
+        max(
+            land.truth(keys[spec])
+            for spec in search.known.candidates(search.config.race.candidates)
+        ),
         max(map(land.truth, trained)),
     )

@@ -295,7 +295,7 @@ def _logarithms(arg: Node) -> Iterator[Operand]:
 
 
 def _merged(one: Units, other: Units, node: Node, match: Match) -> Units | None:
-    """The union and one node more, or None where a node is made in two ways or a beta used twice."""
+    """The union and one node more, or None where two ways to make a node or one beta meet."""
     units = {**one, **other}
     if len(units) < len(one) + len(other) and any(units[n] != made for n, made in one.items()):
         return None

@@ -58,7 +58,7 @@ class Function:
 
     @property
     def name(self) -> str:
-        """For people: the name, else the formula, which takes milliseconds and no training needs."""
+        """For people: as given, else the formula, which takes milliseconds to find."""
         if self.given or self.genome is None:
             return self.given
         return self.genome.formula
