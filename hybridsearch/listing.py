@@ -19,7 +19,7 @@ from rich.table import Table
 from hybridsearch.analysis.remarks import is_beaten
 from hybridsearch.analysis.runs import CONFIG, ENVIRONMENT, LOG, SUMMARY, run_config
 from hybridsearch.analysis.tables import gap_words
-from hybridsearch.errors import UserError
+from hybridsearch.errors import UserError, told
 from hybridsearch.progress import duration
 from hybridsearch.store.disk import held_by, read_json
 from hybridsearch.store.log import last_record
@@ -81,7 +81,7 @@ def row_of(folder: Path) -> Row:
     except UserError as error:
         return Row(str(folder), "damaged", " ".join(str(error).split()))
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        return Row(str(folder), "damaged", f"{type(error).__name__}: {error}")
+        return Row(str(folder), "damaged", told(error))
 
 
 def _finished(folder: Path) -> Row:

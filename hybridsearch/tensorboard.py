@@ -18,6 +18,7 @@ from matplotlib.image import imread
 
 from hybridsearch.analysis.function_plot import function_curve, plot_functions
 from hybridsearch.analysis.runs import CONFIG
+from hybridsearch.errors import told
 from hybridsearch.extras import need
 from hybridsearch.genome.function import resolve
 from hybridsearch.genome.genome import Genome
@@ -80,10 +81,7 @@ class TensorBoard(Silent):
             do()
         except Exception as error:
             self._failed = True
-            self._say(
-                f"tensorboard: nothing more is written ({type(error).__name__}: {error}); the run "
-                "goes on"
-            )
+            self._say(f"tensorboard: nothing more is written ({told(error)}); the run goes on")
 
     def _write(self, now: Snapshot) -> None:
         if self._writer is None:
