@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from soaking import faults, fuzz
+from soaking import faults, fuzz, memory
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,3 +48,23 @@ def test_a_wrong_end_of_bad_input_is_seen(tmp_path):
 def test_who_is_no_culprit_gives_the_square(tmp_path, kind):
     (tmp_path / "mark").write_text("." if kind else "")
     assert faults.work(faults.Deed(kind, 7, tmp_path / "mark")) == 49
+
+
+def test_a_machine_that_slows_is_told_from_a_search_that_does():
+    def look(k, records, yardstick):
+        return memory.Look(
+            5.0 * k, 1.0 * k, 4.0 * k, 10**8, 10**8 + 10**4 * k, 9, records, yardstick
+        )
+
+    steady = [look(k, 100 * k, 0.1) for k in range(200)]
+    slowed = [look(k, 100 * min(k, 100) + 50 * max(0, k - 100), 0.1) for k in range(200)]
+    machine = [replace(one, yardstick=0.1 if k < 100 else 0.2) for k, one in enumerate(slowed)]
+    found = memory.slopes(steady)
+    assert found["driver_slope_mb_per_hour"] == pytest.approx(0, abs=1e-9)
+    assert found["workers_slope_mb_per_hour"] == pytest.approx(0.01 * 720)
+    paces = "pace_last_over_first", "pace_by_spent_last_over_first"
+    by_yardstick = "pace_by_yardstick_last_over_first"
+    for looks, raw, true in ((steady, 1.0, 1.0), (slowed, 0.5, 0.5), (machine, 0.5, 1.0)):
+        found = memory.slopes(looks)
+        assert [found[name] for name in paces] == pytest.approx([raw, raw])
+        assert found[by_yardstick] == pytest.approx(true)
