@@ -60,8 +60,7 @@ class Knowledge(Mapping[str, Known]):
         """Count a function that was evaluated, unless the machine was at fault, and say what is to
         be known of it.
         """
-        if child.status is not Status.ERROR:
-            self._count(child)
+        order = 0 if child.status is Status.ERROR else self._count(child)
         return Known(
             child.spec,
             child.status,
@@ -69,14 +68,16 @@ class Knowledge(Mapping[str, Known]):
             child.rung,
             child.failure.message if child.failure else "",
             tuple(child.tasks),
-            self.distinct if child.status is not Status.ERROR else 0,
+            order,
             cost,
         )
 
-    def _count(self, child: Climb) -> None:
+    def _count(self, child: Climb) -> int:
+        """Its place among the functions evaluated."""
         self.distinct += 1
         if child.trained:
             self.trained.add(child.key)
+        return self.distinct
 
     def _full(self, entry: Known) -> bool:
         """Whether a function was trained up to the top, and learned something."""

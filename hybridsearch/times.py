@@ -28,7 +28,7 @@ def time_report(run: Search) -> dict[str, Json]:
 def front(run: Search) -> list[dict[str, Json]]:
     """The fully trained functions that no other one beats in score and time, best score first."""
     full = [entry for _, entry in run.known.finalists(len(run.known))]
-    best_first = reversed(pareto_front([(entry.fitness or 0.0, entry.cost) for entry in full]))
+    best_first = reversed(pareto_front([(entry.score, entry.cost) for entry in full]))
     rows = []
     for place in best_first:
         entry = full[place]

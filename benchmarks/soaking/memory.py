@@ -29,10 +29,7 @@ SETTINGS: dict[str, Any] = {
     "strategy": "hybrid",
     "budget": 10_000_000,
     "workers": 2,
-    "space": {
-        "min_units": 2,
-        "max_units": 2,
-    },  # one unit would be used up
+    "space": {"min_units": 2, "max_units": 2},  # one unit would be used up
     "data": {"train": 400, "validation": 200},
     "network": {"name": "digits_mlp", "width": 16},
     "training": {"steps": 40, "batch_size": 32, "warmup": 3},
@@ -62,6 +59,10 @@ class Look:
     records: int
     yardstick: float
 
+    @property
+    def processor(self) -> float:
+        return self.spent + self.trained
+
 
 def watch(folder: Path, limit: float, fault_every: float, seed: int) -> Iterator[Look]:
     """Search for `limit` seconds, killing a worker every `fault_every` seconds, and look at it."""
@@ -80,8 +81,8 @@ def watch(folder: Path, limit: float, fault_every: float, seed: int) -> Iterator
             time.sleep(min(EVERY, limit / 20))
             workers = _workers(driver.pid)
             if workers:
-                seconds = time.monotonic() - began
-                yield _look(driver.pid, workers, run / LOG, seconds, yardstick())
+                took = yardstick()
+                yield _look(driver.pid, workers, run / LOG, time.monotonic() - began, took)
             if workers and time.monotonic() - fault > fault_every:
                 os.kill(draw.choice(workers), signal.SIGKILL)
                 fault = time.monotonic()
@@ -90,11 +91,12 @@ def watch(folder: Path, limit: float, fault_every: float, seed: int) -> Iterator
         raise RuntimeError((folder / "output.txt").read_text()[-500:])
 
 
-def slopes(looks: list[Look]) -> dict[str, float]:
+def slopes(looks: list[Look]) -> dict[str, Any]:
     """What the looks say, after the warm-up. memory_slope: megabytes per hour of driver and workers
     together. pace: records per second of the last tenth over those of the first one; by_spent: per
     processor second, which other work on the machine changes less; by_yardstick: per yardstick's
-    worth of processor seconds, which the machine's own speed changes less.
+    worth of processor seconds, which the machine's own speed changes less; tenths: the least and
+    the most of that in a tenth, over the mean of all ten.
     """
     begin, end = looks[0].seconds, looks[-1].seconds
     kept = [look for look in looks if look.seconds >= begin + WARM * (end - begin)]
@@ -104,6 +106,9 @@ def slopes(looks: list[Look]) -> dict[str, float]:
         return float(np.polyfit(hours, np.array(values), 1)[0])
 
     first, last = kept[: len(kept) // 10 + 1], kept[-len(kept) // 10 :]
+    parts = np.array_split(np.arange(len(kept)), min(10, max(1, len(kept) // 2)))
+    tenths = [_steady_pace([kept[k] for k in part]) for part in parts]
+    mean = max(float(np.mean(tenths)), 1e-9)
     return {
         "hours": (end - begin) / 3600,
         "memory_slope_mb_per_hour": slope([(x.driver + x.workers) / 1e6 for x in kept]),
@@ -111,35 +116,28 @@ def slopes(looks: list[Look]) -> dict[str, float]:
         "workers_slope_mb_per_hour": slope([x.workers / 1e6 for x in kept]),
         "driver_mb": kept[-1].driver / 1e6,
         "handles_slope_per_hour": slope([float(x.handles) for x in kept]),
-        "pace_last_over_first": _pace(last, _seconds) / _pace(first, _seconds),
-        "pace_by_spent_last_over_first": _pace(last, _processor) / _pace(first, _processor),
+        "pace_last_over_first": _pace(last, "seconds") / _pace(first, "seconds"),
+        "pace_by_spent_last_over_first": _pace(last, "processor") / _pace(first, "processor"),
         "pace_by_yardstick_last_over_first": _steady_pace(last) / _steady_pace(first),
+        "pace_by_yardstick_of_tenths": [min(tenths) / mean, max(tenths) / mean],
         "yardstick_last_over_first": _yardstick(last) / _yardstick(first),
         "records": float(looks[-1].records),
     }
 
 
-def _pace(looks: list[Look], clock: Callable[[Look], float]) -> float:
+def _pace(looks: list[Look], clock: str) -> float:
     """Records per second of a clock."""
     first, last = looks[0], looks[-1]
-    return (last.records - first.records) / max(clock(last) - clock(first), 1e-9)
+    return (last.records - first.records) / max(getattr(last, clock) - getattr(first, clock), 1e-9)
 
 
 def _steady_pace(looks: list[Look]) -> float:
     """Records per processor second of a machine on which the yardstick takes one."""
-    return _pace(looks, _processor) * _yardstick(looks)
+    return _pace(looks, "processor") * _yardstick(looks)
 
 
 def _yardstick(looks: list[Look]) -> float:
     return float(np.median([look.yardstick for look in looks]))
-
-
-def _seconds(look: Look) -> float:
-    return look.seconds
-
-
-def _processor(look: Look) -> float:
-    return look.spent + look.trained
 
 
 def stopwatch() -> Callable[[], float]:

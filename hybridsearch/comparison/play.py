@@ -51,7 +51,7 @@ def replay(job: Replay) -> Trace:
         job.config.label,
         job.config.seed,
         tuple(table.index[key] for key, _ in evaluated),
-        tuple(float(entry.fitness or 0.0) for _, entry in evaluated),
+        tuple(float(entry.score) for _, entry in evaluated),
         tuple(entry.rung for _, entry in evaluated),
         ended,
     )

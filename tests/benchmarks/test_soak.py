@@ -68,3 +68,5 @@ def test_a_machine_that_slows_is_told_from_a_search_that_does():
         found = memory.slopes(looks)
         assert [found[name] for name in paces] == pytest.approx([raw, raw])
         assert found[by_yardstick] == pytest.approx(true)
+        assert found["pace_by_yardstick_of_tenths"][1] >= found["pace_by_yardstick_of_tenths"][0]
+    assert memory.slopes(steady)["pace_by_yardstick_of_tenths"] == pytest.approx([1.0, 1.0])
