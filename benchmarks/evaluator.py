@@ -19,7 +19,18 @@ from pathlib import Path
 import torch
 from contest import Machine, default_environment
 from figures import Options, Report
-from parts import accuracy, data_input, kernels, memory, paper, ranking, resnet20, small, workers
+from parts import (
+    accuracy,
+    data_input,
+    gpu,
+    kernels,
+    memory,
+    paper,
+    ranking,
+    resnet20,
+    small,
+    workers,
+)
 from reporting import add_arguments
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -35,10 +46,11 @@ PARTS = {
     "input": data_input.run,
     "memory": memory.run,
     "paper": paper.run,
+    "gpu": gpu.run,
     "ranking": ranking.run,
 }
 ON_CPU = ("resnet20", "kernels", "accuracy", "small", "workers", "input", "memory", "ranking")
-ON_CUDA = ("resnet20", "paper", "kernels", "small", "input", "memory", "ranking")
+ON_CUDA = ("resnet20", "gpu", "paper", "kernels", "small", "input", "memory", "ranking")
 
 
 def main() -> int:

@@ -33,5 +33,12 @@ class GivenInput:
 
     def batch(self, seed: int, step: int) -> tuple[Tensor, Tensor]:
         """The batch of a step: inputs [B, ...] and targets [B, ...]."""
-        rows = torch.from_numpy(self._order.rows(seed, step)).to(self.device)
-        return self.normalise(self.split.images[rows]), self.split.labels[rows]
+        return self.made(self.plan(seed, step))
+
+    def plan(self, seed: int, step: int) -> Tensor:
+        """The examples of a step, on the device: int64 [B]."""
+        return torch.from_numpy(self._order.rows(seed, step)).to(self.device)
+
+    def made(self, plan: Tensor) -> tuple[Tensor, Tensor]:
+        """The batch of a plan."""
+        return self.normalise(self.split.images[plan]), self.split.labels[plan]

@@ -1,8 +1,9 @@
 """The optimiser step of one child, captured as a CUDA graph and replayed.
 
 A small network's step is hundreds of short kernels, and launching them takes longer than running
-them; a graph is launched at once. What a graph reads must stay where it was at capture: the batch
-is copied into buffers, and the learning rate is a tensor on the device.
+them; a graph is launched at once. What a graph reads must stay where it was at capture: the plan of
+the batch is copied into a buffer, and the learning rate is a tensor on the device. The batch itself
+is made inside: gathering, normalising and augmenting it are twenty launches more.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from hybridsearch.evaluate.accelerator import Accelerator, Replay, say_once
 # Steps run plainly before the capture, as PyTorch's notes on CUDA graphs ask: libraries set
 # themselves up, kernels compile, the optimiser makes its buffers. They are real steps of the child.
 WARM_UP = 3
-WORTH = 16  # steps to go from which a capture (about two steps' time) pays
+WORTH = 4  # steps to go from which a capture (the time of one or two of them) pays
 
-Update = Callable[[Tensor, Tensor], Tensor]
+Update = Callable[[Tensor], Tensor]
 
 
 class GraphedStep:
-    """Calls `update(images, labels) -> loss` a few times, then captures it and replays it.
+    """Calls `update(plan) -> loss` a few times, then captures it and replays it.
 
     update must do the same work at every call and never look at a value. Losses go into a ring of
     `keep` places on the device: a loss that was returned is overwritten `keep` steps later.
@@ -35,28 +36,27 @@ class GraphedStep:
         self.accelerator, self.update, self.keep = accelerator, update, keep
         self._steps = 0
         self._replay: Replay | None = None
-        self._images = self._labels = self._loss = self._ring = torch.empty(0)
+        self._plan = self._loss = self._ring = torch.empty(0)
 
-    def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
+    def __call__(self, plan: Tensor) -> Tensor:
         """One step; returns its loss, on the device. Raises: what `update` raises, and the
         device's exception where memory does not suffice for a capture.
         """
         self._steps += 1
         if self._replay is None and self._steps > WARM_UP and self.accelerator.captures:
-            self._replay = self._capture(images, labels)
+            self._replay = self._capture(plan)
         if self._replay is None:
-            return self.update(images, labels)
-        self._images.copy_(images)
-        self._labels.copy_(labels)
+            return self.update(plan)
+        self._plan.copy_(plan)
         self._replay()
         if len(self._ring) != self.keep:
             self._ring = self._loss.new_empty((self.keep, *self._loss.shape))
         place = self._ring[self._steps % self.keep]
         return place.copy_(self._loss)
 
-    def _capture(self, images: Tensor, labels: Tensor) -> Replay | None:
+    def _capture(self, plan: Tensor) -> Replay | None:
         """None where the step cannot be captured; then no other child of this process tries."""
-        self._images, self._labels = images.clone(), labels.clone()
+        self._plan = plan.clone()
         try:
             return self.accelerator.capture(self._work)
         except RuntimeError as error:
@@ -68,7 +68,7 @@ class GraphedStep:
         return None
 
     def _work(self) -> None:
-        self._loss = self.update(self._images, self._labels)
+        self._loss = self.update(self._plan)
 
 
 def steer(optimizer: Optimizer, device: torch.device) -> None:

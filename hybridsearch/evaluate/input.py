@@ -78,9 +78,12 @@ class TrainingInput:
     """The training split on the device, and its batches.
 
     A batch depends on (seed, step) alone: same draws, same order, same bits on every device. Each
-    call returns tensors of its own, so autograd may keep them for as long as it likes.
+    call returns tensors of its own, so autograd may keep them for as long as it likes. It is made
+    in two halves: `plan` draws on the host, `made` computes on the device and may be captured.
 
     lane: tells the stream that work is queued on; what is kept on the device is kept per stream.
+    by_index: whether crops are copied with an index per number, which a graph can hold; the result
+    is the same.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class TrainingInput:
         augment: Augment,
         device: torch.device,
         lane: Callable[[], int] = lambda: 0,
+        by_index: bool = False,
     ) -> None:
         self.device, self.augment, self.pad, self._lane = device, augment, PAD[augment], lane
         images = data.train.images
@@ -123,7 +127,7 @@ class TrainingInput:
         self._rows_kept, self._columns_kept = self._masks()
         self._order = Order(self.count, self.size)
         self._plans: dict[tuple[int, int], tuple[int, Tensor]] = {}  # seed, lane -> number, plan
-        self.by_index = device.type != "cpu"  # how crops are copied; the result is the same
+        self.by_index = by_index or device.type != "cpu"
 
     def normalise(self, images: Tensor) -> Tensor:
         """[N, C, H, W] as they are stored -> float32 of mean 0 and deviation 1, channels last."""
@@ -133,7 +137,11 @@ class TrainingInput:
 
     def batch(self, seed: int, step: int) -> tuple[Tensor, Tensor]:
         """The batch of a step: float32 [B, C, H, W], channels last, and labels [B] int64."""
-        images, labels = self._make([seed], step)
+        return self.made(self.plan(seed, step))
+
+    def made(self, plan: Tensor) -> tuple[Tensor, Tensor]:
+        """The batch of a plan."""
+        images, labels = self._make(plan, 1)
         return images[0].permute(0, 3, 1, 2), labels[0]
 
     def stacked(self, seeds: Sequence[int], step: int) -> tuple[Tensor, Tensor]:
@@ -141,7 +149,8 @@ class TrainingInput:
 
         Returns: float32 [K, B, C, H, W], channels last in memory, and labels [K, B] int64.
         """
-        images, labels = self._make(seeds, step)
+        plans = [self.plan(seed, step) for seed in seeds]
+        images, labels = self._make(torch.cat(plans, 1), len(seeds))
         return images.permute(0, 1, 4, 2, 3), labels
 
     def draw(self, seed: int, step: int) -> Draw:
@@ -159,7 +168,7 @@ class TrainingInput:
             mirror = np.zeros_like(mirror)
         return Draw(rows, top, left, mirror)
 
-    def _plan(self, seed: int, step: int) -> Tensor:
+    def plan(self, seed: int, step: int) -> Tensor:
         """What to copy for a step, on the device: int64 [5, B].
 
         Rows are: image, where its crop begins in the flat row, 1 for a mirror image, and the
@@ -182,10 +191,8 @@ class TrainingInput:
             kept = self._plans[key] = (number, host.to(self.device, non_blocking=True))
         return kept[1][place]
 
-    def _make(self, seeds: Sequence[int], step: int) -> tuple[Tensor, Tensor]:
-        """Images [K, B, H, W, C] float32 and labels [K, B] of K seeds."""
-        plans = [self._plan(seed, step) for seed in seeds]
-        plan = plans[0] if len(plans) == 1 else torch.cat(plans, 1)
+    def _make(self, plan: Tensor, seeds: int) -> tuple[Tensor, Tensor]:
+        """Images [K, B, H, W, C] float32 and labels [K, B] of K seeds, from their plans in a row."""
         rows, begins, mirrored, top, edge = plan.unbind()
         if self.by_index:
             out = self._gather(begins, mirrored)
@@ -196,7 +203,7 @@ class TrainingInput:
             out = self._normalised(out)
         if self.pad:
             self._clear_edges(out, top, edge)
-        shape = (len(seeds), self.size, self.height, self.width, self.channels)
+        shape = (seeds, self.size, self.height, self.width, self.channels)
         return out.view(shape), self.labels.index_select(0, rows).view(shape[:2])
 
     def _mirror(self, crops: NDArray[np.generic], which: Array) -> None:

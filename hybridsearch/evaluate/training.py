@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -90,7 +89,14 @@ class Trainer:
         self.images = normalised and len(self.shape) == 3
         size = self.training.batch_size
         self.input = (
-            TrainingInput(data, size, config.data.augment, device, self.accelerator.lane)
+            TrainingInput(
+                data,
+                size,
+                config.data.augment,
+                device,
+                self.accelerator.lane,
+                by_index=self.accelerator.asynchronous,
+            )
             if self.images
             else GivenInput(data, size, device, normalised)
         )
@@ -180,9 +186,9 @@ class Trainer:
         while child.step < steps:
             if alive is not None:
                 next(alive)
-            images, labels = self.batch(child.seed, child.step)
+            plan = self.input.plan(child.seed, child.step)
             set_rate(child.optimizer, self.learning_rate(child.step))
-            child.recent.append(take_step(images, labels))
+            child.recent.append(take_step(plan))
             child.step += 1
             yield
             if child.step % every == 0 or child.step == steps:
@@ -209,9 +215,14 @@ class Trainer:
         allowed = self.training.graph == "on" or (self.training.graph == "auto" and not own)
         return allowed and self.accelerator.captures
 
-    def _step(self, child: Child, steps: int) -> Callable[[Tensor, Tensor], Tensor]:
-        """`update` of a child, as a graph where that is allowed and pays."""
-        plain = partial(self.update, child)
+    def _step(self, child: Child, steps: int) -> Callable[[Tensor], Tensor]:
+        """The step of a child from the plan of its batch, as a graph where that is allowed and
+        pays.
+        """
+
+        def plain(plan: Tensor) -> Tensor:
+            return self.update(child, *self.input.made(plan))
+
         if self.graphed and steps - child.step >= WARM_UP + WORTH:
             return GraphedStep(self.accelerator, plain, LOG_EVERY)
         return plain

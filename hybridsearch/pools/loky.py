@@ -23,6 +23,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Generic
 
+from joblib.externals.loky import process_executor
 from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
 
 from hybridsearch.errors import UserError
@@ -57,7 +58,12 @@ IDLE = 600  # seconds after which an unused worker goes away
 def _begin() -> None:
     """In a worker: Ctrl-C is the driver's affair, which then ends the workers; and where the driver
     is killed they end by themselves, since nobody else would end them.
+
+    Where psutil is installed, loky ends a worker that has grown by 300 MB since its first job, as
+    leaking: on a GPU every worker does, when CUDA's libraries are loaded, and each new one takes
+    ten seconds to start. There is no setting for it.
     """
+    process_executor._USE_PSUTIL = False
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 

@@ -170,7 +170,7 @@ def test_a_gpu_that_is_lost_ends_the_process(with_gpu, fake_gpu, monkeypatch):
         gpu.sick = True
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    monkeypatch.setattr(training.Trainer, "batch", poisoned)
+    monkeypatch.setattr(training.Trainer, "update", poisoned)
     with pytest.raises(UserError, match="lost"):
         list(evaluator.evaluate([task]))
     ended = []

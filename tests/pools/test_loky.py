@@ -134,6 +134,30 @@ def test_workers_have_one_thread(pool):
     assert dict(pool.run(threads, {"a": 0}, 60)) == {"a": ("1", 1)}
 
 
+PSUTIL = """
+import types
+class Process:
+    looks = 0
+    def __init__(self, pid): pass
+    def memory_info(self):
+        Process.looks += 1
+        return types.SimpleNamespace(rss=Process.looks * 2**30)
+"""
+
+
+def test_a_worker_that_grows_is_kept(tmp_path, monkeypatch):
+    """Where psutil is installed, loky would start another one."""
+    (tmp_path / "psutil.py").write_text(PSUTIL)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    pool = LokyPool(1)
+    try:
+        # loky looks at most once a second
+        pids = {dict(pool.run(own_process, {"a": 1.1}, 60))["a"] for _ in range(4)}
+    finally:
+        pool.close()
+    assert len(pids) == 1
+
+
 def frozen(_):
     import gc
 
