@@ -192,7 +192,7 @@ class TrainingInput:
         return kept[1][place]
 
     def _make(self, plan: Tensor, seeds: int) -> tuple[Tensor, Tensor]:
-        """Images [K, B, H, W, C] float32 and labels [K, B] of K seeds, from their plans in a row."""
+        """Images [K, B, H, W, C] float32 and labels [K, B] of K seeds, whose plans lie in a row."""
         rows, begins, mirrored, top, edge = plan.unbind()
         if self.by_index:
             out = self._gather(begins, mirrored)

@@ -308,7 +308,8 @@ def load_child(child: Child, path: Path, at_most: int) -> bool:
     if found is None or found.note["step"] > at_most or found.note["seed"] != child.seed:
         return False
     found.restore(child.network, child.optimizer)
-    child.recent = list(found.tensors["recent"].unbind()) if "recent" in found.tensors else []
+    recent = found.tensors.get("recent", torch.empty(0))
+    child.recent = list(recent.to(child.parameters()[0].device).unbind())
     child.step = found.note["step"]
     child.curve = [(int(s), float(v)) for s, v in found.note["curve"]]
     return True

@@ -38,7 +38,8 @@ NATIVE_CALL, NATIVE_ELEMENT, NATIVE_OPERATION = 35e-6, 1.5e-9, 0.1e-9
 TAPE_CALL, TAPE_ELEMENT, TAPE_OPERATION = 200e-6, 1.5e-9, 0.6e-9
 COMPILE = 0.4  # seconds, once per function
 MARGIN = 0.9  # a kernel must look at least this much faster
-# On a GPU it is memory traffic that counts. Not measured on one; the compile time was, on a core.
+# On a GPU it is memory traffic that counts. Measured once: an H200 saved 0.22 ms of a ResNet-8 step
+# with swish at batch 16, where this says 0.17. The compile time is that of one core of a Xeon.
 GPU_BYTES = 1e12  # per second
 GPU_EAGER = 24  # bytes per operation and element: six passes of float32, forward and backward
 GPU_COMPILE = 1.0  # seconds per size of tensor

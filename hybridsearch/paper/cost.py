@@ -16,6 +16,7 @@ import torch
 from hybridsearch.config import Config
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate.accelerator import accelerator_for
+from hybridsearch.evaluate.graph import WARM_UP
 from hybridsearch.evaluate.input import Resident
 from hybridsearch.evaluate.worker import trainer_for
 from hybridsearch.genome.function import resolve
@@ -26,6 +27,7 @@ from hybridsearch.threads import one_thread
 SMALL = 16  # images of a step that foretells a long one
 LONG = 10.0  # seconds of a step above which that is all that is measured
 REPEATS, ENOUGH = 9, 3.0  # steps that are measured; fewer where they take so many seconds
+AHEAD = 1000  # steps that a child could go on for: enough that a graph pays
 
 
 @dataclass(frozen=True)
@@ -81,18 +83,21 @@ def _cost(asked: tuple[Config, str, bool]) -> Cost:
 
 
 def _step(config: Config, batch: int, device: str, warm: bool = True) -> float:
-    """Seconds of a step of `batch` images: the median of some after the first one, or that one, if
-    not `warm`.
+    """Seconds of a step of `batch` images as training does it: the median of some after the first
+    one, or that one, if not `warm`. On a GPU those before the graph are steps that do not count.
     """
-    training = config.training.model_copy(update={"batch_size": batch, "graph": "off"})
+    training = config.training.model_copy(update={"batch_size": batch})
     trainer = trainer_for(config.model_copy(update={"training": training}), device)
-    child = trainer.new_child(resolve("ReLU"), 0)
-    images, labels = trainer.batch(0, 0)
-    first = _seconds(lambda: trainer.update(child, images, labels), device)
-    if not warm:
-        return first
-    some = range(max(1, min(REPEATS, int(ENOUGH / max(first, 1e-9)))))
-    return median(_seconds(lambda: trainer.update(child, images, labels), device) for _ in some)
+    with trainer.accelerator.aside():
+        course = trainer.course(trainer.new_child(resolve("ReLU"), 0), AHEAD)
+        first = _seconds(lambda: next(course), device)
+        if not warm:
+            return first
+        if trainer.accelerator.asynchronous:
+            for _ in range(WARM_UP + 1):
+                first = _seconds(lambda: next(course), device)
+        some = range(max(1, min(REPEATS, int(ENOUGH / max(first, 1e-9)))))
+        return median(_seconds(lambda: next(course), device) for _ in some)
 
 
 def _first(split: Resident, count: int) -> Resident:

@@ -10,7 +10,7 @@ from hybridsearch.evaluate.data import load_search_data
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.evaluate.graph import WARM_UP
 from hybridsearch.evaluate.timing import seconds_per_element
-from hybridsearch.evaluate.training import LOG_EVERY, Trainer
+from hybridsearch.evaluate.training import LOG_EVERY, Trainer, load_child, save_child
 from hybridsearch.genome.activation import Activation
 from hybridsearch.genome.function import resolve
 from hybridsearch.kernels.compiled import CompiledKernel
@@ -19,6 +19,9 @@ from hybridsearch.types import Status
 pytestmark = [
     pytest.mark.cuda,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine"),
+    # of PyTorch itself: of inductor at its import, and of the check for waiting
+    pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Synchronization debug mode"),
 ]
 GPU = torch.device("cuda:0")
 CNN = {"network": {"name": "resnet8"}, "data": {"augment": "crop_flip"}}
@@ -83,9 +86,26 @@ def test_a_graphed_training_equals_a_plain_one(tiny, precision):
         trained(tiny, graph=graph, precision=precision) for graph in ("on", "off")
     )
     assert accelerator_for(GPU).captures, "the capture failed"
-    assert loss == pytest.approx(other_loss, rel=1e-3)
-    for a, b in zip(weights(one), weights(other), strict=True):
-        assert torch.allclose(a, b, rtol=1e-3, atol=1e-4)
+    assert loss == other_loss
+    assert all(torch.equal(a, b) for a, b in zip(weights(one), weights(other), strict=True))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_promoted_child_equals_one_that_was_trained_through(tiny, tmp_path, precision):
+    """Its first steps after the promotion are plain, those of the other are of a graph."""
+    straight, loss = trained(tiny, 60, precision=precision, function="Swish")
+    config = tiny(**CNN, training={"precision": precision})
+    with accelerator_for(GPU).session():
+        trainer = Trainer(config, load_search_data(config.data), GPU)
+        first = trainer.new_child(resolve("Swish"), 3)
+        trainer.train(first, 25)
+        save_child(first, tmp_path / "c.safetensors")
+        child = trainer.new_child(resolve("Swish"), 3)
+        assert load_child(child, tmp_path / "c.safetensors", at_most=60)
+        trainer.train(child, 60)
+        assert trainer.score(child, trainer.validation)[0] == loss
+    assert straight.curve == child.curve
+    assert all(torch.equal(a, b) for a, b in zip(weights(straight), weights(child), strict=True))
 
 
 @pytest.mark.parametrize("compiled", [False, True])

@@ -150,6 +150,7 @@ def test_data_orders_of_many_seeds_are_forgotten_and_made_again():
 
 
 @pytest.mark.cuda
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 @pytest.mark.parametrize("augment", KINDS)
 def test_batches_on_cuda_are_those_of_the_cpu_and_wait_for_nothing(augment):

@@ -338,6 +338,21 @@ def test_batches_are_made_on_the_device(tiny, augment):
     assert images.shape == (32, 1, 8, 8)
 
 
+@pytest.mark.filterwarnings("ignore:for .*copying from a non-meta parameter")
+def test_losses_of_a_checkpoint_go_to_the_device_of_the_child(tiny, tmp_path):
+    """Those since the last point of the curve, which are averaged with the coming ones there."""
+    config, function = tiny(), resolve("Swish")
+    trainer = make_trainer(config, "cpu")
+    child = trainer.new_child(function, 1)
+    trainer.train(child, 15)
+    save_child(child, tmp_path / "c.safetensors")
+    elsewhere = Trainer(config, load_search_data(config.data), torch.device("meta"))
+    again = elsewhere.new_child(function, 1)
+    assert load_child(again, tmp_path / "c.safetensors", at_most=20)
+    assert len(again.recent) == 5
+    assert {loss.device.type for loss in again.recent} == {"meta"}
+
+
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 def test_training_on_cuda_agrees_with_the_cpu(tiny):
