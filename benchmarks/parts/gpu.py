@@ -231,11 +231,7 @@ def _measured(machine: Machine, race: Race) -> Raced:
 def add(report: Report, name: str, found: Raced) -> None:
     """The figures of one task: steps per second of every arm, and the ratios between them."""
     for arm, rates in found.rates.items():
-        report.add(
-            f"{name}_{arm}_per_second",
-            median_interval(rates),
-            "steps",
-        )
+        report.add(f"{name}_{arm}_per_second", median_interval(rates), "steps")
     for key, estimate in ratios(found.rates):
         report.add(f"{name}_{key}", estimate)
     report.add(f"{name}_capture_ms", median_interval([1e3 * c for c in found.captures]))

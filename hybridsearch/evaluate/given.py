@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hybridsearch.evaluate.data import SearchData
-from hybridsearch.evaluate.input import Order, Resident
+from hybridsearch.evaluate.input import Order, Resident, sent
 
 
 class GivenInput:
@@ -37,7 +37,7 @@ class GivenInput:
 
     def plan(self, seed: int, step: int) -> Tensor:
         """The examples of a step, on the device: int64 [B]."""
-        return torch.from_numpy(self._order.rows(seed, step)).to(self.device)
+        return sent(self._order.rows(seed, step), self.device)
 
     def made(self, plan: Tensor) -> tuple[Tensor, Tensor]:
         """The batch of a plan."""

@@ -61,6 +61,14 @@ class Order:
         return kept[1][place * self.size : (place + 1) * self.size]
 
 
+def sent(drawn: Array, device: torch.device) -> Tensor:
+    """An array of this host on the device; to a GPU from pinned memory, so that nobody waits."""
+    host = torch.from_numpy(drawn)
+    if device.type != "cuda":
+        return host.to(device)
+    return host.pin_memory().to(device, non_blocking=True)
+
+
 class Draw(NamedTuple):
     """What is random in a batch, on the host.
 
@@ -183,12 +191,10 @@ class TrainingInput:
             begin = rows * self._length + (top * self.width + left) * self.channels
             # In the mirror image left and right edge of the crop change places.
             edge = np.where(mirror, 2 * self.pad - left, left)
-            host = torch.from_numpy(np.stack([rows, begin, mirror, top, edge], axis=1))
-            if self.device.type == "cuda":  # from pinned memory the copy makes nobody wait
-                host = host.pin_memory()
+            drawn = np.stack([rows, begin, mirror, top, edge], axis=1)
             if len(self._plans) >= SEEDS:
                 self._plans.clear()
-            kept = self._plans[key] = (number, host.to(self.device, non_blocking=True))
+            kept = self._plans[key] = (number, sent(drawn, self.device))
         return kept[1][place]
 
     def _make(self, plan: Tensor, seeds: int) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ import torch
 from hybridsearch.evaluate import accelerator as accelerator_module
 from hybridsearch.evaluate.accelerator import Host
 from hybridsearch.evaluate.data import load_search_data
+from hybridsearch.evaluate.given import GivenInput
 from hybridsearch.evaluate.graph import WARM_UP, WORTH, GraphedStep, set_rate, steer
 from hybridsearch.evaluate.training import LOG_EVERY, Diverged, Trainer, load_child, save_child
 from hybridsearch.genome.function import resolve
@@ -57,6 +58,18 @@ def test_a_graphed_training_equals_a_plain_one(make, precision):
     for a, b in zip(state(one), state(other), strict=True):
         assert torch.equal(a, b)
     assert graphed.score(one, graphed.validation)[0] == plain.score(other, plain.validation)[0]
+
+
+def test_features_are_drawn_anew_at_every_replay(make):
+    graphed, plain = make(), make(training={"graph": "off"})
+    for trainer in (graphed, plain):
+        data = load_search_data(trainer.config.data)
+        trainer.input = GivenInput(data, 32, trainer.device, normalised=True)
+    one, other = trained(graphed), trained(plain)
+    assert graphed.accelerator.log == ["capture"]
+    assert one.curve == other.curve
+    for a, b in zip(state(one), state(other), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_it_trains_as_the_cpu_does(make):

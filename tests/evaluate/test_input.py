@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from hybridsearch.evaluate import input as input_module
 from hybridsearch.evaluate.data import Split
 from hybridsearch.evaluate.data.splits import make_search_data
+from hybridsearch.evaluate.given import GivenInput
 from hybridsearch.evaluate.input import TrainingInput
 
 KINDS = ["none", "shift", "crop_flip"]
@@ -152,10 +153,16 @@ def test_data_orders_of_many_seeds_are_forgotten_and_made_again():
 @pytest.mark.cuda
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
-@pytest.mark.parametrize("augment", KINDS)
+@pytest.mark.parametrize("augment", [*KINDS, "given"])
 def test_batches_on_cuda_are_those_of_the_cpu_and_wait_for_nothing(augment):
     data = make_data(side=32)
-    here, there = (TrainingInput(data, 16, augment, torch.device(d)) for d in ("cpu", "cuda:0"))
+
+    def made(device):
+        if augment == "given":
+            return GivenInput(data, 16, torch.device(device), normalised=False)
+        return TrainingInput(data, 16, augment, torch.device(device))
+
+    here, there = made("cpu"), made("cuda:0")
     there.batch(0, 0)
     torch.cuda.set_sync_debug_mode("error")
     try:
