@@ -1,6 +1,7 @@
 """What a search survives: kills anywhere, workers that die, many drivers on one cache, bad input.
 
-    python benchmarks/soak.py [--out FOLDER] [--seed K] [--hours H] [--json FILE] [--quick]
+    python benchmarks/soak.py [--out FOLDER] [--seed K] [--hours H] [--planted FILE]
+                              [--json FILE] [--quick]
 
 Drivers are forked from this process, which has torch loaded, so that a run of a tiny network takes
 a second; they are killed with SIGKILL, at every touch of the disk (before it, in the midst of a
@@ -8,6 +9,7 @@ write, after it) and at random moments, in chains of up to ten kills of one run.
 resume leaves must equal what a run gives that nobody disturbed: records, restored tensors,
 finalists.
 With --hours one search more goes on for so long, and loses a worker every minute.
+With --planted the counts of what `planted.py` wrote stand in the JSON too.
 With --out what was done is kept, a line each, and the same command goes on where it stopped.
 """
 
@@ -200,6 +202,14 @@ def _summed(stories: list[Row], crowds: list[Row], rounds: list[Row], inputs: li
     }
 
 
+def _planted(parser: argparse.ArgumentParser, path: Path) -> Row:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {key: int(found[key]) for key in ("planted_bugs", "planted_bugs_noticed")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return parser.error(f"--planted {path}: not a JSON file of planted.py ({error!r})")
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -208,10 +218,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="folder in which what was done is kept")
     parser.add_argument("--seed", type=int, default=0, help="of all moments and inputs")
     parser.add_argument("--hours", type=float, default=0.0, help="of one long search; 2 is usual")
+    parser.add_argument("--planted", type=Path, help="JSON file of planted.py")
     options = parser.parse_args(argv)
+    planted = _planted(parser, options.planted) if options.planted else {}
     sizes = replace(QUICK if options.quick else Sizes(), hours=options.hours)
     with run_folder(parser, options.out) as folder:
-        found = soak(sizes, folder, options.seed)
+        found = soak(sizes, folder, options.seed) | planted
     rows = [
         [
             "kills of a driver",

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import soak
 from soaking import faults, fuzz, memory
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_a_small_soak_goes_well(tmp_path):
     command = [sys.executable, str(ROOT / "benchmarks" / "soak.py"), "--quick"]
     command += ["--out", str(tmp_path / "out"), "--json", str(tmp_path / "soak.json")]
+    command += ["--planted", str(ROOT / "benchmarks" / "results" / "planted.json")]
     for _ in range(2):  # the second time nothing is left to do
         done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -28,7 +30,19 @@ def test_a_small_soak_goes_well(tmp_path):
     assert found["cache_drivers"] == 8
     assert found["duplicate_trainings"] <= found["expired_claims"]
     assert found["fuzz_inputs"] > 1000
+    assert found["planted_bugs"] == found["planted_bugs_noticed"] >= 20
     assert found["wrong"] == []
+
+
+def test_what_planted_bugs_are_read_from_is_looked_at_first(tmp_path, capsys):
+    other = tmp_path / "other.json"
+    other.write_text("[1]")
+    for path in (other, tmp_path / "missing"):
+        with pytest.raises(SystemExit) as ended:
+            soak.main(["--planted", str(path), "--out", str(tmp_path / "out")])
+        assert ended.value.code == 2
+        assert "planted" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_wrong_end_of_bad_input_is_seen(tmp_path):
