@@ -15,15 +15,18 @@ from typing import Any
 
 import numpy as np
 import yaml
+from scipy import stats
 
 from hybridsearch.analysis.runs import LOG
 from hybridsearch.config import make_config
 from hybridsearch.evaluate.evaluator import training_config
 from hybridsearch.evaluate.worker import trainer_for
+from hybridsearch.evidence.statistics import CONFIDENCE
 from hybridsearch.genome.function import resolve
 from hybridsearch.threads import one_thread
 
 EVERY = 5.0  # seconds between looks
+LINE = 5  # tenths from which a trend is told
 WARM = 0.1  # of the time, which is left out of slopes: modules and caches fill up
 SETTINGS: dict[str, Any] = {
     "strategy": "hybrid",
@@ -96,7 +99,8 @@ def slopes(looks: list[Look]) -> dict[str, Any]:
     together. pace: records per second of the last tenth over those of the first one; by_spent: per
     processor second, which other work on the machine changes less; by_yardstick: per yardstick's
     worth of processor seconds, which the machine's own speed changes less; tenths: the least and
-    the most of that in a tenth, over the mean of all ten.
+    the most of that in a tenth, over the mean of all ten. trend: by how much that grows per hour,
+    as a share, with the interval of a line through the logarithms of the tenths.
     """
     begin, end = looks[0].seconds, looks[-1].seconds
     kept = [look for look in looks if look.seconds >= begin + WARM * (end - begin)]
@@ -120,9 +124,19 @@ def slopes(looks: list[Look]) -> dict[str, Any]:
         "pace_by_spent_last_over_first": _pace(last, "processor") / _pace(first, "processor"),
         "pace_by_yardstick_last_over_first": _steady_pace(last) / _steady_pace(first),
         "pace_by_yardstick_of_tenths": [min(tenths) / mean, max(tenths) / mean],
+        "pace_by_yardstick_trend_per_hour": _trend([hours[part].mean() for part in parts], tenths),
         "yardstick_last_over_first": _yardstick(last) / _yardstick(first),
         "records": float(looks[-1].records),
     }
+
+
+def _trend(hours: list[float], paces: list[float]) -> dict[str, float] | None:
+    if len(hours) < LINE or min(paces) <= 0:
+        return None
+    line = stats.linregress(hours, np.log(paces))
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(hours) - 2)) * line.stderr
+    bounds = {"mean": line.slope, "low": line.slope - reach, "high": line.slope + reach}
+    return {name: float(np.expm1(value)) for name, value in bounds.items()}
 
 
 def _pace(looks: list[Look], clock: str) -> float:

@@ -84,3 +84,13 @@ def test_a_machine_that_slows_is_told_from_a_search_that_does():
         assert found[by_yardstick] == pytest.approx(true)
         assert found["pace_by_yardstick_of_tenths"][1] >= found["pace_by_yardstick_of_tenths"][0]
     assert memory.slopes(steady)["pace_by_yardstick_of_tenths"] == pytest.approx([1.0, 1.0])
+
+
+def test_a_trend_of_the_pace_comes_with_what_is_known_of_it():
+    hours = [0.1 * k for k in range(10)]
+    growing = [1.2**hour for hour in hours]
+    found = memory._trend(hours, growing)
+    assert list(found.values()) == pytest.approx([0.2, 0.2, 0.2])
+    noisy = memory._trend(hours, [p * (1.1 if k % 2 else 0.9) for k, p in enumerate(growing)])
+    assert noisy["low"] < 0 < 0.2 < noisy["high"]
+    assert memory._trend(hours[:3], growing[:3]) is None
