@@ -28,6 +28,14 @@ TINY = {
 }
 
 
+def pytest_configure(config):
+    """Hide GPUs, where there are some, from all tests but those that ask for one (`-m cuda`): the
+    others are of what the CPU computes.
+    """
+    if config.option.markexpr != "cuda":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 def merged_settings(**changes):
     """The tiny settings with top-level changes; sections are merged key by key."""
     merged = {**TINY}

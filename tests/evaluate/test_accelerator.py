@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from contextlib import contextmanager, nullcontext
 
@@ -67,6 +68,10 @@ def driver(monkeypatch):
 @pytest.fixture
 def cuda():
     return Cuda(torch.device("cuda"))
+
+
+def test_gpus_are_hidden_from_these_tests():
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
 
 
 def test_a_device_has_one_object():
