@@ -300,6 +300,11 @@ def test_missing_files_name_the_command(name):
         (IDX_NAMES["train"][0], idx(np.zeros(40, np.uint8)), "3 axes"),
         (IDX_NAMES["train"][0], idx(np.zeros((40, 28, 28), np.uint8))[:-1], "31,359"),
         (IDX_NAMES["train"][0], idx(np.zeros((40, 8, 8), np.uint8)), "28x28"),
+        (
+            IDX_NAMES["train"][0],
+            bytes((0, 0, 8, 3)) + struct.pack(">3I", 0, 2**32 - 1, 2**32 - 1),
+            "holds nothing",
+        ),
         (IDX_NAMES["train"][1], idx(np.zeros(39, np.uint8)), "(39,)"),
         (IDX_NAMES["train"][1], idx(np.full(40, 10, np.uint8)), "0..9, got 10"),
         (

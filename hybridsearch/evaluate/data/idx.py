@@ -19,7 +19,7 @@ DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fas
 def read_idx(path: Path, axes: int) -> Array:
     """The uint8 array with `axes` axes in an IDX file (plain, or with .gz added to its name).
 
-    Raises: UserError when the magic number, the number of axes or the length is another.
+    Raises: UserError when the magic number, the number of axes or the length is another, or there is nothing.
     Source: the file format in http://yann.lecun.com/exdb/mnist/ (big-endian: 0, 0, type 8 for
     unsigned byte, number of axes; the length of each axis as int32; the values).
     """
@@ -38,6 +38,8 @@ def read_idx(path: Path, axes: int) -> Array:
             f"{path}: expected {size:,} bytes for shape {shape}, got {len(content) - header:,}; "
             "get the file again"
         )
+    if not size:  # NumPy has none of shape (0, 2^32, 2^32)
+        raise UserError(f"{path}: an array of shape {shape} holds nothing; get the file again")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()  # writable
 
 
