@@ -19,7 +19,8 @@ DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fas
 def read_idx(path: Path, axes: int) -> Array:
     """The uint8 array with `axes` axes in an IDX file (plain, or with .gz added to its name).
 
-    Raises: UserError when the magic number, the number of axes or the length is another, or there is nothing.
+    Raises: UserError when the magic number, the number of axes or the length is another, or when
+    there is nothing.
     Source: the file format in http://yann.lecun.com/exdb/mnist/ (big-endian: 0, 0, type 8 for
     unsigned byte, number of axes; the length of each axis as int32; the values).
     """
