@@ -73,7 +73,7 @@ RATIOS = {
 
 @dataclass(frozen=True)
 class Race:
-    """What a worker is to measure. precision: fp32, bf16 or auto."""
+    """What a worker is to measure. count: rounds; window: seconds of each arm in each of them."""
 
     config: Config
     formula: str
@@ -183,17 +183,8 @@ def _first_steps(pack: Pack) -> list[float]:
     return times
 
 
-@dataclass(frozen=True)
-class Task:
-    """One network with one function; its name begins the keys of its figures."""
-
-    name: str
-    config: Config
-    formula: str
-    arms: tuple[Arm, ...] = ARMS
-
-
-def tasks(quick: bool) -> list[Task]:
+def tasks(quick: bool) -> dict[str, tuple[Config, str]]:
+    """What the keys of the figures begin with -> the network and the function."""
     base = config(quick)
     name = base.network.name
 
@@ -203,11 +194,13 @@ def tasks(quick: bool) -> list[Task]:
             update={"training": training, "network": NetworkConfig(name=network, width=16)}
         )
 
-    made = [Task(f"{name}_swish", of("auto"), SWISH), Task(f"{name}_relu", of("auto"), RELU)]
+    made = {f"{name}_swish": (of("auto"), SWISH), f"{name}_relu": (of("auto"), RELU)}
     if not quick:
-        made.insert(1, Task(f"{name}_composite", of("auto"), COMPOSITE))
-        made.append(Task(f"{name}_composite_fp32", of("fp32"), COMPOSITE))
-        made.append(Task("resnet8_composite", of("auto", "resnet8"), COMPOSITE))
+        made |= {
+            f"{name}_composite": (of("auto"), COMPOSITE),
+            f"{name}_composite_fp32": (of("fp32"), COMPOSITE),
+            "resnet8_composite": (of("auto", "resnet8"), COMPOSITE),
+        }
     return made
 
 
@@ -215,9 +208,9 @@ def run(machine: Machine, options: Options, report: Report) -> None:
     turns, window = QUICK if options.quick else FULL
     chosen = tasks(options.quick)
     with Steps(report.progress, "Graphs, kernels, packs", len(chosen)) as steps:
-        for task in chosen:
-            race = Race(task.config, task.formula, options.device, task.arms, turns, window)
-            add(report, task.name, _measured(machine, race))
+        for name, (network, formula) in chosen.items():
+            race = Race(network, formula, options.device, ARMS, turns, window)
+            add(report, name, _measured(machine, race))
             steps.tick()
 
 
