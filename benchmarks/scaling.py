@@ -16,10 +16,12 @@ the share of all workers' time that is spent in training, and the regret at equa
     waiting          batches of 32, the default, none under way beside one
     waiting for all  batches of one function per worker, none under way beside one
     sequential       batches of 1, none under way: who learns most between two functions
-    pipelined        batches of 1, 16 functions under way per worker
+    pipelined        batches of 1, 4 functions under way per worker; of the last 16 per worker, all
+    crowded          batches of 1, 16 functions under way per worker
 
 where regret is what the incumbent, the function with the best noisy score, truly lacks of the best
-function that any of the runs met. With --rows every run is kept, and the same command goes on.
+function that any run of the same budget met. With --rows every run is kept, and the same command
+goes on.
 """
 
 from __future__ import annotations
@@ -43,8 +45,9 @@ from hybridsearch.pools.failure import Failure
 from hybridsearch.pools.loky import LokyPool
 from hybridsearch.types import Json
 
-CROWD = 16  # functions under way per worker
-MODES = ("waiting", "waiting for all", "sequential", "pipelined")
+CROWDS = {"pipelined": 4, "crowded": 16}  # functions under way per worker
+ENDGAME = 16  # of the last so many per worker all are under way, where they are pipelined
+MODES = ("waiting", "waiting for all", "sequential", "pipelined", "crowded")
 NEEDS = {"loky": "joblib", "dask": "distributed", "ray": "ray"}
 RESAMPLES = 4000
 # What a record says of regret, and of which of a row's scores.
@@ -56,9 +59,11 @@ REGRETS = {
 
 
 def setup(mode: str, strategy: str, workers: int, seed: int) -> Setup:
-    """The batch and how many more are under way, of one of `MODES`."""
+    """The batch, how many more are under way, and how many at the end, of one of `MODES`."""
     batch = {"waiting": 32, "waiting for all": workers}.get(mode, 1)
-    return Setup(strategy, workers, batch, CROWD * workers - 1 if mode == "pipelined" else 0, seed)
+    pipeline = max(0, CROWDS.get(mode, 0) * workers - 1)
+    endgame = ENDGAME * workers if mode == "pipelined" else 0
+    return Setup(strategy, workers, batch, pipeline, endgame, seed)
 
 
 def rows_of(setups: Iterable[Setup], kept: Path | None, processes: int) -> dict[Setup, Row]:
@@ -88,7 +93,7 @@ def rows_of(setups: Iterable[Setup], kept: Path | None, processes: int) -> dict[
 
 def summarise(rows: Mapping[Setup, Row]) -> list[dict[str, Json]]:
     """Per strategy, workers and mode: means over seeds with intervals."""
-    best = max(row.met for row in rows.values())
+    best = best_met(rows)
     groups: dict[tuple[str, int, str], list[Row]] = defaultdict(list)
     for one, row in rows.items():
         for mode in MODES:
@@ -102,6 +107,7 @@ def summarise(rows: Mapping[Setup, Row]) -> list[dict[str, Json]]:
             "mode": mode,
             "batch": some[0].setup.batch,
             "pipeline": some[0].setup.pipeline,
+            "endgame": some[0].setup.endgame,
             "seeds": len(some),
             "functions": some[0].functions,
         }
@@ -110,11 +116,19 @@ def summarise(rows: Mapping[Setup, Row]) -> list[dict[str, Json]]:
             "hours": [row.hours for row in some],
             "driver_hours": [row.thought for row in some],
             "steps": [row.steps for row in some],
-            **{k: [best - getattr(row, of) for row in some] for k, of in REGRETS.items()},
+            **{k: [best[workers] - getattr(r, of) for r in some] for k, of in REGRETS.items()},
         }.items():
             record[name] = asdict(mean_of(values, f"{strategy} {workers} {mode} {name}"))
         result.append(record)
     return result
+
+
+def best_met(rows: Mapping[Setup, Row]) -> dict[int, float]:
+    """Per number of workers, and so at equal budget, the best that any run trained."""
+    best: dict[int, float] = {}
+    for one, row in rows.items():
+        best[one.workers] = max(row.met, best.get(one.workers, row.met))
+    return best
 
 
 def mean_of(values: Sequence[float], name: str) -> Interval:
@@ -126,13 +140,13 @@ def losses(rows: Mapping[Setup, Row], of: str) -> list[dict[str, Json]]:
     """By what share the regret of a pipelined search is above that of a sequential one, of the same
     functions and seeds; `of`: "incumbent", "mean" or "candidates". Intervals: seeds resampled.
     """
-    best = max(row.met for row in rows.values())
+    best = best_met(rows)
     pairs: dict[tuple[str, int], list[tuple[float, float]]] = defaultdict(list)
     for one, row in rows.items():
         base = rows.get(setup("sequential", one.strategy, one.workers, one.seed))
         if base and one == setup("pipelined", one.strategy, one.workers, one.seed):
             pairs[one.strategy, one.workers].append(
-                (best - getattr(row, of), best - getattr(base, of))
+                (best[one.workers] - getattr(row, of), best[one.workers] - getattr(base, of))
             )
     result = []
     for (strategy, workers), some in pairs.items():

@@ -69,7 +69,7 @@ class Search:
         last = 0.0
         while True:
             begun = time.monotonic()
-            while not self.closed and len(self.fleet) <= self.config.pipeline:
+            while not self.closed and self._asks_more:
                 if not self._ask(last):
                     break
             if not self.fleet:
@@ -81,11 +81,22 @@ class Search:
             self._show()
             last = time.monotonic() - begun
 
+    @property
+    def _room(self) -> int:
+        """How many functions the budget has left for batches that are not asked for yet."""
+        return self.config.budget - self.known.distinct - self.fleet.trained
+
+    @property
+    def _asks_more(self) -> bool:
+        """Whether a batch more may be under way."""
+        few = len(self.fleet) <= self.config.pipeline
+        return few or 0 < self._room <= self.config.endgame
+
     def _ask(self, last: float) -> bool:
         """Begin a batch. False where none can begin now: `closed` says why, unless the batches that
         are under way may change it. last: seconds of the last batch.
         """
-        room = self.config.budget - self.known.distinct - self.fleet.trained
+        room = self._room
         proposals: Sequence[Proposal] = ()
         if room <= 0:
             why = "the budget is used up"
@@ -224,6 +235,7 @@ class Search:
             incumbent=self.known.best.spec if self.known.best else "",
             fitness=self.known.best.fitness if self.known.best else None,
             scored=self.config.fitness,
+            limit=self.config.seconds,
         )
 
     def _show(self) -> None:

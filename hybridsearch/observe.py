@@ -13,7 +13,7 @@ class Snapshot:
     distinct: functions evaluated, each counted once, trained (at least one training was run) or
     wholly from the cache. training_steps: optimiser steps of the run's course, cached ones too.
     incumbent: the best fully trained function, "" while there is none; fitness: its score; scored:
-    what that is, as the setting `fitness` has it.
+    what that is, as the setting `fitness` has it. limit: the seconds after which the search ends.
     """
 
     budget: int
@@ -28,6 +28,7 @@ class Snapshot:
     incumbent: str = ""
     fitness: float | None = None
     scored: str = ""
+    limit: float | None = None
 
 
 class Observer(Protocol):

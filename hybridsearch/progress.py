@@ -145,8 +145,10 @@ class Display:
         done = self._done - before
         if not done or done < min(TELLING, SHARE * (self._total - before)):
             return ""
-        pace = (time.monotonic() - begun) / done
-        return f"about {duration(pace * (self._total - self._done))} left"
+        left = (time.monotonic() - begun) / done * (self._total - self._done)
+        if self._name == "search" and self._now.limit is not None:
+            left = min(left, max(0.0, self._now.limit - self._now.seconds))
+        return f"about {duration(left)} left"
 
     def _line(self) -> None:
         """A plain line now and then, so that a log file shows life."""

@@ -220,6 +220,25 @@ def test_a_pipeline_delays_what_a_strategy_learns_and_nothing_else(start):
     assert plain.known.distinct == piped.known.distinct == 60
 
 
+@pytest.mark.parametrize("after", [30, 60, 90])
+@pytest.mark.parametrize("every", [-1.0, 1e9])
+def test_the_last_of_the_budget_are_asked_for_at_once(kill, after, every):
+    how = {"pipeline": 1, "batch": 4, "kind": Shuffled, "strategy": "random"}
+    whole, *_ = kill(after, every, endgame=32, **how)
+    most = whole.recorder.evaluator.most
+    assert 28 <= most <= 40  # of up to 32 functions beside those that were under way
+    assert whole.known.distinct == 60
+
+
+def test_nothing_changes_before_the_last_of_the_budget(start):
+    runs = [start(str(n), pipeline=1, batch=4, endgame=n) for n in (0, 24)]
+    for run in runs:
+        run.run()
+    asked = [[p["genome"] for p in payloads(r) if p["kind"] == "outcome"] for r in runs]
+    assert asked[0][:36] == asked[1][:36]
+    assert asked[0] != asked[1]
+
+
 @pytest.mark.parametrize("pipeline", [1, 3])
 def test_time_ends_a_run_with_batches_under_way_and_again_where_it_did(
     start, monkeypatch, pipeline

@@ -49,6 +49,17 @@ def test_nothing_is_said_of_what_is_left_before_that_is_worth_something(watched)
     assert lines()[-1] == "10/100 trainings  about 18 min left"
 
 
+@pytest.mark.parametrize("limit, left", [(None, "25.0 h"), (1800.0, "20 min"), (600.0, "0 s")])
+def test_a_search_ends_with_its_budget_or_its_time_whichever_is_first(watched, limit, left):
+    display, now, lines = watched
+    display.stage("search", 30_100)
+    display.advance(0)
+    now[0] += 300.0
+    display.snapshot(Snapshot(30_100, seconds=600.0, limit=limit))
+    display.advance(100)
+    assert lines()[-1].endswith(f"about {left} left")
+
+
 def test_a_score_is_told_in_its_own_words():
     def best(**given):
         return dict(describe(Snapshot(budget=1, incumbent="GELU", **given)))["best so far"]

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from functools import cache
 from hashlib import blake2b
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm, rankdata
 
 from hybridsearch.genome.text import from_token_text
-from hybridsearch.surrogate.experience import Experience, Past
-from hybridsearch.surrogate.targets import exponential
-from hybridsearch.tables.table import NOISE, Table, load_table
+from hybridsearch.genome.units import Space
+from hybridsearch.surrogate.features import Features, describe
+from hybridsearch.surrogate.process import Posterior, covariance, fit, representatives
+from hybridsearch.tables.table import DIVERGED, MISSING, OK, Table, load_table
 from hybridsearch.types import Task
+
+COMPANY = 332  # rows of like rank, a tenth of the table, whose replicates say how noisy a score is
+ROWS, SAMPLED = 512, 1024  # functions of the table, and drawn, that the process sees
+TINY = 1e-9  # of variance, for those who all learn nothing
 
 
 def uniform(*parts: object) -> float:
@@ -22,68 +30,118 @@ def uniform(*parts: object) -> float:
     return (int.from_bytes(digest, "big") + 0.5) / 2.0**64
 
 
+def normal(*parts: object) -> float:
+    """A number of the standard normal distribution that these parts alone decide."""
+    return NormalDist().inv_cdf(uniform(*parts))
+
+
 class Landscape:
     """A score for every function of any space.
 
-    A process over a table's functions says what rank a function has among them; what it misses on
-    functions that it was not shown is added as noise of the same size, drawn once per function. The
-    recorded function of that rank lends its losses at all rungs, with their replicates. Beyond the
-    table's best the scores go on as the best tenth rises with its rank's logarithm.
+    A process over a table's functions says what rank a function has among them. Where it knows
+    little, as of most functions of several units, one of its samples says it: drawn jointly for
+    SAMPLED functions of all sizes, which it then has seen too, so that functions that do alike
+    score alike. What it misses even on functions that it was shown is drawn once per function.
+    Between the ranks of recorded functions, and beyond the best of them, the truth goes on as the
+    best hundredth rises with its rank's logarithm: however many are trained, there is a better one.
+
+    The recorded function next in rank lends its mean scores at all rungs. What a training adds to
+    them, by its seed, is normal, with the covariance over the rungs that replicates of functions of
+    like rank have; it diverges as often as theirs did. So no training is the luckiest there can be.
     """
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, units: int) -> None:
         self.table = table
         genomes = table.genomes  # made anew whenever it is asked for
         rows = np.array(sorted(genomes))
-        scores = table.scores("validation")[rows, :, -1]
-        means = np.nanmean(scores, axis=1)
-        past = Past([genomes[row] for row in rows], means)
-        self._experience = Experience([past])
-        targets = exponential(means)
-        share = (np.argsort(np.argsort(means)) + 0.5) / len(means)
-        spread = -np.log1p(-share)
-        self._means = dict(zip(rows.tolist(), means.tolist(), strict=True))
-        self._centre, self._deviation = float(spread.mean()), float(spread.std())
-        seen = self._experience.describe(past.genomes).expected[:, 0].astype(np.float64)
-        self.missed = float((targets - seen).std())
+        means = np.nanmean(table.scores("validation")[rows, :, -1], axis=1)
         order = np.argsort(means, kind="stable")
-        self._rows = rows[order]
-        top = slice(-len(order) // 10, None)
-        self._slope = float(np.polyfit(spread[order][top], means[order][top], 1)[0])
-        self._last = float(spread.max())
+        self.means = means[order]
+        self._spread = -np.log1p(-(np.arange(len(means)) + 0.5) / len(means))
+        top = slice(-len(order) // 100, None)
+        self._slope = float(np.polyfit(self._spread[top], self.means[top], 1)[0])
+        targets = norm.ppf((rankdata(means) - 0.5) / len(means))
+        shown = representatives(means, ROWS)
+        features = describe([genomes[row] for row in rows[shown]])
+        targets = targets[shown]
+        plain = Posterior(features, targets, fit(features, targets))
+        self.missed = float((targets - plain.predict(features)[0]).std())
+        self._process = _sampled(plain, targets, units)
+        scores = table.scores("validation")[rows[order]]
+        self._profiles = np.nanmean(scores, axis=1)
+        self._noise, self._failing = _noise(scores, table.status[rows[order]])
         self._known: dict[str, tuple[int, float]] = {}
-        self._loss = np.asarray(table.validation_loss, np.float64)
 
     def learn(self, tasks: Iterable[Task]) -> None:
         """Look up the functions of tasks."""
         for task in tasks:
             if task.key not in self._known:
                 # One at a time: in another company the last bit may differ, and so the place.
-                genome = from_token_text(task.function)
-                expected = float(self._experience.describe([genome]).expected[0, 0])
-                target = expected + self.missed * NormalDist().inv_cdf(uniform("missed", task.key))
-                spread = max(0.0, target * self._deviation + self._centre)
-                self._known[task.key] = self._place(spread)
+                one = describe([from_token_text(task.function)])
+                mean, variance = (float(part[0]) for part in self._process.predict(one))
+                deviation = np.sqrt(variance + self.missed**2)
+                target = mean + deviation * normal("missed", task.key)
+                self._known[task.key] = self.place(-float(norm.logsf(target)))
 
-    def _place(self, spread: float) -> tuple[int, float]:
-        """The row that lends its losses, and what is added to its scores."""
-        count = len(self._rows)
-        place = min(count - 1, int((1 - np.exp(-spread)) * count))
-        beyond = self._slope * max(0.0, spread - self._last)
-        return int(self._rows[place]), beyond
+    def place(self, spread: float) -> tuple[int, float]:
+        """The place, from the worst, of the function that lends its losses, and the truth."""
+        beyond = self._slope * max(0.0, spread - float(self._spread[-1]))
+        place = int(np.abs(self._spread - spread).argmin())
+        return place, float(np.interp(spread, self._spread, self.means)) + beyond
 
     def truth(self, key: str) -> float:
         """The score of a function at the top, free of noise."""
-        row, beyond = self._known[key]
-        return self._means[row] + beyond
+        return self._known[key][1]
 
     def loss(self, task: Task, rung: int) -> float:
-        row, beyond = self._known[task.key]
-        replicate = int(uniform(task.seed, task.key) * NOISE)
-        return float(self._loss[row, replicate, rung]) - beyond
+        """What a training with the seed of the task would show; nan where it diverges."""
+        place, truth = self._known[task.key]
+        company = place // COMPANY
+        if uniform("fails", task.seed, task.key) < self._failing[company]:
+            return float("nan")
+        noise = self._noise[company, rung]
+        draws = [normal("noise", task.seed, task.key, k) for k in range(len(noise))]
+        score = self._profiles[place, rung] + truth - self.means[place] + noise @ draws
+        return -float(score)
+
+
+def _sampled(process: Posterior, targets: NDArray[np.float64], units: int) -> Posterior:
+    """The process after it has seen a sample of its own at functions of up to so many units too."""
+    rng = np.random.default_rng(0)
+    space = Space(min_units=1, max_units=units)
+    drawn = dict.fromkeys(space.sample(rng) for _ in range(SAMPLED))
+    others, hyper = describe(list(drawn)), process.hyper
+    mean, _ = process.predict(others)
+    noisy = covariance(process.features, process.features, hyper)
+    noisy += math.exp(hyper.noise) * np.eye(len(noisy))
+    cross = covariance(process.features, others, hyper)
+    left = covariance(others, others, hyper) - cross.T @ np.linalg.solve(noisy, cross)
+    # Seen with noise, as the process takes all that it sees.
+    left += math.exp(hyper.noise) * np.eye(len(left))
+    values = mean + np.linalg.cholesky(left) @ rng.standard_normal(len(left))
+    return Posterior(
+        Features.join([process.features, others]), np.concatenate([targets, values]), hyper
+    )
+
+
+def _noise(
+    scores: NDArray[np.float64], status: NDArray[np.uint8]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Per company of functions: factors [R, R] of the covariance of scores over the rungs, and the
+    share of trainings that diverged. scores: [F, P, R], status: [F, P], in the order of rank.
+    """
+    factors, failing = [], []
+    for first in range(0, len(scores), COMPANY):
+        rows = slice(first, first + COMPANY)
+        failing.append((status[rows] == DIVERGED).sum() / (status[rows] != MISSING).sum())
+        groups = [own[able] for own, able in zip(scores[rows], status[rows] == OK, strict=True)]
+        left = np.concatenate([own - own.mean(axis=0) for own in groups if len(own) > 1])
+        free = sum(max(0, len(own) - 1) for own in groups)
+        factors.append(np.linalg.cholesky(left.T @ left / free + TINY * np.eye(left.shape[1])))
+    return np.array(factors), np.array(failing)
 
 
 @cache
-def landscape(name: str) -> Landscape:
+def landscape(name: str, units: int) -> Landscape:
     """Made once per process."""
-    return Landscape(load_table(name))
+    return Landscape(load_table(name), units)

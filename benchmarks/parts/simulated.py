@@ -176,12 +176,15 @@ FUNCTIONS, MINUTES, OVERHEAD = 64, 10.0, 0.005  # per worker; of a full training
 
 @dataclass(frozen=True)
 class Setup:
-    """A search on a simulated cluster. pipeline: batches under way beside one."""
+    """A search on a simulated cluster. pipeline: batches under way beside one. endgame: functions
+    at the end of the budget that are asked for at once.
+    """
 
     strategy: str
     workers: int
     batch: int
     pipeline: int
+    endgame: int
     seed: int
 
 
@@ -208,7 +211,7 @@ class Row:
 
 def simulate(setup: Setup) -> Row:
     """Run a search of `FUNCTIONS` functions per worker over the space of up to three units."""
-    land = landscape(TABLE)
+    land = landscape(TABLE, UNITS)
     space = {"min_units": 1, "max_units": UNITS}
     config = make_config(
         {
@@ -217,6 +220,7 @@ def simulate(setup: Setup) -> Row:
             "seed": setup.seed,
             "batch": setup.batch,
             "pipeline": setup.pipeline,
+            "endgame": setup.endgame,
             "space": space,
         }
     )

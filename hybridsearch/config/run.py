@@ -73,6 +73,13 @@ class Config(Section):
         "them keep many workers busy, and the strategy learns that much later; the course of a run "
         "depends on it, never on the workers.",
     )
+    endgame: int = Field(
+        0,
+        ge=0,
+        description="So many functions at the end of the budget are asked for at once, beyond "
+        "`pipeline`, with what is known by then; else workers run dry one after another while the "
+        "last trainings end.",
+    )
     patience: int = Field(
         50, ge=1, description="Batches in a row with nothing new after which the search ends."
     )

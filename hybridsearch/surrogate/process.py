@@ -87,6 +87,11 @@ class _Distances:
         return result.astype(np.float64) + self.doubt
 
 
+def covariance(a: Features, b: Features, hyper: Hyper) -> Floats:
+    """Of the noiseless values of N functions with those of M others, [N, M]."""
+    return _Distances.between(a, b).covariance(hyper)
+
+
 def _squares(values: Single) -> Single:
     result: Single = (values * values).sum(axis=1)
     return result
@@ -196,7 +201,7 @@ class Posterior:
         self, features: Features, targets: Floats, hyper: Hyper, trust: float = TRUST
     ) -> None:
         self.features, self.hyper, self._trust = features, hyper, trust
-        own = _Distances.between(features, features).covariance(hyper)
+        own = covariance(features, features, hyper)
         self._solved = _Solved(own, targets - _believed(features, trust), hyper)
 
     def predict(self, others: Features) -> tuple[Floats, Floats]:
@@ -205,7 +210,7 @@ class Posterior:
         return mean, variance
 
     def _predict(self, others: Features) -> tuple[Floats, Floats, Floats]:
-        cross = _Distances.between(self.features, others).covariance(self.hyper)
+        cross = covariance(self.features, others, self.hyper)
         white = self._solved.through(cross)
         mean = _believed(others, self._trust) + self._solved.mean + white.T @ self._solved.residual
         wide = others.expected.astype(np.float64)
@@ -230,7 +235,7 @@ class Posterior:
             row = int(np.argmax(promise))
             rows.append(row)
             left[row] = False
-            to_row = _Distances.between(others, others.take([row])).covariance(self.hyper)[:, 0]
+            to_row = covariance(others, others.take([row]), self.hyper)[:, 0]
             shared = to_row - white.T @ white[:, row]
             update = shared / math.sqrt(variance[row] + math.exp(self.hyper.noise))
             variance = np.maximum(variance - update**2, 1e-9)

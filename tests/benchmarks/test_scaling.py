@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import scaling
-from parts.landscape import landscape, uniform
+from parts.landscape import landscape
 from parts.simulated import Cluster, Row, Setup, durations, simulate
 
 from hybridsearch.genome.function import resolve
+from hybridsearch.genome.genome import Genome
+from hybridsearch.genome.units import Space
 from hybridsearch.types import Task
 
 
@@ -42,26 +45,60 @@ def task(expression, seed=0):
 
 
 def test_a_function_of_two_units_has_a_score_that_its_company_does_not_change():
-    land = landscape("cifar10")
+    land = landscape("cifar10", 3)
     some = [task("(x*sigmoid(x))*(sin(x))"), task("max(x, 0)+(tanh(x)*exp(-x^2))")]
     land.learn(some)
     truths = [land.truth(one.key) for one in some]
     assert len(set(truths)) == 2
-    again = type(land)(land.table)
+    again = type(land)(land.table, 3)
     again.learn(some[::-1])
     assert [again.truth(one.key) for one in some] == truths
-    losses = {land.loss(one, 4) for one in (some[0], task(some[0].function, seed=1))}
-    assert all(abs(loss) < 5 for loss in losses)
 
 
 def test_functions_are_spread_as_those_of_the_table_are():
     """Their scores, not only their mean: half of them are below the table's median."""
-    land = landscape("cifar10")
-    means = np.nanmean(land.table.scores("validation")[:, :, -1], axis=1)
-    names = [f"(x*tanh({k / 97 + 0.1:.3f}*x))+(sin({k / 53 + 0.2:.3f}*x))" for k in range(60)]
-    places = [land._place(-np.log1p(-uniform("rank", name)))[0] for name in names]
-    below = np.mean(means[places] < np.nanmedian(means))
-    assert 0.3 < below < 0.7
+    land = landscape("cifar10", 3)
+    rng = np.random.default_rng(1)
+    drawn = {Genome(Space(1, 1).sample(rng)) for _ in range(300)}
+    some = [task(str(genome)) for genome in drawn]
+    land.learn(some)
+    truths = np.array([land.truth(one.key) for one in some])
+    for share in (0.5, 0.8, 0.95):
+        assert np.mean(truths > np.quantile(land.means, share)) == pytest.approx(1 - share, abs=0.1)
+
+
+def test_there_is_always_a_better_function_and_between_two_there_is_a_third():
+    land = landscape("cifar10", 3)
+    truths = [land.place(spread)[1] for spread in np.linspace(2.0, 20.0, 200)]
+    assert np.all(np.diff(truths) > 0)
+    assert truths[-1] > land.means.max()
+    assert land.place(0.0) == (0, land.means[0])
+
+
+def test_trainings_scatter_as_the_replicates_of_the_table_do_and_one_seed_is_one_training():
+    land = landscape("cifar10", 3)
+    good = task("x*sigmoid(x)")
+    land.learn([good])
+    truth = land.truth(good.key)
+    tasks = [task("x*sigmoid(x)", seed=k) for k in range(400)]
+    left = np.array([[-land.loss(one, rung) for rung in (0, 4)] for one in tasks])
+    assert left[:, 1].mean() == pytest.approx(truth, abs=0.01)
+    scores = land.table.scores("validation")[:, :, -1]
+    alike = np.isfinite(scores[:, :6]).all(axis=1)  # the best have six replicates
+    spread = scores[alike].std(axis=1, ddof=1)
+    assert left[:, 1].std() == pytest.approx(np.sqrt((spread**2).mean()), rel=0.25)
+    assert len(set(left[:, 1])) == 400
+    assert land.loss(tasks[7], 4) == -left[7, 1]
+    assert abs(np.corrcoef(left.T)[0, 1]) < 0.6
+
+
+def test_a_bad_function_diverges_as_often_as_those_like_it_did():
+    land = landscape("cifar10", 3)
+    bad = Task("bad", "bad", 200, 0, "")
+    land._known["bad"] = land.place(0.02)  # among the worst fiftieth
+    failed = [np.isnan(land.loss(replace(bad, seed=k), 0)) for k in range(200)]
+    assert np.mean(failed) == pytest.approx(land._failing[0], abs=0.1)
+    assert land._failing[0] > 0.5 > 0.01 > land._failing[-1]
 
 
 def test_durations_are_those_of_a_recording():
@@ -72,13 +109,13 @@ def test_durations_are_those_of_a_recording():
 
 def test_a_search_is_the_same_on_few_and_many_workers_and_uses_those_it_has():
     """At an equal budget; the driver's own seconds are all that differs from run to run."""
-    few, many = (simulate(Setup("random", n, 1, 15, 3)) for n in (1, 1))
+    few, many = (simulate(Setup("random", n, 1, 15, 0, 3)) for n in (1, 1))
     assert (few.incumbent, few.mean, few.steps) == (many.incumbent, many.mean, many.steps)
     assert few.functions == 64
     assert few.utilisation > 0.99
     assert few.met >= few.candidates >= few.incumbent - 1e-12
-    waiting = simulate(Setup("random", 4, 4, 0, 3))
-    pipelined = simulate(Setup("random", 4, 1, 63, 3))
+    waiting = simulate(Setup("random", 4, 4, 0, 0, 3))
+    pipelined = simulate(Setup("random", 4, 1, 15, 64, 3))
     assert waiting.utilisation < 0.6 < 0.9 < pipelined.utilisation
 
 
@@ -98,7 +135,7 @@ def test_the_loss_is_the_regret_of_the_pipelined_search_over_that_of_the_sequent
     assert (found["workers"], found["seeds"]) == (4, 8)
     records = {r["mode"]: r for r in scaling.summarise(rows)}
     assert records["sequential"]["regret"]["mean"] == pytest.approx(4.5)
-    assert records["pipelined"]["pipeline"] == 63
+    assert (records["pipelined"]["pipeline"], records["pipelined"]["endgame"]) == (15, 64)
 
 
 def test_one_worker_has_the_same_search_under_two_names():
@@ -128,10 +165,10 @@ def test_kept_rows_are_not_simulated_again_and_all_is_written(tmp_path, monkeypa
     words = ["--only-simulated", "--workers", "4,1024", "--seeds", "3"]
     words += ["--rows", str(tmp_path / "rows"), "--json", str(tmp_path / "out.json")]
     assert scaling.main(words) == 0
-    assert len(calls) == 24
+    assert len(calls) == 30
     first = (tmp_path / "out.json").read_text()
     assert scaling.main(words) == 0
-    assert len(calls) == 24
+    assert len(calls) == 30
     assert (tmp_path / "out.json").read_text() == first
     found = json.loads(first)
     assert found["utilisation_1024"] == 0.5
