@@ -44,6 +44,7 @@ def test_settings_survive_yaml():
         ({"space": {"unary": ["id", "id"]}}, ["space.unary", "twice"]),
         ({"space": {"min_units": 3}}, ["min_units", "max_units"]),
         ({"fidelity": {"rungs": [0.5, 0.2]}}, ["fidelity.rungs", "rise"]),
+        ({"endgame": 200}, ["endgame", "less than the budget of 200", "learn nothing"]),
         ({"training": {"drops": [0.5, 1.0]}}, ["training.drops", "rise between 0 and 1"]),
     ],
 )

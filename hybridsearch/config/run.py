@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from hybridsearch.config.child import DataConfig, MetricConfig, NetworkConfig, TrainingConfig
 from hybridsearch.config.effort import FidelityConfig, RaceConfig, RecordConfig, RetestConfig
@@ -148,6 +149,17 @@ class Config(Section):
         raise ValueError(
             f"expected {', '.join(POOLS)}, dask://HOST:PORT, ray://HOST:PORT or {NODE}, "
             f"got {value!r}"
+        )
+
+    @field_validator("endgame")
+    @classmethod
+    def _after_some(cls, value: int, info: ValidationInfo) -> int:
+        budget = info.data.get("budget", math.inf)
+        if value < budget:
+            return value
+        raise ValueError(
+            f"expected less than the budget of {budget:,}, got {value:,}: all would be asked for at "
+            "once, and the strategy would learn nothing"
         )
 
     @property
