@@ -158,8 +158,8 @@ class Config(Section):
         if value < budget:
             return value
         raise ValueError(
-            f"expected less than the budget of {budget:,}, got {value:,}: all would be asked for at "
-            "once, and the strategy would learn nothing"
+            f"expected less than the budget of {budget:,}, got {value:,}: all would be asked for "
+            "at once, and the strategy would learn nothing"
         )
 
     @property
