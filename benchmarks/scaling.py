@@ -2,7 +2,7 @@
 
     python benchmarks/scaling.py [--workers 1,4,16,64,256,1024] [--strategies regularized]
                                  [--seeds N] [--modes ...] [--processes N] [--only-simulated]
-                                 [--rows FILE] [--json FILE] [--quick]
+                                 [--measured FILE] [--rows FILE] [--json FILE] [--quick]
 
 Real, on this machine over loopback (extras dask and ray; what is not installed is left out): the
 wall clock of an empty task at 3 Dask workers, and whether a search on loky, Dask and Ray writes the
@@ -20,8 +20,9 @@ the share of all workers' time that is spent in training, and the regret at equa
     crowded          batches of 1, 16 functions under way per worker
 
 where regret is what the incumbent, the function with the best noisy score, truly lacks of the best
-function that any run of the same budget met. With --rows every run is kept, and the same command
-goes on.
+function that any run of the same budget met. With --rows every run is kept, the same command goes
+on, and all that were ever kept are in the tables (with --seeds 0 nothing else). With --measured the
+figures of real clusters are those of an earlier --json.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ def setup(mode: str, strategy: str, workers: int, seed: int) -> Setup:
 
 
 def rows_of(setups: Iterable[Setup], kept: Path | None, processes: int) -> dict[Setup, Row]:
-    """Simulate what is not kept. kept: a file with a line per row, to which new ones are added."""
+    """Simulate what is not kept. kept: a file with a line per row, to which new ones are added, and
+    of which every row is returned.
+    """
     found = {}
     if kept and kept.exists():
         for line in kept.read_text(encoding="ascii").splitlines():
@@ -88,7 +91,7 @@ def rows_of(setups: Iterable[Setup], kept: Path | None, processes: int) -> dict[
             print(f"{done} of {len(jobs)}: {row.setup}, {row.utilisation:.3f} used", flush=True)
     finally:
         pool.close()
-    return {one: found[one] for one in wanted}
+    return found
 
 
 def summarise(rows: Mapping[Setup, Row]) -> list[dict[str, Json]]:
@@ -183,6 +186,12 @@ def real(quick: bool) -> dict[str, Json]:
     return result
 
 
+def measured_before(path: Path) -> dict[str, Json]:
+    """What an earlier run of this program measured on real clusters."""
+    earlier = json.loads(path.read_text(encoding="utf-8"))
+    return {k: earlier[k] for k in earlier if k.startswith("overhead") or "pools" in k}
+
+
 def spelled(value: dict[str, float], digits: int = 3) -> str:
     return f"{value['mean']:.{digits}f} ({value['low']:.{digits}f} to {value['high']:.{digits}f})"
 
@@ -226,6 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--modes", default=",".join(MODES), help="those of them to simulate")
     parser.add_argument("--processes", type=int, default=2, help="simulations at a time")
     parser.add_argument("--only-simulated", action="store_true", help="leave real clusters out")
+    parser.add_argument("--measured", type=Path, help="JSON that tells of real clusters instead")
     parser.add_argument("--rows", type=Path, help="file in which every run is kept")
     options = parser.parse_args(arguments)
     workers = [int(n) for n in listed(options.workers)]
@@ -233,7 +243,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.quick:
         workers, seeds = [1, 4], range(2)
     with run_folder(parser, options.rows):
-        measured = {} if options.only_simulated else real(options.quick)
+        if options.measured:
+            measured = measured_before(options.measured)
+        else:
+            measured = {} if options.only_simulated else real(options.quick)
         rows = rows_of(
             (
                 setup(mode, strategy, n, seed)

@@ -170,6 +170,13 @@ def test_kept_rows_are_not_simulated_again_and_all_is_written(tmp_path, monkeypa
     assert scaling.main(words) == 0
     assert len(calls) == 30
     assert (tmp_path / "out.json").read_text() == first
+    earlier = tmp_path / "earlier.json"
+    earlier.write_text('{"overhead_ms_per_task": 4.5, "pools": ["loky"], "simulated": []}')
+    words = ["--rows", str(tmp_path / "rows"), "--json", str(tmp_path / "again.json")]
+    assert scaling.main([*words, "--seeds", "0", "--measured", str(earlier)]) == 0
+    assert len(calls) == 30
+    found = json.loads((tmp_path / "again.json").read_text())
+    assert found == {"overhead_ms_per_task": 4.5, "pools": ["loky"], **json.loads(first)}
     found = json.loads(first)
     assert found["utilisation_1024"] == 0.5
     assert found["efficiency_loss_1024"] == 0.0
