@@ -19,7 +19,9 @@ from hybridsearch.surrogate.process import Posterior, covariance, fit, represent
 from hybridsearch.tables.table import DIVERGED, MISSING, OK, Table, load_table
 from hybridsearch.types import Task
 
-COMPANY = 332  # rows of like rank, a tenth of the table, whose replicates say how noisy a score is
+# Rows of like rank, a tenth of the table, whose replicates say how noisy a score is. What is left
+# over are the best four, of six replicates each.
+COMPANY = 332
 ROWS, SAMPLED = 512, 1024  # functions of the table, and drawn, that the process sees
 TINY = 1e-9  # of variance, for those who all learn nothing
 
