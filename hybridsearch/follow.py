@@ -127,6 +127,7 @@ class Follow:
             incumbent=self._incumbent,
             fitness=self._fitness,
             scored=self.config.fitness,
+            limit=self.config.seconds,
         )
 
     def stage(self) -> Stage:

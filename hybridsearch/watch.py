@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hybridsearch.analysis.runs import ENVIRONMENT, LOG, SUMMARY, run_config
 from hybridsearch.analysis.tables import show_summary
 from hybridsearch.errors import UserError
 from hybridsearch.follow import Follow
+from hybridsearch.observe import Snapshot
 from hybridsearch.progress import WORDS, Display, describe, duration, scored
 from hybridsearch.store.disk import LOCK, held_by, read_json
 from hybridsearch.store.log import Follower
@@ -72,6 +74,12 @@ class Watched:
             return limit
         rest = spent / stage.done * (stage.total - stage.done)
         return rest if limit is None else min(rest, limit)
+
+    def snapshot(self) -> Snapshot:
+        """What the search would tell, with its seconds where there was one session only."""
+        begun = self._begun()
+        seconds = 0.0 if begun is None else time.time() - begun
+        return replace(self.course.snapshot(), seconds=seconds)
 
     def _begun(self) -> float | None:
         """When the only session of a run began; None where there were several."""
@@ -142,7 +150,7 @@ def _tell(run: Watched, display: Display, before: str) -> str:
     stage, course = run.course.stage(), run.course
     if stage.name != before:
         display.stage(stage.name, stage.total)
-    display.snapshot(course.snapshot())
+    display.snapshot(run.snapshot())
     display.below = run.recent() if stage.name == "search" else ()
     if stage.name == "search" and course.on_rung:
         display.training(course.rung, course.on_rung, 0)

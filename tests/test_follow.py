@@ -41,8 +41,9 @@ def same(mine, theirs):
     [
         {"strategy": "evolution", "batch": 3, "evolution": {"population": 3}},
         {"strategy": "random", "race": {"candidates": 4, "seeds": 1}, "retest": {"finalists": 1}},
+        {"strategy": "random", "seconds": 10_000.0},
     ],
-    ids=["without a race", "with a race"],
+    ids=["without a race", "with a race", "with a time limit"],
 )
 def test_it_tells_what_an_observer_is_told(tiny, tmp_path, changes):
     seen, folder = Seen(), tmp_path / "runs" / "a"

@@ -174,8 +174,10 @@ def test_time_left_is_told_of_one_session_only(copy):
         left, stage = run.left(), run.course.stage()
         pace = (time.time() - begun - 5) / stage.done
         assert left == pytest.approx(pace * (stage.total - stage.done), rel=0.05)
+        assert run.snapshot().seconds == pytest.approx(time.time() - begun - 5, rel=0.05)
         os.utime(lock, (begun + 500, begun + 500))  # resumed
         assert run.left() is None
+        assert run.snapshot() == run.course.snapshot()
     assert run.left() is None or run.holder is not None
 
 

@@ -56,9 +56,12 @@ class Landscape:
         self.table = table
         genomes = table.genomes  # made anew whenever it is asked for
         rows = np.array(sorted(genomes))
-        means = np.nanmean(table.scores("validation")[rows, :, -1], axis=1)
+        scores = table.scores("validation")[rows]
+        profiles = np.nanmean(scores, axis=1)
+        means = profiles[:, -1]
         order = np.argsort(means, kind="stable")
-        self.means = means[order]
+        self.means, self._profiles = means[order], profiles[order]
+        self._noise, self._failing = _noise(scores[order], table.status[rows[order]])
         self._spread = -np.log1p(-(np.arange(len(means)) + 0.5) / len(means))
         top = slice(-len(order) // 100, None)
         self._slope = float(np.polyfit(self._spread[top], self.means[top], 1)[0])
@@ -69,9 +72,6 @@ class Landscape:
         plain = Posterior(features, targets, fit(features, targets))
         self.missed = float((targets - plain.predict(features)[0]).std())
         self._process = _sampled(plain, targets, units)
-        scores = table.scores("validation")[rows[order]]
-        self._profiles = np.nanmean(scores, axis=1)
-        self._noise, self._failing = _noise(scores, table.status[rows[order]])
         self._known: dict[str, tuple[int, float]] = {}
 
     def learn(self, tasks: Iterable[Task]) -> None:
