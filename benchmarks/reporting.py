@@ -20,6 +20,7 @@ from hybridsearch.config import Config, make_config, read_settings
 from hybridsearch.errors import UserError
 
 PACKAGES = ("hybridsearch", "numpy", "scipy", "scikit-learn", "torch")
+EDGELESS = 1000  # columns, of what no terminal shows
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,13 +99,20 @@ def write_json(path: Path | None, result: Mapping[str, Any]) -> None:
 def print_table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], caption: str = ""
 ) -> None:
-    """Print a table: first column to the left, all others to the right; floats to 4 digits."""
+    """Print a table: first column to the left, all others to the right; floats to 4 digits.
+
+    What is too wide for a terminal goes on in the next line, for an expression that ends in dots is
+    none; a file or a pipe has no edge.
+    """
     table = Table(title=title, caption=caption or None, title_justify="left", highlight=False)
     for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if i else "left")
+        table.add_column(column, justify="right" if i else "left", overflow="fold")
     for row in rows:
         table.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row))
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, Console(width=EDGELESS).measure(table).maximum)
+    console.print(table)
 
 
 def _processor() -> str:

@@ -16,13 +16,14 @@ the share of all workers' time that is spent in training, and the regret at equa
     waiting          batches of 32, the default, none under way beside one
     waiting for all  batches of one function per worker, none under way beside one
     sequential       batches of 1, none under way: who learns most between two functions
-    pipelined        batches of 1, 4 functions under way per worker; of the last 16 per worker, all
+    pipelined        batches of 1, 3 functions under way per worker; of the last 8 per worker, all
     crowded          batches of 1, 16 functions under way per worker
 
-where regret is what the incumbent, the function with the best noisy score, truly lacks of the best
-function that any run of the same budget met. With --rows every run is kept, the same command goes
-on, and all that were ever kept are in the tables (with --seeds 0 nothing else). With --measured the
-figures of real clusters are those of an earlier --json.
+where regret is what a function truly lacks of the best that any run of the same budget met: the
+answer of the run, whom race and retest name by validation data; its incumbent, which has the best
+noisy score of the search; the best of the candidates that the race begins with. With --rows every
+run is kept, the same command goes on, and all that were ever kept are in the tables (with --seeds 0
+nothing else). With --measured the figures of real clusters are those of an earlier --json.
 """
 
 from __future__ import annotations
@@ -46,13 +47,15 @@ from hybridsearch.pools.failure import Failure
 from hybridsearch.pools.loky import LokyPool
 from hybridsearch.types import Json
 
-CROWDS = {"pipelined": 4, "crowded": 16}  # functions under way per worker
-ENDGAME = 16  # of the last so many per worker all are under way, where they are pipelined
+CROWDS = {"pipelined": 3, "crowded": 16}  # functions under way per worker
+ENDGAME = 8  # of the last so many per worker all are under way, where they are pipelined
 MODES = ("waiting", "waiting for all", "sequential", "pipelined", "crowded")
 NEEDS = {"loky": "joblib", "dask": "distributed", "ray": "ray"}
 RESAMPLES = 4000
+ANSWER = "of the answer"
 # What a record says of regret, and of which of a row's scores.
 REGRETS = {
+    "regret_of_answer": "winner",
     "regret": "incumbent",
     "regret_on_the_way": "mean",
     "regret_of_candidates": "candidates",
@@ -141,7 +144,7 @@ def mean_of(values: Sequence[float], name: str) -> Interval:
 
 def losses(rows: Mapping[Setup, Row], of: str) -> list[dict[str, Json]]:
     """By what share the regret of a pipelined search is above that of a sequential one, of the same
-    functions and seeds; `of`: "incumbent", "mean" or "candidates". Intervals: seeds resampled.
+    functions and seeds; `of`: one of the row's scores. Intervals: seeds resampled.
     """
     best = best_met(rows)
     pairs: dict[tuple[str, int], list[tuple[float, float]]] = defaultdict(list)
@@ -259,12 +262,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.processes,
         )
     records = summarise(rows)
-    words = ("at the end", "on the way", "of candidates")
+    words = (ANSWER, "at the end", "on the way", "of candidates")
     lost = {word: losses(rows, of) for word, of in zip(words, REGRETS.values(), strict=True)}
     show(records, lost)
     first = (listed(options.strategies)[0], 1024)
     used = {(r["strategy"], r["workers"]): r for r in records if r["mode"] == "pipelined"}
-    above = {(x["strategy"], x["workers"]): x for x in lost["at the end"]}
+    above = {(x["strategy"], x["workers"]): x for x in lost[ANSWER]}
     write_json(
         options.json,
         {

@@ -18,7 +18,7 @@ import numpy as np
 from hybridsearch.config import Config
 from hybridsearch.genome.function import resolve
 from hybridsearch.observe import Observer
-from hybridsearch.recorder import Recorder
+from hybridsearch.records import Records
 from hybridsearch.types import number_for
 
 
@@ -31,7 +31,7 @@ class Race:
     trainings: int = 0
 
 
-def race(config: Config, candidates: Sequence[str], recorder: Recorder, observer: Observer) -> Race:
+def race(config: Config, candidates: Sequence[str], recorder: Records, observer: Observer) -> Race:
     """The finalists among candidates (token texts, best of the search first).
 
     Who leads by the mean of all trainings of the race so far stays, the earlier one among equals.

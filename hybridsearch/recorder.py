@@ -64,11 +64,7 @@ class Recorder:
         progress: Callable[[int], None] = lambda done: None,
         strict: bool = False,
     ) -> dict[str, Evaluation]:
-        """The evaluation of every task, by its hash.
-
-        keep_below: as in `Evaluator.evaluate`. progress: told the number done. strict: raise
-        UserError on an ERROR instead of logging it, since nobody could go on.
-        """
+        """As `Records.evaluate`."""
         page = Page()
         waiting = page.add(tasks, self.want(tasks, keep_below))
         self.write(page)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Protocol
 
@@ -63,8 +63,18 @@ class Records(Protocol):
         """Take down the results of a page, up to the first task that is not done."""
         ...
 
-    def evaluate(self, tasks: Sequence[Task]) -> dict[str, Evaluation]:
-        """The evaluation of every task, by its hash, taken down in the order of the tasks."""
+    def evaluate(
+        self,
+        tasks: Sequence[Task],
+        keep_below: int = 0,
+        progress: Callable[[int], None] = lambda done: None,
+        strict: bool = False,
+    ) -> dict[str, Evaluation]:
+        """The evaluation of every task, by its hash, taken down in the order of the tasks.
+
+        keep_below: as in `Evaluator.evaluate`. progress: told the number done. strict: raise
+        UserError on an ERROR instead of taking it down, since nobody could go on.
+        """
         ...
 
     def note(self, outcome: Outcome, function: str, batch: int, order: int) -> None:
@@ -127,9 +137,19 @@ class MemoryRecorder:
     def write(self, page: Page) -> None:
         """Nothing is taken down."""
 
-    def evaluate(self, tasks: Sequence[Task]) -> dict[str, Evaluation]:
-        """The evaluation of every task, by its hash."""
-        return {result.task: result for result in self.evaluator.evaluate(tasks)}
+    def evaluate(
+        self,
+        tasks: Sequence[Task],
+        keep_below: int = 0,
+        progress: Callable[[int], None] = lambda done: None,
+        strict: bool = False,
+    ) -> dict[str, Evaluation]:
+        """The evaluation of every task, by its hash. None is an ERROR, so strict is idle."""
+        results = {}
+        for result in self.evaluator.evaluate(tasks, keep_below):
+            results[result.task] = result
+            progress(len(results))
+        return results
 
     def note(self, outcome: Outcome, function: str, batch: int, order: int) -> None:
         """Nothing is taken down."""

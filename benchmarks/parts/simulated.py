@@ -18,15 +18,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridsearch.config import make_config
+from hybridsearch.config import Config, make_config
 from hybridsearch.engine import Search
+from hybridsearch.genome.function import resolve
 from hybridsearch.observe import Silent
 from hybridsearch.pools.line import Line, urgency
+from hybridsearch.race import race
 from hybridsearch.records import MemoryRecorder
 from hybridsearch.session import make_proposer
 from hybridsearch.tables.replay import table_config
 from hybridsearch.threads import one_thread
-from hybridsearch.types import Evaluation, Measure, Scale, Status, Task, accuracy_of
+from hybridsearch.types import Evaluation, Measure, Scale, Status, Task, accuracy_of, number_for
 from parts.landscape import Landscape, landscape, uniform
 
 DURATIONS = Path(__file__).resolve().parent / "durations.json"
@@ -109,11 +111,14 @@ class SimulatedEvaluator:
         self.scale: Scale = land.table.scale
         self._rung = {at: rung for rung, at in enumerate(land.table.steps)}
         self._factors = durations()
-        self._trained: dict[str, int] = {}  # steps of the checkpoint of a key
+        self._trained: dict[tuple[str, int], int] = {}  # steps of the checkpoint by key and seed
         self.looked_up = 0.0  # seconds of this process in the landscape, which no driver spends
 
     def task(self, function: str, key: str, steps: int, seed: int) -> Task:
         return Task(function, key, steps, seed, "simulated")
+
+    def replicates(self, function: str, key: str, steps: int, seeds: Sequence[int]) -> list[Task]:
+        return [self.task(function, key, steps, seed) for seed in seeds]
 
     def evaluate(self, tasks: Sequence[Task], keep_below: int = 0) -> Iterator[Evaluation]:
         """As `Evaluator.evaluate`, in virtual time; what the driver does between two results takes
@@ -141,8 +146,9 @@ class SimulatedEvaluator:
         """Seconds of a training that goes on from the checkpoint of the rung below, and its rank:
         how slow a function is, is known once it was trained.
         """
-        before = self._trained.get(task.key, 0)
-        self._trained[task.key] = task.steps
+        child = task.key, task.seed
+        before = self._trained.get(child, 0)
+        self._trained[child] = task.steps
         factor = self._factors[int(uniform("slow", task.key) * len(self._factors))]
         pace = self.seconds / self.steps * float(factor)
         return (task.steps - before) * pace, urgency(task.steps, pace if before else 0.0)
@@ -193,8 +199,9 @@ class Row:
     """What became of it. hours: on the cluster's clock; thought: those that the driver was busy.
 
     Scores free of noise: incumbent, of the function with the best score; mean, of the incumbents
-    after every function; candidates, of the best of those that a race would begin with; met, of the
-    best that was trained at all. steps: in full trainings per function.
+    after every function; candidates, of the best of those that the race begins with; winner, of
+    whom race and retest name; met, of the best that was trained at all. steps: in full trainings
+    per function. Race and retest are not in the times.
     """
 
     setup: Setup
@@ -206,6 +213,7 @@ class Row:
     incumbent: float
     mean: float
     candidates: float
+    winner: float
     met: float
 
 
@@ -226,14 +234,20 @@ def simulate(setup: Setup) -> Row:
     )
     on_table = table_config(land.table, config)
     config = on_table.model_copy(update={"space": config.space})
-    cluster = Cluster(setup.workers, OVERHEAD)
-    evaluator = SimulatedEvaluator(land, cluster, config.training.steps, MINUTES)
+    evaluator = _evaluator(setup, land)
     began = time.process_time()
     with one_thread():
-        search = Search(config, make_proposer(config), MemoryRecorder(evaluator), Silent(), None)
+        recorder = MemoryRecorder(evaluator)
+        search = Search(config, make_proposer(config), recorder, Silent(), None)
         search.run()
     thought = time.process_time() - began - evaluator.looked_up
     return _row(setup, search, evaluator, thought)
+
+
+def _evaluator(setup: Setup, land: Landscape) -> SimulatedEvaluator:
+    """With idle workers."""
+    cluster = Cluster(setup.workers, OVERHEAD)
+    return SimulatedEvaluator(land, cluster, land.table.steps[-1], MINUTES)
 
 
 def _row(setup: Setup, search: Search, evaluator: SimulatedEvaluator, thought: float) -> Row:
@@ -246,6 +260,7 @@ def _row(setup: Setup, search: Search, evaluator: SimulatedEvaluator, thought: f
         if top and entry.fitness is not None and entry.fitness > best:
             best, so_far = entry.fitness, land.truth(key)
         truths.append(so_far)
+    candidates = search.known.candidates(search.config.race.candidates)
     return Row(
         setup,
         cluster.utilisation,
@@ -255,9 +270,22 @@ def _row(setup: Setup, search: Search, evaluator: SimulatedEvaluator, thought: f
         len(trained),
         so_far,
         float(np.nanmean(truths)),
-        max(
-            land.truth(keys[spec])
-            for spec in search.known.candidates(search.config.race.candidates)
-        ),
+        max(land.truth(keys[spec]) for spec in candidates),
+        land.truth(keys[_winner(search.config, candidates, _evaluator(setup, land))]),
         max(map(land.truth, trained)),
     )
+
+
+def _winner(config: Config, candidates: Sequence[str], evaluator: SimulatedEvaluator) -> str:
+    """Whom race and retest name, by validation data, among candidates (token texts)."""
+    recorder = MemoryRecorder(evaluator)
+    steps, retest = config.training.steps, config.retest
+    numbers = range(retest.first, retest.first + retest.seeds)
+    seeds = [number_for(config.seed, "retest", k) for k in numbers]
+
+    def mean(spec: str) -> float:
+        tasks = evaluator.replicates(spec, resolve(spec).key, steps, seeds)
+        results = recorder.evaluate(tasks)
+        return float(np.mean([evaluator.scale.score(results[task.hash]) for task in tasks]))
+
+    return max(race(config, candidates, recorder, Silent()).finalists, key=mean)
