@@ -9,6 +9,7 @@ validation, then the test split is opened, once. A winner that is a baseline is 
 found. Then every task's winner, that of the run where validation data speak for it most, is trained
 beside the best baseline of its run on the networks and data of the other tasks, and on another
 network of its own. Every run and training is kept; the same command goes on where it stopped.
+With --seeds 0 nothing is searched: those runs of every task are told of that were ever finished.
 """
 
 from __future__ import annotations
@@ -79,6 +80,12 @@ def run(config: Config, folder: Path, observer: Observer) -> dict[str, Json]:
     if (folder / CONFIG).exists():
         return resume(folder, observer)
     return search(config, folder, observer)
+
+
+def finished(name: str, folder: Path) -> list[int]:
+    """The seeds of a task's runs that came to their summaries, in order."""
+    places = [path.parent.name for path in folder.glob(f"{name}-seed*/{SUMMARY}")]
+    return sorted(int(place.rpartition("seed")[2]) for place in places)
 
 
 def lead(summary: dict[str, Json]) -> float:
@@ -194,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add_arguments(parser)
     parser.add_argument("--tasks", default=",".join(TASKS), help="with commas between them")
-    parser.add_argument("--seeds", type=int, default=5, help="searches per task")
+    parser.add_argument("--seeds", type=int, default=5, help="searches per task; 0: those kept")
     parser.add_argument("--seconds", type=float, default=1800.0, help="of a search")
     parser.add_argument("--transfer-seeds", type=int, default=20, help="trainings elsewhere; 0: no")
     parser.add_argument("--out", type=Path, help="folder in which every run is kept")
@@ -209,12 +216,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise UserError(f"--tasks: expected some of {', '.join(TASKS)}; got {name!r}")
         for name in tasks:
             summaries = []
-            for seed in range(options.seeds):
+            for seed in range(options.seeds) if options.seeds else finished(name, folder):
                 config = config_of(TASKS[name], seed, options.seconds, options.quick)
                 summary = run(config, folder / f"{name}-seed{seed}", display)
                 if not summary["finalists"]:
                     raise UserError(f"{name}, seed {seed}: nothing was trained; raise --seconds")
                 summaries.append(summary)
+            if not summaries:
+                raise UserError(f"--seeds 0: no finished run of {name} in {folder}")
             result[name] = answer(summaries)
         for name in tasks if options.transfer_seeds else ():
             result[name]["transfer"] = transfer(

@@ -53,6 +53,24 @@ def test_a_small_one_from_end_to_end(tmp_path, capsys):
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("log*")} == before
 
 
+def test_finished_runs_are_told_of_without_a_search(tmp_path, capsys):
+    for seed in (10, 2):
+        folder = tmp_path / f"cifar10-seed{seed}"
+        folder.mkdir()
+        kept = {**summary(seed, 0.01, "better", 0.03), "finalists": ["one"]}
+        (folder / "summary.json").write_text(json.dumps(kept), encoding="utf-8")
+    (tmp_path / "cifar10-seed3").mkdir()  # has not come to its end
+    words = ["--out", str(tmp_path), "--seeds", "0", "--transfer-seeds", "0"]
+    assert answers.main([*words, "--tasks", "cifar10", "--json", str(tmp_path / "a.json")]) == 0
+    found = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    assert found["cifar10"]["seeds"] == [2, 10]
+    assert "better in 2 of 2" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        answers.main([*words, "--tasks", "digits"])
+    assert stop.value.code == 2
+    assert "no finished run of digits" in capsys.readouterr().err
+
+
 def test_a_task_that_is_not_there_ends_in_one_line(capsys):
     with pytest.raises(SystemExit) as stop:
         answers.main(["--tasks", "nowhere"])
