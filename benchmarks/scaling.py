@@ -196,6 +196,9 @@ def measured_before(path: Path) -> dict[str, Json]:
 
 
 def spelled(value: dict[str, float], digits: int = 3) -> str:
+    """With its interval, which one seed has not."""
+    if value["low"] == value["high"]:
+        return f"{value['mean']:.{digits}f}"
     return f"{value['mean']:.{digits}f} ({value['low']:.{digits}f} to {value['high']:.{digits}f})"
 
 
