@@ -13,7 +13,7 @@ from hybridsearch.observe import Snapshot
 from hybridsearch.race import rounds
 from hybridsearch.records import END, EVALUATION
 from hybridsearch.store.log import Record
-from hybridsearch.types import TIME, Json, number_for
+from hybridsearch.types import TIME, Json, numbers_for
 
 TEST = "test"  # how the name of a test split begins; its digest follows
 RECENT = 6  # functions that are remembered
@@ -42,9 +42,8 @@ class Follow:
         self.recent: deque[dict[str, Json]] = deque(maxlen=RECENT)
         self.ended, self.rung, self.on_rung = "", 0, 0
         self._steps = rung_steps(config.fidelity, config.training.steps)
-        last = config.retest.first + config.retest.seeds
-        seeds = range(config.retest.first, last)
-        self._retest_seeds = {number_for(config.seed, "retest", k) for k in seeds}
+        first, count = config.retest.first, config.retest.seeds
+        self._retest_seeds = set(numbers_for(config.seed, "retest", first, count))
         self._fresh: set[str] = set()  # keys of functions with a training that was run
         self._full: dict[str, float] = {}  # key -> fitness of what was trained to the end
         self._stopped = 0  # functions that learned something and did not come to the end

@@ -19,7 +19,7 @@ from hybridsearch.config import Config
 from hybridsearch.genome.function import resolve
 from hybridsearch.observe import Observer
 from hybridsearch.records import Records
-from hybridsearch.types import number_for
+from hybridsearch.types import numbers_for
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ def race(config: Config, candidates: Sequence[str], recorder: Records, observer:
     With no more candidates than finalists nothing is trained. Raises: UserError when the machine
     fails a training twice.
     """
-    count = config.retest.finalists
-    if len(candidates) <= count:
+    wanted = config.retest.finalists
+    if len(candidates) <= wanted:
         return Race(tuple(candidates))
-    sizes = rounds(len(candidates), count)
+    sizes = rounds(len(candidates), wanted)
     observer.stage("race", config.race.seeds * sum(sizes))
     functions = [resolve(spec) for spec in candidates]
     scale = recorder.evaluator.scale
@@ -49,10 +49,8 @@ def race(config: Config, candidates: Sequence[str], recorder: Records, observer:
     done = 0
     for number, size in enumerate(sizes):
         functions = functions[:size]
-        first = number * config.race.seeds
-        seeds = [
-            number_for(config.seed, "race", k) for k in range(first, first + config.race.seeds)
-        ]
+        count = config.race.seeds
+        seeds = numbers_for(config.seed, "race", number * count, count)
         steps = config.training.steps
         tasks = {
             f.key: recorder.evaluator.replicates(f.spec, f.key, steps, seeds) for f in functions
@@ -63,7 +61,7 @@ def race(config: Config, candidates: Sequence[str], recorder: Records, observer:
         for key, row in tasks.items():
             scores[key] += [scale.score(results[task.hash]) for task in row]
         functions = sorted(functions, key=lambda f: -float(np.mean(scores[f.key])))
-    return Race(tuple(f.spec for f in functions[:count]), len(candidates), done)
+    return Race(tuple(f.spec for f in functions[:wanted]), len(candidates), done)
 
 
 def _advance(observer: Observer, before: int, done: int) -> None:

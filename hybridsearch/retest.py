@@ -22,7 +22,7 @@ from hybridsearch.genome.function import Function, baselines, resolve
 from hybridsearch.observe import Observer
 from hybridsearch.packed import unpack
 from hybridsearch.recorder import Recorder
-from hybridsearch.types import Evaluation, Json, Status, number_for, seed_for
+from hybridsearch.types import Evaluation, Json, Status, numbers_for, seed_for
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,7 @@ def retest(
     chosen = [resolve(spec) for spec in finalists]
     named = baselines()
     functions = {f.key: f for f in [*chosen, *named]}
-    seeds = [
-        number_for(config.seed, "retest", k)
-        for k in range(config.retest.first, config.retest.first + config.retest.seeds)
-    ]
+    seeds = numbers_for(config.seed, "retest", config.retest.first, config.retest.seeds)
     evaluator = recorder.evaluator
     tasks = {
         key: evaluator.replicates(f.spec, key, config.training.steps, seeds)

@@ -314,3 +314,8 @@ def seed_for(root: int, purpose: str, *path: int) -> np.random.SeedSequence:
 def number_for(root: int, purpose: str, *path: int) -> int:
     """The same as a number of 32 bits, such as the seed of a training."""
     return int(seed_for(root, purpose, *path).generate_state(1)[0])
+
+
+def numbers_for(root: int, purpose: str, first: int, count: int) -> list[int]:
+    """Such numbers for the places from `first` on."""
+    return [number_for(root, purpose, k) for k in range(first, first + count)]

@@ -28,7 +28,7 @@ from hybridsearch.records import MemoryRecorder
 from hybridsearch.session import make_proposer
 from hybridsearch.tables.replay import table_config
 from hybridsearch.threads import one_thread
-from hybridsearch.types import Evaluation, Measure, Scale, Status, Task, accuracy_of, number_for
+from hybridsearch.types import Evaluation, Measure, Scale, Status, Task, accuracy_of, numbers_for
 from parts.landscape import Landscape, landscape, uniform
 
 DURATIONS = Path(__file__).resolve().parent / "durations.json"
@@ -280,8 +280,7 @@ def _winner(config: Config, candidates: Sequence[str], evaluator: SimulatedEvalu
     """Whom race and retest name, by validation data, among candidates (token texts)."""
     recorder = MemoryRecorder(evaluator)
     steps, retest = config.training.steps, config.retest
-    numbers = range(retest.first, retest.first + retest.seeds)
-    seeds = [number_for(config.seed, "retest", k) for k in numbers]
+    seeds = numbers_for(config.seed, "retest", retest.first, retest.seeds)
 
     def mean(spec: str) -> float:
         tasks = evaluator.replicates(spec, resolve(spec).key, steps, seeds)

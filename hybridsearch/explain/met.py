@@ -11,7 +11,7 @@ from hybridsearch.errors import UserError
 from hybridsearch.fidelity import rung_steps
 from hybridsearch.records import evaluation_of
 from hybridsearch.store.cache import look_up
-from hybridsearch.types import Evaluation, Json, Task, number_for
+from hybridsearch.types import Evaluation, Json, Task, number_for, numbers_for
 
 DEEP = 4  # generations shown
 RACED = 64  # seeds of a race that are recognised
@@ -164,12 +164,9 @@ def _purpose(run: Run, seed: int) -> str:
     config = run.config
     if seed == number_for(config.seed, "search", 0):
         return "search"
-    last = config.retest.first + config.retest.seeds
-    retest = (number_for(config.seed, "retest", k) for k in range(config.retest.first, last))
-    if seed in retest:
+    if seed in numbers_for(config.seed, "retest", config.retest.first, config.retest.seeds):
         return "retest"
-    race = (number_for(config.seed, "race", k) for k in range(RACED))
-    return "race" if seed in race else "another"
+    return "race" if seed in numbers_for(config.seed, "race", 0, RACED) else "another"
 
 
 def _rung(run: Run, steps: int) -> int | None:
