@@ -90,7 +90,8 @@ class Search:
     def _asks_more(self) -> bool:
         """Whether a batch more may be under way."""
         few = len(self.fleet) <= self.config.pipeline
-        return few or 0 < self._room <= self.config.endgame
+        # At the end only while that brings functions: a batch without any leaves room for ever.
+        return few or (0 < self._room <= self.config.endgame and self.fleet.fruitful)
 
     def _ask(self, last: float) -> bool:
         """Begin a batch. False where none can begin now: `closed` says why, unless the batches that
@@ -189,12 +190,13 @@ class Search:
         return {key: done[one.hash].cost for key, one in tasks.items()}
 
     def _tell_outcomes(self, flight: Flight, news: Mapping[str, Known]) -> int:
-        """Log the outcomes of a batch and hand them to the proposer; how many they are."""
-        outcomes = []
+        """Log the outcomes of a batch and hand them to the proposer; how many were logged."""
+        outcomes, left = [], []
         told: set[str] = set()
         for proposal, found in zip(flight.proposals, flight.inspections, strict=True):
             entry = self.known.get(found.key) or news.get(found.key)
             if entry is None:  # beyond the budget: it was not evaluated
+                left.append(Outcome(proposal, found.key, Status.ERROR, None, None))
                 continue
             fitness = entry.fitness
             outcome = Outcome(
@@ -213,7 +215,7 @@ class Search:
             outcomes.append(outcome)
             order = 0 if outcome.known else entry.order
             self.recorder.note(outcome, entry.spec, flight.number, order)
-        self.proposer.tell(outcomes)
+        self.proposer.tell(sorted(outcomes + left, key=lambda one: one.proposal.id))
         return len(outcomes)
 
     @property

@@ -36,6 +36,11 @@ class Fleet:
         """The oldest first."""
         return iter(self._flights.values())
 
+    @property
+    def fruitful(self) -> bool:
+        """Whether the last batch brought functions to train."""
+        return bool(self._flights) and bool(next(reversed(self._flights.values())).fresh)
+
     def start(
         self, number: int, proposals: Sequence[Proposal], known: Container[str], room: int
     ) -> None:

@@ -292,9 +292,8 @@ class Proposer(Protocol):
         ...
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """The outcomes of the proposals of one ask, in the order of their ids; asks are told in
-        their order, and more may lie between. Own proposals up to the last id that are not among
-        them are not evaluated.
+        """The outcomes of all proposals of one ask, in the order of their ids; of what was not
+        evaluated an ERROR. With several asks under way a later one may be told first.
         """
         ...
 

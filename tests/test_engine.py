@@ -239,6 +239,33 @@ def test_nothing_changes_before_the_last_of_the_budget(start):
     assert asked[0] != asked[1]
 
 
+@pytest.mark.parametrize("strategy", ["regularized", "evolution", "hybrid"])
+def test_what_is_overtaken_is_learnt_from_all_the_same(start, strategy):
+    """A batch that climbs is told after later ones that do not: it is what a search is about."""
+    roomy = {"regularized": {"population": 60, "sample": 10}, "screen": {"use": "off"}}
+    run = start("a", strategy=strategy, pipeline=7, batch=2, **roomy)
+    run.run()
+    told = [p for p in payloads(run) if p["kind"] == "outcome"]
+    assert [p["batch"] for p in told] != sorted(p["batch"] for p in told)
+    able = {p["function"]: p["reward"] for p in told if p["status"] == "ok"}
+    kept = run.proposer.state().values["population"]
+    kept = kept["population"] if strategy == "hybrid" else kept
+    if strategy == "regularized":  # so large that none has died: all that trained are there
+        assert sorted(row[-1] for row in kept) == sorted(able.values())
+    else:
+        assert max(row[3] for row in kept) == max(able.values())
+
+
+@pytest.mark.parametrize("strategy", ["random", "rl", "hybrid"])
+def test_a_search_ends_whose_space_is_smaller_than_its_budget(start, strategy):
+    """Though the last of the budget are asked for at once, and some proposers never end."""
+    space = {"unary": ["id", "tanh", "beta"], "binary": ["add", "gate"]}
+    run = start("a", strategy=strategy, pipeline=1, batch=4, endgame=24, budget=30, space=space)
+    assert run.run()
+    assert 10 <= run.known.distinct <= 18
+    assert run.batches < 100
+
+
 @pytest.mark.parametrize("pipeline", [1, 3])
 def test_time_ends_a_run_with_batches_under_way_and_again_where_it_did(
     start, monkeypatch, pipeline

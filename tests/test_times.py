@@ -11,6 +11,7 @@ import pytest
 from hybridsearch.analysis.runs import load_run
 from hybridsearch.cli import main
 from hybridsearch.config import Config
+from hybridsearch.errors import UserError
 from hybridsearch.evaluate import evaluator as evaluator_module
 from hybridsearch.evaluate import worker
 from hybridsearch.genome.function import resolve
@@ -261,3 +262,11 @@ def test_the_table_of_the_front_is_printed(finished, capsys, monkeypatch):
     assert f"{best['fitness']:.4f}" in line
     assert f"{best['nanoseconds_per_element']:.3g}" in line
     assert out.count("to compare") == 3
+
+
+@pytest.mark.parametrize("name, value", [("pipeline", 1), ("endgame", 4)])
+def test_times_are_not_measured_beside_trainings(tiny, tmp_path, name, value):
+    config = tiny(**SETTINGS, **{name: value})
+    with pytest.raises(UserError, match=rf"score_time .*{name} \(got {value}\)"):
+        search(config, tmp_path / "a")
+    assert not (tmp_path / "a").exists()

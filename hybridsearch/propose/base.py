@@ -110,11 +110,6 @@ class Member(NamedTuple):
         return cls(row[0], tuple(row[1]), row[2])
 
 
-def last_id(outcomes: Sequence[Outcome]) -> int:
-    """The last id of a batch that is told; what was asked for up to it waits no longer."""
-    return max((o.proposal.id for o in outcomes), default=-1)
-
-
 def number(first_id: int, candidates: Iterable[Candidate], proposer: str) -> list[Proposal]:
     """Proposals with consecutive ids from `first_id` on."""
     return [candidate.proposal(first_id + k, proposer) for k, candidate in enumerate(candidates)]

@@ -13,7 +13,7 @@ import numpy as np
 from hybridsearch.config import LocalConfig
 from hybridsearch.genome.units import Space, Tokens
 from hybridsearch.genome.variation import neighbours
-from hybridsearch.propose.base import Candidate, Member, NoPolicy, last_id
+from hybridsearch.propose.base import Candidate, Member, NoPolicy
 from hybridsearch.propose.novelty import Novel, Novelty, random_draw
 from hybridsearch.types import Outcome, Proposal, State, Status, seed_for
 
@@ -62,8 +62,8 @@ class LocalProposer(NoPolicy, Novel):
         trained = [Member.of(o) for o in settled if o.status is Status.OK]
         steps = [m for m in trained if m.id in self._steps]
         others = [m for m in trained if m.id not in self._steps]
-        last = last_id(outcomes)
-        self._steps = [k for k in self._steps if k > last]
+        told = {o.proposal.id for o in outcomes}
+        self._steps = [k for k in self._steps if k not in told]
         if settled:
             self._learn(steps, others)
 

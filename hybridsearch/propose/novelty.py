@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hybridsearch.genome.canonical import keys
 from hybridsearch.genome.units import Space, Tokens
-from hybridsearch.propose.base import Candidate, NoPolicy, last_id
+from hybridsearch.propose.base import Candidate, NoPolicy
 from hybridsearch.types import Json, Outcome, Proposal
 
 ROUNDS = 10  # of drawing, before the next source: only near a space's end do so many bring nothing
@@ -29,7 +29,7 @@ class Novelty:
     """The functions proposed so far, by key, and the source of new ones.
 
     A proposal waits from `propose` until `settle`. With a verdict its function is done for good;
-    without one (an ERROR, or not evaluated) it may be proposed once more, in the last lap.
+    without one (an ERROR) it may be proposed once more, in the last lap.
     """
 
     def __init__(self, space: Space) -> None:
@@ -114,19 +114,20 @@ class Novelty:
         return found
 
     def settle(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """The outcomes of own proposals that have a verdict, by id; waiting ends for all up to the
-        last one told.
+        """The outcomes of own proposals that have a verdict, by id; all that are told wait no
+        longer, and others, which may be older, still do.
 
         No reward (ERROR) and one that is no number are no verdict.
         """
         own = {o.proposal.id: o for o in outcomes if o.proposal.id in self._waiting}
-        settled = [o for _, o in sorted(own.items()) if has_verdict(o)]
-        for outcome in settled:
-            self._done.add(self._waiting.pop(outcome.proposal.id))
-        last = last_id(outcomes)
-        for id_ in [k for k in self._waiting if k <= last]:
+        settled = []
+        for id_, outcome in sorted(own.items()):
             key = self._waiting.pop(id_)
-            self._failed[key] = self._failed.get(key, 0) + 1
+            if has_verdict(outcome):
+                self._done.add(key)
+                settled.append(outcome)
+            else:
+                self._failed[key] = self._failed.get(key, 0) + 1
         return settled
 
     def waits_for(self, outcome: Outcome) -> bool:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hybridsearch.config import ControllerConfig
 from hybridsearch.genome.units import Space, Tokens
-from hybridsearch.propose.base import Candidate, Judge, Member, last_id, number
+from hybridsearch.propose.base import Candidate, Judge, Member, number
 from hybridsearch.propose.controller import Controller, Rollout, Weights
 from hybridsearch.propose.novelty import has_verdict
 from hybridsearch.threads import one_thread
@@ -106,16 +106,13 @@ class ControllerProposer:
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """One batch of PPO, of `least` samples or more; outcomes with no reward (ERROR) and those
         of other proposers teach nothing.
-
-        Proposals up to the last one told that are not told here are forgotten.
         """
         known = {o.proposal.id: o for o in outcomes if o.proposal.id in self._asked}
         for k, o in sorted(known.items()):
+            drawn_with = self._asked.pop(k)
             if has_verdict(o):
                 genome, reward = o.proposal.genome.tokens, float(o.reward or 0.0)
-                self._heard.append(Sample(genome, o.key, reward, o.known, self._asked[k]))
-        last = last_id(outcomes)
-        self._asked = {k: row for k, row in self._asked.items() if k > last}
+                self._heard.append(Sample(genome, o.key, reward, o.known, drawn_with))
         c = self._config
         if len(self._heard) < c.least:
             return

@@ -96,9 +96,9 @@ class Screen:
         """The model learns from all; the source from its own, and adopts the chosen ones."""
         ordered = sorted(outcomes, key=lambda o: o.proposal.id)
         judged = [o for o in ordered if has_verdict(o)]
-        others = [o for o in judged if not self._novelty.waits_for(o)]
+        others = [o for o in ordered if not self._novelty.waits_for(o)]
         chosen = self._novelty.settle(ordered)
-        self._novelty.note([o.proposal.genome.tokens for o in others])
+        self._novelty.note([o.proposal.genome.tokens for o in others if has_verdict(o)])
         self._learn(judged)
         self._source.tell(others)
         if chosen:
