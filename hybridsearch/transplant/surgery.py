@@ -14,6 +14,7 @@ from torch import nn
 from hybridsearch.errors import UserError
 from hybridsearch.genome.activation import Activation
 from hybridsearch.genome.function import Function
+from hybridsearch.transplant.methods import lead
 from hybridsearch.transplant.names import title
 from hybridsearch.transplant.plan import Plan, plan, width
 from hybridsearch.transplant.report import Site, Swapped
@@ -101,6 +102,10 @@ class Surgery:
             made = Plan((), "other calls of its forward were replaced before; name all at once")
         elif hasattr(holder, FUNCTIONAL):
             made = Plan((), f"its module has an attribute {FUNCTIONAL!r} of its own")
+        elif any(call.recomputed for call in calls):
+            made = Plan(
+                (), "called in a checkpoint within its forward; checkpoint a method instead"
+            )
         if made.refusal:
             self._refuse(path, was, calls, made.refusal)
             return
@@ -108,7 +113,9 @@ class Surgery:
         below = {id(m): m for m in _children(holder)}
         below |= {id(m): m for m in map(self.model.get_submodule, sorted(callees))}
         counted = len(made.sites) > 1
-        holder.add_module(FUNCTIONAL, Sites([act or Original() for act in acts], counted))
+        new = Sites([act or Original() for act in acts], counted)
+        holder.add_module(FUNCTIONAL, new)
+        unlead = lead(self.model, new, made.sites, names)
         hooks = redirect(holder, FUNCTIONAL, names, below.values())
         if counted:
             hooks += count(holder, FUNCTIONAL)
@@ -116,6 +123,7 @@ class Surgery:
 
         def back() -> None:
             _remove(hooks)
+            unlead()
             holder._modules.pop(FUNCTIONAL, None)
             fast()
 
