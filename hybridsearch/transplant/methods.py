@@ -2,8 +2,8 @@
 
 The hooks of `runtime` see calls of a module alone, so `model.decode(z)` and `model.forward(x)`
 would pass the sites by. An instance with such methods gets a class of its own, which leads them
-there. It is the class and not the instance that has them: a replica of DataParallel shares what its original
-holds, and would run the original's.
+there. It is the class and not the instance that has them: a replica of DataParallel shares what its
+original holds, and would run the original's.
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ class Led(nn.Module):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickle knows classes by name, and by this one's it finds the written one."""
-        make, args, *rest = super().__reduce_ex__(protocol)
+        made = super().__reduce_ex__(protocol)
+        assert not isinstance(made, str)  # which names what is there once in a program
+        make, args, *rest = made
         args = tuple(type(self).base if arg is type(self) else arg for arg in args)
         return _again, (make, args, tuple(self.__dict__[_PARTS])), *rest
 
@@ -96,12 +98,13 @@ class Led(nn.Module):
 def _again(make: Callable[..., nn.Module], args: tuple[Any, ...], names: tuple[str, ...]) -> Any:
     """What `__reduce_ex__` has taken apart."""
     module = make(*args)
-    object.__setattr__(module, "__class__", _class(type(module), frozenset(names)))
+    base: Any = type(module)
+    object.__setattr__(module, "__class__", _class(base, frozenset(names)))
     return module
 
 
 @functools.cache
-def _class(base: type[nn.Module], names: frozenset[str]) -> type[nn.Module]:
+def _class(base: Any, names: frozenset[str]) -> type[nn.Module]:
     """The class with these methods led to their sites; it goes by the name of the written one."""
 
     def body(space: dict[str, Any]) -> None:
@@ -126,7 +129,7 @@ def _led(method: Callable[..., Any], name: str) -> Callable[..., Any]:
         ENTRANCES.append(led.__code__)
     # Without `updated`, torch.compiler would take the marks of the method for those of this one.
     led = functools.wraps(method, updated=())(led)
-    made: Callable[..., Any] = torch.compiler.disable(led, recursive=False)
+    made: Callable[..., Any] = torch.compiler.disable(led, recursive=False)  # type: ignore[no-untyped-call]
     return made
 
 
@@ -188,7 +191,7 @@ def lead(
 
 def _settle(module: nn.Module) -> None:
     """Give a module the class that its parts need."""
-    base = type(module).base if isinstance(module, Led) else type(module)
+    base: Any = type(module).base if isinstance(module, Led) else type(module)
     names = frozenset(module.__dict__[_PARTS])
     if not names:
         del module.__dict__[_PARTS]

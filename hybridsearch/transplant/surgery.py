@@ -72,7 +72,7 @@ class Surgery:
             hooks = count(holder, slot.path.removeprefix(f"{owner}.") if owner else slot.path)
         if paused(slot.module):
             pause(new)
-        fast = _no_fast_path(slot.parent)
+        fast = _no_fast_path(self.model, slot.parent)
 
         def back() -> None:
             slot.put(slot.module)
@@ -119,7 +119,7 @@ class Surgery:
         hooks = redirect(holder, FUNCTIONAL, names, below.values())
         if counted:
             hooks += count(holder, FUNCTIONAL)
-        fast = _no_fast_path(holder)
+        fast = _no_fast_path(self.model, holder)
 
         def back() -> None:
             _remove(hooks)
@@ -246,16 +246,26 @@ def _children(holder: nn.Module) -> Iterator[nn.Module]:
             yield from _children(child)
 
 
-def _no_fast_path(holder: nn.Module) -> Callable[[], None]:
+def _no_fast_path(model: nn.Module, holder: nn.Module) -> Callable[[], None]:
     """torch's encoder layer computes ReLU and GELU in one fused call in evaluation, whatever its
-    `activation` is by then, unless this is 0. Returns how to undo it.
+    `activation` is by then, unless this is 0. That call alone takes the nested tensors that an
+    encoder makes of a padding mask, so it has to make none. Returns how to undo it.
     """
-    name = "activation_relu_or_gelu"
-    before = getattr(holder, name, None)
-    if not isinstance(holder, nn.TransformerEncoderLayer) or before is None:
+    if not isinstance(holder, nn.TransformerEncoderLayer):
         return lambda: None
-    setattr(holder, name, 0)
-    return lambda: setattr(holder, name, before)
+    encoders = [m for m in model.modules() if isinstance(m, nn.TransformerEncoder)]
+    places = [(one, "use_nested_tensor", False) for one in encoders if holder in one.layers]
+    changes = [(holder, "activation_relu_or_gelu", 0), *places]
+    before = [(one, name, getattr(one, name)) for one, name, _ in changes if hasattr(one, name)]
+    for one, name, value in changes:
+        if hasattr(one, name):
+            setattr(one, name, value)
+
+    def back() -> None:
+        for one, name, value in before:
+            setattr(one, name, value)
+
+    return back
 
 
 def _remove(hooks: list[Any]) -> None:
