@@ -26,6 +26,7 @@ from hybridsearch.transplant.runtime import ENTRANCES, Redirect, Sites, redirect
 from hybridsearch.transplant.trace import Call
 
 _PARTS = "_hybridsearch_parts"
+_exporting = getattr(torch.compiler, "is_exporting", lambda: False)  # which torch 2.6 has not
 Method = tuple[nn.Module, str]
 
 
@@ -127,10 +128,15 @@ def _led(method: Callable[..., Any], name: str) -> Callable[..., Any]:
 
     if led.__code__ not in ENTRANCES:
         ENTRANCES.append(led.__code__)
+    broken = torch.compiler.disable(led, recursive=False)  # type: ignore[no-untyped-call]
+
     # Without `updated`, torch.compiler would take the marks of the method for those of this one.
-    led = functools.wraps(method, updated=())(led)
-    made: Callable[..., Any] = torch.compiler.disable(led, recursive=False)  # type: ignore[no-untyped-call]
-    return made
+    @functools.wraps(method, updated=())
+    def either(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        # torch.compile stops here, as at the hooks; torch.export refuses what does, and need not.
+        return (led if _exporting() else broken)(self, *args, **kwargs)
+
+    return either
 
 
 def _alone(module: nn.Module, name: str) -> Part | None:

@@ -164,6 +164,12 @@ def test_compiled_methods_equal_eager_ones(vae):
     torch._dynamo.reset()
 
 
+def test_exported_is_what_it_was(vae):
+    model, x = vae()
+    exported = torch.export.export(model.eval(), (x,)).module()
+    torch.testing.assert_close(exported(x), model(x))
+
+
 # Where it cannot be told ----------------------------------------------------------------------
 
 
