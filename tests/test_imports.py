@@ -124,7 +124,7 @@ INNER = {
         ["names", "saving"],
         ["axes", "runtime"],
         ["trace"],
-        ["plan", "report"],
+        ["methods", "plan", "report"],
         ["surgery"],
         ["swap"],
     ],

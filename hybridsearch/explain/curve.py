@@ -91,7 +91,7 @@ class Curve:
         """The signals of all seams at points [P]."""
         with np.errstate(all="ignore"):
             if self.tokens is None:
-                return [Seam(SWITCH, x)] if self.function.spec in KINKED else []
+                return [Seam(SWITCH, x)] if self.function.spec in IN_PARTS else []
             return _walk(self.tokens, x, self.parameters)[1]
 
     def crossings(self, grid: Array) -> list[tuple[str, float]]:
@@ -178,7 +178,8 @@ def _binary(name: str, a: Points, b: Points, beta: Array) -> Points:
 
 # The baselines that are no genomes -----------------------------------------------------------
 
-KINKED = ("LReLU", "PReLU", "SELU")
+# Two parts meet at 0: the slope jumps there, ELU's second derivative does.
+IN_PARTS = ("LReLU", "PReLU", "ELU", "SELU")
 _NAMED: dict[str, Callable[[Array, Sequence[float]], tuple[Array, Array]]] = {
     "LReLU": lambda x, p: (np.where(x > 0, x, 0.01 * x), np.where(x > 0, 1.0, 0.01)),
     "PReLU": lambda x, p: (np.where(x > 0, x, p[0] * x), np.where(x > 0, 1.0, p[0])),

@@ -109,7 +109,7 @@ def resolve(expression: str | Genome | Function) -> Function:
     named = _by_name().get(text.lower().replace(" ", ""))
     if named:
         return named
-    if text.split()[0] in BINARY and len(text.split()) >= 5:
+    if "(" not in text and text.split()[0] in BINARY and len(text.split()) >= 5:
         return from_genome(Genome.from_text(text))
     return from_genome(Genome.parse(text))
 

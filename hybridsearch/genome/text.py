@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -59,7 +60,9 @@ def _means(text: str, key: str) -> bool:
 
 
 def latex(tokens: Tokens) -> str:
-    """The formula in LaTeX's mathematical notation."""
+    """The formula in LaTeX's mathematical notation; several betas are numbered in the order of
+    `batch`, for there two of one name would be one parameter.
+    """
     return _render(normal_form(tokens), _LATEX)
 
 
@@ -73,10 +76,18 @@ class _Style:
     unary: dict[str, tuple[int, int]]
     binary: dict[str, tuple[int, int, int]]
     beta: str
+    number: str  # what the name of one of several betas has behind it
     times: str
     unit: str
     gap: str
     brackets: tuple[str, str]
+
+    def betas(self, units: Sequence[Unit]) -> Iterator[str]:
+        """The names of the betas, in the order of `batch`."""
+        count = sum(unit.betas() for unit in units)
+        if count == 1:
+            return iter([self.beta])
+        return (self.beta + self.number.format(k) for k in range(1, count + 1))
 
     def at(self, piece: Piece, level: int) -> str:
         """The text, in parentheses where it holds less tightly than the level."""
@@ -105,6 +116,7 @@ _PLAIN = _Style(
         "blend": (PRODUCT, PRODUCT, SUM),
     },
     beta="beta",
+    number="",  # to the reader, each is one of its own
     times="*",
     unit="u{}",
     gap="; ",
@@ -127,6 +139,7 @@ _LATEX = _Style(
         "blend": (PRODUCT, PRODUCT, SUM),
     },
     beta=r"\beta",
+    number="_{{{}}}",
     times=r"\cdot ",
     unit="u_{{{}}}",
     gap=r",\quad ",
@@ -151,17 +164,18 @@ def _render(form: Tokens, style: _Style, bind_all: bool = False, literal: bool =
         for unary, source in operands:
             reads[source] += UNARY[unary].reads_input
     pieces: list[Piece] = [("x", ATOM)]
+    betas = style.betas(units)
     names = {"x"}
     bound = []
     for number, unit in enumerate(units[:-1], start=1):
-        piece = _unit(unit, pieces, style, literal)
+        piece = _unit(unit, pieces, betas, style, literal)
         if piece[0] not in names and (bind_all or reads[number] > 1):
             name = style.unit.format(len(names))
             names.add(name)
             bound.append(f"{name}={piece[0]}{style.gap}")
             piece = name, ATOM
         pieces.append(piece)
-    return "".join(bound) + _unit(units[-1], pieces, style, literal)[0]
+    return "".join(bound) + _unit(units[-1], pieces, betas, style, literal)[0]
 
 
 def _repeats(unit: Unit) -> bool:
@@ -170,9 +184,12 @@ def _repeats(unit: Unit) -> bool:
     return unit.binary in ("max", "min") and first == second and not unit.betas()
 
 
-def _unit(unit: Unit, pieces: list[Piece], style: _Style, literal: bool) -> Piece:
-    """One unit, where `pieces` are the texts of its possible inputs."""
-    operands = list(unit.operands)
+def _unit(
+    unit: Unit, pieces: list[Piece], betas: Iterator[str], style: _Style, literal: bool
+) -> Piece:
+    """One unit, where `pieces` are the texts of its possible inputs; it takes its betas' names."""
+    operands = [(u, i, next(betas) if UNARY[u].uses_beta else "") for u, i in unit.operands]
+    beta = next(betas) if BINARY[unit.binary].uses_beta else ""
     if _repeats(unit) and not literal:
         return _unary(*operands[0], pieces, style)
     if unit.binary == "add" and not literal:
@@ -192,15 +209,15 @@ def _unit(unit: Unit, pieces: list[Piece], style: _Style, literal: bool) -> Piec
     template = style.templates[unit.binary]
     if unit.binary in ("rbf", "laplace"):
         gap = _sum(a, b, True, style, literal)
-        return template.replace("{x1}-{x2}", "{gap}").format(gap=gap, b=style.beta), gives
-    return template.format(x1=style.at(a, need1), x2=style.at(b, need2), b=style.beta), gives
+        return template.replace("{x1}-{x2}", "{gap}").format(gap=gap, b=beta), gives
+    return template.format(x1=style.at(a, need1), x2=style.at(b, need2), b=beta), gives
 
 
-def _unary(unary: str, source: int, pieces: list[Piece], style: _Style) -> Piece:
+def _unary(unary: str, source: int, beta: str, pieces: list[Piece], style: _Style) -> Piece:
     if unary == "id":
         return pieces[source]
     need, gives = style.unary[unary]
-    return style.templates[unary].format(x=style.at(pieces[source], need), b=style.beta), gives
+    return style.templates[unary].format(x=style.at(pieces[source], need), b=beta), gives
 
 
 def _sum(a: Piece, b: Piece, minus: bool, style: _Style, literal: bool) -> str:

@@ -6,20 +6,31 @@ copy, after unpickling and in the replicas of DataParallel.
 
 from __future__ import annotations
 
+import secrets
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 import torch
+import torch.utils.checkpoint
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode, _get_current_function_mode, _pop_mode, _push_mode
+from torch.overrides import (
+    TorchFunctionMode,
+    _get_current_function_mode,
+    _get_current_function_mode_stack,
+    _pop_mode,
+    _push_mode,
+)
 
 from hybridsearch.transplant.names import name_of
 
 MODULE_FILE = nn.Module.__call__.__code__.co_filename  # of torch's frames around a forward
+CHECKPOINT_FILE = torch.utils.checkpoint.__file__
+ENTRANCES: list[CodeType] = []  # what leads methods to their sites, see `methods`
 OUTSIDE = -1
 _HELD = "_hybridsearch_held"
 Hook = Any  # a RemovableHandle; torch exports the class under no stable name
@@ -37,11 +48,13 @@ class Sites(nn.ModuleList):
 
     counted: one per call of its owner's forward, in their order; the first is the first call's.
     Otherwise one for all calls. `calls`: of the forward that runs; OUTSIDE while none does.
+    `token`: tells them, and copies of them, from all others.
     """
 
     def __init__(self, sites: Iterable[nn.Module], counted: bool) -> None:
         super().__init__(sites)
         self.counted, self.calls, self.thread = counted, OUTSIDE, 0
+        self.token = secrets.token_hex(8)
 
     def forward(self, x: Tensor) -> Tensor:
         result: Tensor = self.turn()(x)
@@ -62,6 +75,16 @@ class Sites(nn.ModuleList):
         self.calls = number + 1
         return self[number]
 
+    def begin(self, thread: int, first: int = 0) -> None:
+        """The site that the next call goes to. Raises: RuntimeError while another thread runs."""
+        # Of the same thread it is a forward that was interrupted.
+        if self.calls != OUTSIDE and self.thread != thread:
+            raise RuntimeError(
+                "expected one forward of a swapped model at a time, got a second of another "
+                "thread; give each thread a copy, or swap with betas='scalar'"
+            )
+        self.thread, self.calls = thread, first
+
     def wrong(self, calls: int) -> None:
         raise RuntimeError(
             f"expected {len(self)} calls of an activation in one forward, as on the example "
@@ -80,16 +103,10 @@ class Begin:
 
     def __call__(self, owner: nn.Module, args: Any) -> None:
         sites = _sites(owner, self.path)
-        if not torch.compiler.is_compiling():
-            thread = threading.get_ident()
-            # Of the same thread it is a forward that was interrupted.
-            if sites.calls != OUTSIDE and sites.thread != thread:
-                raise RuntimeError(
-                    "expected one forward of a swapped model at a time, got a second of another "
-                    "thread; give each thread a copy, or swap with betas='scalar'"
-                )
-            sites.thread = thread
-        sites.calls = 0
+        if torch.compiler.is_compiling():
+            sites.calls = 0
+        else:
+            sites.begin(threading.get_ident())
 
 
 @dataclass(frozen=True)
@@ -127,6 +144,7 @@ class Redirect(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if name_of(func) in self.names and self.alive():
+            self.check(func)
             site = self.sites.turn()
             if not isinstance(site, Original):
                 return site(args[0] if args else kwargs["input"])
@@ -139,6 +157,29 @@ class Redirect(TorchFunctionMode):
         while frame is not None and frame is not self.frame:
             frame = frame.f_back
         return frame is not None
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def check(self, func: Callable[..., Any]) -> None:
+        """Raises: RuntimeError where a checkpoint would call again without coming by here."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and frame is not self.frame:
+            # By identity: code that Dynamo has made may have no hash.
+            if any(frame.f_code is code for code in ENTRANCES):
+                return
+            if frame.f_code.co_filename == CHECKPOINT_FILE:
+                raise RuntimeError(
+                    f"a replaced call of {name_of(func)}() was made within a checkpoint inside the "
+                    "forward that it belongs to, where its recomputation would not be replaced; "
+                    "checkpoint a module or a method of one instead"
+                )
+            frame = frame.f_back
+
+
+def running() -> Redirect | None:
+    """The mode that calls of functions go to now."""
+    stack = _get_current_function_mode_stack()  # type: ignore[no-untyped-call]
+    modes = (mode for mode in reversed(stack) if isinstance(mode, Redirect))
+    return next((mode for mode in modes if mode.alive()), None)
 
 
 def _current() -> TorchFunctionMode | None:
@@ -169,6 +210,18 @@ def _top() -> Redirect | None:
             return mode
         _pop()
     return None
+
+
+@contextmanager
+def redirected(mode: Redirect) -> Iterator[None]:
+    """Let calls go to a mode for the time being."""
+    _top()
+    _push(mode)
+    try:
+        yield
+    finally:
+        if _top() is mode:  # not where a child paused it and was interrupted
+            _pop()
 
 
 # torch.compile would trace these hooks and lose the mode, so it has to stop at them: it breaks the

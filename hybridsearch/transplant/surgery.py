@@ -14,6 +14,7 @@ from torch import nn
 from hybridsearch.errors import UserError
 from hybridsearch.genome.activation import Activation
 from hybridsearch.genome.function import Function
+from hybridsearch.transplant.methods import lead
 from hybridsearch.transplant.names import title
 from hybridsearch.transplant.plan import Plan, plan, width
 from hybridsearch.transplant.report import Site, Swapped
@@ -71,7 +72,7 @@ class Surgery:
             hooks = count(holder, slot.path.removeprefix(f"{owner}.") if owner else slot.path)
         if paused(slot.module):
             pause(new)
-        fast = _no_fast_path(slot.parent)
+        fast = _no_fast_path(self.model, slot.parent)
 
         def back() -> None:
             slot.put(slot.module)
@@ -101,6 +102,10 @@ class Surgery:
             made = Plan((), "other calls of its forward were replaced before; name all at once")
         elif hasattr(holder, FUNCTIONAL):
             made = Plan((), f"its module has an attribute {FUNCTIONAL!r} of its own")
+        elif any(call.recomputed for call in calls):
+            made = Plan(
+                (), "called in a checkpoint within its forward; checkpoint a method instead"
+            )
         if made.refusal:
             self._refuse(path, was, calls, made.refusal)
             return
@@ -108,14 +113,17 @@ class Surgery:
         below = {id(m): m for m in _children(holder)}
         below |= {id(m): m for m in map(self.model.get_submodule, sorted(callees))}
         counted = len(made.sites) > 1
-        holder.add_module(FUNCTIONAL, Sites([act or Original() for act in acts], counted))
+        new = Sites([act or Original() for act in acts], counted)
+        holder.add_module(FUNCTIONAL, new)
+        unlead = lead(self.model, new, made.sites, names)
         hooks = redirect(holder, FUNCTIONAL, names, below.values())
         if counted:
             hooks += count(holder, FUNCTIONAL)
-        fast = _no_fast_path(holder)
+        fast = _no_fast_path(self.model, holder)
 
         def back() -> None:
             _remove(hooks)
+            unlead()
             holder._modules.pop(FUNCTIONAL, None)
             fast()
 
@@ -238,16 +246,26 @@ def _children(holder: nn.Module) -> Iterator[nn.Module]:
             yield from _children(child)
 
 
-def _no_fast_path(holder: nn.Module) -> Callable[[], None]:
+def _no_fast_path(model: nn.Module, holder: nn.Module) -> Callable[[], None]:
     """torch's encoder layer computes ReLU and GELU in one fused call in evaluation, whatever its
-    `activation` is by then, unless this is 0. Returns how to undo it.
+    `activation` is by then, unless this is 0. That call alone takes the nested tensors that an
+    encoder makes of a padding mask, so it has to make none. Returns how to undo it.
     """
-    name = "activation_relu_or_gelu"
-    before = getattr(holder, name, None)
-    if not isinstance(holder, nn.TransformerEncoderLayer) or before is None:
+    if not isinstance(holder, nn.TransformerEncoderLayer):
         return lambda: None
-    setattr(holder, name, 0)
-    return lambda: setattr(holder, name, before)
+    encoders = [m for m in model.modules() if isinstance(m, nn.TransformerEncoder)]
+    places = [(one, "use_nested_tensor", False) for one in encoders if holder in one.layers]
+    changes = [(holder, "activation_relu_or_gelu", 0), *places]
+    before = [(one, name, getattr(one, name)) for one, name, _ in changes if hasattr(one, name)]
+    for one, name, value in changes:
+        if hasattr(one, name):
+            setattr(one, name, value)
+
+    def back() -> None:
+        for one, name, value in before:
+            setattr(one, name, value)
+
+    return back
 
 
 def _remove(hooks: list[Any]) -> None:

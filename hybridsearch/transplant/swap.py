@@ -47,7 +47,9 @@ def swap(
     Modules are replaced where they stand. One that is called in several places, such as the ReLU
     of torchvision's Bottleneck, and calls such as F.relu(x) in a forward, get one activation per
     call site, taken in the order of the calls; a forward that makes another number of calls than
-    the example did raises RuntimeError.
+    the example did raises RuntimeError. Methods that a forward with such calls of functions came
+    through (`encode`, `decode`) use them when they are called by themselves, too, or raise
+    RuntimeError; their instance gets a class of its own for that, by the old name.
 
     state_dict: weights keep their names; the new parameters are SITE.betas, of shape [number of
     betas, channels] (no elements where the function has none). So load a checkpoint of the old

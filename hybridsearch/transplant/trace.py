@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from hybridsearch.errors import UserError, told
 from hybridsearch.transplant.axes import channels_of, follow, tensors
 from hybridsearch.transplant.names import KNOWN, Wanted, is_activation, name_of, title
-from hybridsearch.transplant.runtime import MODULE_FILE
+from hybridsearch.transplant.runtime import CHECKPOINT_FILE, MODULE_FILE
 
 Place = tuple[tuple[CodeType, int], ...]
 _BETWEEN = {MODULE_FILE, torch.nn.functional.__file__, torch.overrides.__file__, __file__}
@@ -30,19 +31,22 @@ class Call:
     """One call of an activation.
 
     owner: path of the module whose forward called. run: the number of that forward. place: where
-    in the source, from the call up to that forward. axis: of the channels, from the front; None:
-    not known. source: the module that made the channels. read: it changed its input in place, and
-    the input was read again.
+    in the source, from the call up to that forward; methods: what of a module's runs there, if it
+    is one. axis: of the channels, from the front; None: not known. source: the module that made the
+    channels. read: it changed its input in place, and the input was read again. recomputed: in a
+    checkpoint within that forward, and not in a method of a module that it calls.
     """
 
     what: str
     owner: str
     run: int
     place: Place
+    methods: tuple[tuple[nn.Module, str] | None, ...]
     shape: tuple[int, ...]
     axis: int | None
     source: str
     read: bool = False
+    recomputed: bool = False
 
 
 @dataclass(frozen=True)
@@ -224,16 +228,37 @@ class _Tracer(TorchFunctionMode):
         owner, number = self.running[-1] if self.running else ("", 0)
         mark = channels_of(x)
         axis, source = (mark.axis, mark.source) if mark else (None, "")
-        return Call(what, owner, number, _place(), tuple(x.shape), axis, source)
+        frames = _frames()
+        place = tuple((frame.f_code, frame.f_lasti) for frame in frames)
+        methods = tuple(map(_method, frames))
+        files = [frame.f_code.co_filename for frame in frames]
+        within = next((k for k, method in enumerate(methods) if method), len(files))
+        recomputed = CHECKPOINT_FILE in files[:within]
+        shape = tuple(x.shape)
+        return Call(what, owner, number, place, methods, shape, axis, source, recomputed=recomputed)
 
 
-def _place() -> Place:
-    """The frames from the call of an activation up to the forward it belongs to."""
+def _frames() -> list[FrameType]:
+    """From the call of an activation up to the forward it belongs to."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename in _BETWEEN:
         frame = frame.f_back
     found = []
     while frame.f_back is not None and frame.f_code.co_filename != MODULE_FILE:
-        found.append((frame.f_code, frame.f_lasti))
+        found.append(frame)
         frame = frame.f_back
-    return tuple(found)
+    return found
+
+
+def _method(frame: FrameType) -> tuple[nn.Module, str] | None:
+    """The module and the name of the method that runs in a frame, if one does."""
+    code = frame.f_code
+    first = frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
+    if not isinstance(first, nn.Module):
+        return None
+    written = inspect.getattr_static(type(first), code.co_name, None)
+    if isinstance(written, staticmethod | classmethod):
+        return None
+    while written is not None and getattr(written, "__code__", None) is not code:
+        written = getattr(written, "__wrapped__", None)
+    return (first, code.co_name) if written is not None else None

@@ -10,7 +10,7 @@ from scipy.stats import norm
 
 from hybridsearch.explain.curve import Curve
 from hybridsearch.explain.facts import facts, normal
-from hybridsearch.genome.function import baselines, resolve
+from hybridsearch.genome.function import BASELINES, baselines, resolve
 from hybridsearch.genome.units import Space
 
 INF = math.inf
@@ -134,6 +134,32 @@ def test_smoothness(text, words, kinds):
     found = of(text)
     assert found.smooth.startswith(words)
     assert [k.kind for k in found.kinks] == kinds
+
+
+SMOOTHNESS = {  # of every baseline by name: its sentence, and the first derivative that jumps at 0
+    "LReLU": ("continuous, with kinks", 1),
+    "PReLU": ("continuous, with kinks", 1),
+    "Softplus": ("smooth: every derivative exists", None),
+    "ELU": ("continuously differentiable, but not smooth everywhere by its formula", 2),
+    "SELU": ("continuous, with kinks", 1),
+    "GELU": ("smooth: every derivative exists", None),
+    "ReLU": ("continuous, with kinks", 1),
+    "Swish-1": ("smooth: every derivative exists", None),
+    "Swish": ("smooth: every derivative exists", None),
+}
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_smoothness_of_the_baselines(name):
+    sentence, jumps = SMOOTHNESS[name]
+    assert of(name).smooth == sentence
+    curve, h = Curve.of(resolve(name)), 1e-4  # the sentence is true by differences, too
+    slopes = {
+        1: [curve.slope(x) for x in (-h, h)],
+        2: [(curve.slope(x + h) - curve.slope(x - h)) / (2 * h) for x in (-2 * h, 2 * h)],
+    }
+    jumped = [order for order, (low, high) in slopes.items() if abs(high - low) > 0.01]
+    assert min(jumped, default=None) == jumps
 
 
 def test_a_kink_elsewhere_is_where_the_parts_meet():

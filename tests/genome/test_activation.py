@@ -90,6 +90,13 @@ def test_the_named_sets_are_complete():
     assert len({f.key for f in baselines()}) == 9
 
 
+def test_a_space_before_a_bracket_is_no_token_text():
+    assert resolve("max (x, 0) - x").key == resolve("max(x,0)-x").key
+    assert resolve("min (x, 0) + max (x, 0)").key == resolve("min(x,0)+max(x,0)").key
+    with pytest.raises(UserError, match="token 2 of the genome must be a unary function"):
+        resolve("max X x relu x")
+
+
 @pytest.mark.parametrize("axis", [1, -1, 2])
 def test_betas_are_one_per_channel_on_the_stated_axis(axis):
     shape = [2, 4, 5, 6]

@@ -157,6 +157,16 @@ def test_formula_reads_like_this(genome, text):
             "max tanh x tanh x | mul id u1 sigmoid u1",
             r"u_{1}=\tanh\left(x\right),\quad u_{1}\cdot \sigma\left(u_{1}\right)",
         ),
+        # Several betas are told apart, numbered as in the exports whatever is written first.
+        ("add beta x scale x", r"\beta_{2}\,x+\beta_{1}"),
+        (
+            "blend scale x sin x",
+            r"\beta_{2}\,\beta_{1}\,x+\left(1-\beta_{2}\right)\,\sin\left(x\right)",
+        ),
+        (
+            "gate scale x id x | add scale u1 beta x",
+            r"\beta_{3}\,x\cdot \sigma\left(\beta_{1}\,x\right)+\beta_{2}",
+        ),
     ],
 )
 def test_latex_reads_like_this(genome, text):
@@ -168,6 +178,14 @@ def test_latex_can_be_set():
     parser = MathTextParser("path")
     for genome in [*list(Space().enumerate())[::97], *samples(60, 3)]:
         parser.parse(f"${latex(genome)}$")
+
+
+def test_latex_has_a_name_for_every_beta():
+    for genome in [*list(Space().enumerate())[::97], *samples(60, 3)]:
+        count = sum(unit.betas() for unit in to_units(normal_form(genome)))
+        named = set(re.findall(r"\\beta(?:_\{\d+\})?", latex(genome)))
+        several = {rf"\beta_{{{k}}}" for k in range(1, count + 1)}
+        assert named == (several if count > 1 else {r"\beta"} if count else set())
 
 
 # Parsing ---------------------------------------------------------------------------------------

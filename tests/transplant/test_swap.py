@@ -248,6 +248,29 @@ def test_the_fused_call_of_torchs_encoder_layer_does_not_pass_it_by(act):
     assert model.state_dict().keys() - layer.state_dict().keys() == set()
 
 
+@pytest.mark.parametrize("shown", [True, False])
+@pytest.mark.parametrize("act", [nn.ReLU(), "gelu"])
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+def test_torchs_encoder_takes_a_padding_mask_in_evaluation(act, shown):
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, activation=act, batch_first=True)
+    model, x = nn.TransformerEncoder(layer, 2).eval(), torch.randn(2, 5, 8)
+    padding = torch.tensor([[False] * 5, [False] * 3 + [True] * 2])
+    masked = {"src": x, "src_key_padding_mask": padding}
+    answer = swap(model, SWISH, masked if shown else x)
+    assert len(answer.replaced) == 2 and not answer.could_not
+    with torch.no_grad():
+        out = model(**masked)
+    torch.testing.assert_close(out[~padding], model.train()(**masked)[~padding])
+
+
+def test_a_swap_that_fails_leaves_torchs_encoder_as_it_was():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    model = nn.TransformerEncoder(layer, 2)
+    with pytest.raises(UserError, match="which fits none"):
+        swap(model, SWISH, torch.randn(2, 5, 8), skip="nothing")
+    assert model.use_nested_tensor and model.layers[0].activation_relu_or_gelu == 1
+
+
 # What the caller chooses ----------------------------------------------------------------------
 
 
