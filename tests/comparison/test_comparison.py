@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import re
 import struct
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import hybridsearch
 from hybridsearch.comparison import run as run_module
 from hybridsearch.comparison.measures import Measures
 from hybridsearch.comparison.play import Replay, replay
 from hybridsearch.comparison.run import compare
+from hybridsearch.comparison.show import pair_lines, show_comparison
 from hybridsearch.comparison.summary import summarise
 from hybridsearch.comparison.trace import Ledger, Trace, run_digest
 from hybridsearch.comparison.words import batches, verdict
@@ -221,6 +225,24 @@ def test_equal_strategies_are_not_told_apart(finished):
     assert same.pairs[0].p == 1
     assert same.pairs[0].better.mean == 0.5
     assert verdict(same.pairs[0]) == "a and b: no difference shown"
+
+
+def test_one_seed_has_no_interval_and_shows_nothing(on_table, tmp_path):
+    """Whichever way the one run went: nobody has a larger mean regret, nor an interval to say it."""
+    summary = compare(on_table(), ["random", "local", "exhaustive"], 1, tmp_path)
+    text = (tmp_path / "README.md").read_text()
+    assert "**" not in text and "one seed shows nothing" in text
+    assert not re.search(r"\(\d[\d.,]* to \d", text)
+    found = json.loads((tmp_path / "comparison.json").read_text())
+    for s in found["strategies"].values():
+        assert s["mean_regret_1_300"]["value"] is not None
+        assert s["mean_regret_1_300"]["low"] is s["mean_regret_1_300"]["high"] is None
+    for told, pair in zip(pair_lines(summary), summary.pairs, strict=True):
+        assert "no difference shown" in verdict(pair)
+        assert "(-)" in told and "one seed shows nothing" in told
+    screen = io.StringIO()
+    show_comparison(summary, tmp_path, Console(file=screen, width=200))
+    assert "95%" not in screen.getvalue() and "one seed shows nothing" in screen.getvalue()
 
 
 def test_what_is_shown_names_the_better_one(finished):
