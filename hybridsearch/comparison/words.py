@@ -69,8 +69,11 @@ def _ends(interval: Interval, digits: int = 4) -> str:
 
 
 def unit_of(config: Config) -> str:
-    """What a regret is counted in; data of the user's may have another loss than classes have."""
-    classes = config.training.loss == "cross_entropy" or ":" not in config.data.name
+    """What a regret is counted in; a loss of the user's has a unit that only they know, and data of
+    theirs may have another one than classes have.
+    """
+    loss, shipped = config.training.loss, ":" not in config.data.name
+    classes = loss == "cross_entropy" or (loss == "auto" and shipped)
     return UNITS[config.fitness] if config.fitness != "loss" or classes else "of the loss"
 
 

@@ -20,7 +20,7 @@ from hybridsearch.comparison.run import compare
 from hybridsearch.comparison.show import pair_lines, show_comparison
 from hybridsearch.comparison.summary import summarise
 from hybridsearch.comparison.trace import Ledger, Trace, run_digest
-from hybridsearch.comparison.words import batches, verdict
+from hybridsearch.comparison.words import batches, unit_of, verdict
 from hybridsearch.config import make_config
 from hybridsearch.engine import Search
 from hybridsearch.errors import UserError
@@ -228,7 +228,7 @@ def test_equal_strategies_are_not_told_apart(finished):
 
 
 def test_one_seed_has_no_interval_and_shows_nothing(on_table, tmp_path):
-    """Whichever way the one run went: nobody has a larger mean regret, nor an interval to say it."""
+    """Whichever way the one run went, nobody is said to have a larger regret."""
     summary = compare(on_table(), ["random", "local", "exhaustive"], 1, tmp_path)
     text = (tmp_path / "README.md").read_text()
     assert "**" not in text and "one seed shows nothing" in text
@@ -305,3 +305,17 @@ def test_the_report_tells_the_batches_of_those_that_differ():
     mixed = batches(config, ["random", "hybrid", "local+screen"])
     assert mixed == "32, 2 to 12 for hybrid, 2 to 12 for local+screen"
     assert batches(make_config({"batch": 8}), ["rl", "hybrid"]) == "8"
+
+
+@pytest.mark.parametrize(
+    ("settings", "unit"),
+    [
+        ({}, "nats of cross-entropy"),
+        ({"data": "mine:load", "training": {"loss": "cross_entropy"}}, "nats of cross-entropy"),
+        ({"training": {"loss": "mine:loss"}}, "of the loss"),
+        ({"data": "mine:load"}, "of the loss"),
+        ({"fitness": "accuracy"}, "of accuracy (0 to 1)"),
+    ],
+)
+def test_a_regret_has_the_unit_of_the_loss(settings, unit):
+    assert unit_of(make_config(settings)) == unit
