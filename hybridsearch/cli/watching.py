@@ -105,7 +105,7 @@ def watched(
             words += quote(str(folder))
         else:
             words = (
-                "Stopped before the run began; nothing is left behind. The same command begins it"
+                "Stopped before the run began. The same command begins it"
             )
         console.print(f"\n{words}", highlight=False, markup=False, soft_wrap=True)
         return STOPPED
