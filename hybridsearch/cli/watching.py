@@ -104,9 +104,7 @@ def watched(
             words = "Stopped; nothing computed is lost. Continue: python -m hybridsearch resume "
             words += quote(str(folder))
         else:
-            words = (
-                "Stopped before the run began. The same command begins it"
-            )
+            words = "Stopped before the run began. The same command begins it"
         console.print(f"\n{words}", highlight=False, markup=False, soft_wrap=True)
         return STOPPED
     output.answer(summary, verdict_lines(summary), lambda console: show_summary(summary, console))
