@@ -137,29 +137,38 @@ def trained(
     return spent, float(np.sqrt(np.mean(noise)))
 
 
-def result(name: str, spent: Mapping[str, Spent], error: float) -> dict[str, Json]:
-    """What goes into the JSON of one strategy. name: of the task and the strategy."""
+def result(spent: Mapping[str, Spent], gap: Interval, error: float) -> dict[str, Json]:
+    """What goes into the JSON of one strategy. gap: what `rungs` loses to `full`."""
     made: dict[str, Json] = {"replicate_standard_error": error}
     for kind, of in spent.items():
         made[f"regret_{kind}"] = float(of.loss.mean())
         made[f"steps_{kind}"] = float(of.steps.mean())
-    gap = loses(name, spent["rungs"], spent["full"])
     made |= {"steps_ratio": made["steps_rungs"] / made["steps_full"], "difference": gap.mean}
     made |= {"difference_low": gap.low, "difference_high": gap.high}
     return made
 
 
-def loses(name: str, one: Spent, full: Spent) -> Interval:
-    """What `one` loses to `full`, mean over seeds with its interval."""
-    return mean_difference(one.loss, full.loss, rng=rng_for(f"fidelity/{name}"))
+def losses(name: str, spent: Mapping[str, Spent]) -> dict[str, Interval]:
+    """What every way loses to `full`, mean over seeds with its interval: drawn once, so that the
+    table and the JSON say the same. name: of the task and the strategy.
+    """
+    full = spent["full"].loss
+    return {
+        way: mean_difference(of.loss, full, rng=rng_for(f"fidelity/{name}"))
+        for way, of in spent.items()
+        if way != "full"
+    }
 
 
-def rows(spent: Mapping[str, Mapping[str, Spent]]) -> Iterator[tuple[str, ...]]:
+def rows(
+    spent: Mapping[str, Mapping[str, Spent]], gaps: Mapping[str, Mapping[str, Interval]]
+) -> Iterator[tuple[str, ...]]:
+    """The table, a row each strategy and way. gaps: their `losses`."""
     for strategy, by_way in spent.items():
         full = by_way["full"]
         for name, of in by_way.items():
             share = of.steps.mean() / full.steps.mean()
-            gap = "" if name == "full" else spell(loses(f"{strategy}/{name}", of, full))
+            gap = "" if name == "full" else spell(gaps[strategy][name])
             yield strategy, name, f"{share:.3f}", number(float(of.loss.mean())), gap
 
 
@@ -185,13 +194,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             config = search_config(source, options)
             check(strategies, options.seeds, config)
             spent, error = play(config, strategies, options.seeds, folder / name)
-            found[name] = {s: result(f"{name}/{s}", w, error) for s, w in spent.items()}
+            gaps = {s: losses(f"{name}/{s}", ways) for s, ways in spent.items()}
+            found[name] = {s: result(w, gaps[s]["rungs"], error) for s, w in spent.items()}
             print_table(
                 f"{name}: {options.seeds} seeds, {options.budget} functions, "
                 + ("minus the score" if options.train else "true regret")
                 + f" of the last incumbent; one training has a standard error of {error:.4f}",
                 ("strategy", "way", "share of steps", "loss", "more than full"),
-                list(rows(spent)),
+                list(rows(spent, gaps)),
                 "means; differences with 95% intervals over seeds",
             )
     write_json(options.json, found)

@@ -16,6 +16,7 @@ from dataclasses import asdict
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
+from shlex import quote
 
 import yaml
 from threadpoolctl import threadpool_limits
@@ -52,7 +53,7 @@ from hybridsearch.store.log import RunLog
 from hybridsearch.tables.card import write_card
 from hybridsearch.tables.recording import Recording
 from hybridsearch.tables.replay import TableEvaluator, table_config
-from hybridsearch.tables.table import Table, load_table, pack
+from hybridsearch.tables.table import Table, expect_replicates, load_table, pack
 from hybridsearch.threads import one_thread
 from hybridsearch.times import time_report
 from hybridsearch.types import Json, Proposer
@@ -147,7 +148,7 @@ def _expect_free(folder: Path) -> None:
     if (folder / CONFIG).exists() and _has_records(folder):
         raise UserError(
             f"{folder} holds a run already: continue it with `python -m hybridsearch resume "
-            f"{folder}`, or choose another --out"
+            f"{quote(str(folder))}`, or choose another --out"
         )
 
 
@@ -185,6 +186,7 @@ def record(
         found = load_run(run)
         config = found.config.model_copy(update={"record": config.record})
         functions = [resolve(o["function"]) for o in found.distinct]
+    expect_replicates(config)
     make_folder(out)
     with hold(out):
         recording = Recording.start(out, config, functions)
@@ -322,6 +324,7 @@ def summarise(
         gap, kin = answer.difference, kin_of(answer.winner.function)
         summary |= {
             "test_examples": answer.winner.values.shape[1],
+            "confidence": config.retest.confidence,
             "winner": answer.winner.to_json(),
             "winner_is": asdict(kin) if kin else None,
             "best_baseline": answer.best_baseline.to_json(),

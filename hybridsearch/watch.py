@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from shlex import quote
 
 from rich.console import Console
 from rich.markup import escape
@@ -126,7 +127,7 @@ def watch(folder: Path, console: Console, once: bool = False, every: float = EVE
         return 0
     console.print(
         f"No process of this machine runs it any more; it {run.state}. "
-        f"Continue: python -m hybridsearch resume {escape(str(folder))}",
+        f"Continue: python -m hybridsearch resume {escape(quote(str(folder)))}",
         highlight=False,
         soft_wrap=True,
     )

@@ -1,9 +1,18 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import yaml
 
-from hybridsearch.config import Config, load_config, make_config, packaged_configs, read_settings
+from hybridsearch.config import (
+    Config,
+    config_path,
+    load_config,
+    make_config,
+    packaged_configs,
+    read_settings,
+)
 from hybridsearch.errors import UserError
 
 
@@ -73,6 +82,21 @@ def test_bad_files_are_refused_in_one_line(tmp_path, text, words):
 def test_a_missing_file_names_the_nearest_packaged_one():
     with pytest.raises(UserError, match="did you mean 'digits'"):
         load_config("digit")
+
+
+def test_a_packaged_config_is_meant_by_its_name_alone_or_as_in_the_checkout(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("digits", "digits.yaml", "configs/digits.yaml", Path("configs", "digits")):
+        assert config_path(name) == packaged_configs() / "digits.yaml"
+    (tmp_path / "digits.yaml").write_text("budget: 3")
+    assert load_config("digits.yaml").budget == 3  # a file that is there comes first
+
+
+@pytest.mark.parametrize("name", ["mine/digits.yaml", "./digits", "digits.yml", "", ".", "/", ".."])
+def test_another_path_never_runs_a_packaged_config(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="no config file"):
+        config_path(name)
 
 
 def test_a_name_stands_for_its_section():

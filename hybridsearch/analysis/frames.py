@@ -84,11 +84,13 @@ def evaluations(runs: Runs) -> pd.DataFrame:
 
 
 def finalists(runs: Runs) -> pd.DataFrame:
-    """One row a function of the retest: the finalists and the nine baselines of finished runs.
+    """One row a function of the retest: the finalists and the nine baselines of finished runs. A
+    finalist that is a baseline found again has one as each, with another role.
 
-    role: "winner", "finalist", "best baseline" or "baseline". label, expression, key: the function.
-    validation: mean score over the fresh seeds, on the scale of the fitness. mean, low, high: the
-    metric on test data (of classes accuracy, 0..1) with its interval over seeds and test examples.
+    role: "winner" or "finalist", "best baseline" or "baseline". label, expression, key: the
+    function. validation: mean score over the fresh seeds, on the scale of the fitness. mean, low,
+    high: the metric on test data (of classes accuracy, 0..1) with its interval over seeds and test
+    examples.
     """
     return _table(runs, OF_TESTED, _tested)
 
@@ -198,11 +200,13 @@ def _tested(run: Run) -> Iterator[dict[str, Json]]:
     summary = run.summary or {}
     if not summary.get("winner"):
         return
-    marked = {summary[name]["key"]: name.replace("_", " ") for name in ("best_baseline", "winner")}
+    marked = {
+        ("finalists", summary["winner"]["key"]): "winner",
+        ("baselines", summary["best_baseline"]["key"]): "best baseline",
+    }
     for group in ("finalists", "baselines"):
         for row in summary[group]:
-            named = marked.get(row["key"], group[:-1])
-            yield {**row, "role": named}
+            yield {**row, "role": marked.get((group, row["key"]), group[:-1])}
 
 
 def _replicates(run: Run) -> Iterator[dict[str, Json]]:

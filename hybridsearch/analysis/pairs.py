@@ -112,16 +112,19 @@ def paired(runs: Sequence[Run], first: str, second: str, by: str = "test") -> Pa
         raise UserError(f"expected one of {', '.join(JUDGES)}, got {by!r}{nearest(by, JUDGES)}")
     judge = JUDGES[by]
     scores: dict[str, dict[int, float]] = {first: {}, second: {}}
+    judged = []
     for run in runs:
         value = judge.of(run)
         if run.config.label in scores and value is not None:
             scores[run.config.label][run.config.seed] = value
+            judged.append(run)
     seeds = tuple(sorted(scores[first].keys() & scores[second].keys()))
     values = tuple((scores[first][seed], scores[second][seed]) for seed in seeds)
     difference = None
     if len(seeds) > 1:
         a, b = np.array(values).T
         difference = mean_difference(a, b, rng=np.random.default_rng(0))
-    scale = runs[0].measure if by == "test" and runs else FITNESS
+    # Of a run that has a value: what another one is going to measure may not be known yet.
+    scale = (judged or runs)[0].measure if by == "test" and runs else FITNESS
     what = judge.words.format(metric=scale.name)
     return Paired(first, second, what, scale, seeds, values, difference)

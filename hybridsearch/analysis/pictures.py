@@ -16,7 +16,7 @@ from hybridsearch.analysis.plots import (
     plot_retest,
     plot_search,
 )
-from hybridsearch.analysis.remarks import named
+from hybridsearch.analysis.remarks import retested
 from hybridsearch.analysis.runs import Run, load_run
 from hybridsearch.genome.function import resolve
 from hybridsearch.genome.genome import Genome
@@ -117,16 +117,11 @@ def _best_functions(run: Run) -> Path:
 def _retest(run: Run) -> Path:
     path = run.folder / "retest.png"
     assert run.summary is not None
-    winner, best = run.summary["winner"]["key"], run.summary["best_baseline"]["key"]
-    rows: dict[str, RetestRow] = {}
-    for group, plain in (("baselines", "baseline"), ("finalists", "finalist")):
-        for f in run.summary[group]:
-            kind = {winner: named(run.summary), best: "best baseline"}.get(f["key"], plain)
-            about = (f["mean"], f["low"], f["high"], kind)
-            rows[f["key"]] = RetestRow(f["label"], f["test_scores"], *about)
+    rows = [
+        RetestRow(f["label"], f["test_scores"], f["mean"], f["low"], f["high"], kind)
+        for kind, f in retested(run.summary)
+    ]
     seeds = run.config.retest.seeds
     title = f"Retest on {seeds} fresh seeds: {_what(run)}"
-    plot_retest(
-        list(rows.values()), path, title, run.measure, confidence=run.config.retest.confidence
-    )
+    plot_retest(rows, path, title, run.measure, confidence=run.summary["confidence"])
     return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hybridsearch.types import Json, Measure
 
+BOTH = "winner and best baseline"  # what a baseline that was found again may be
 HARDLY = 0.05  # of the way from chance to a network that makes no error
 
 
@@ -18,6 +19,19 @@ def is_beaten(summary: dict[str, Json]) -> bool:
 def named(summary: dict[str, Json]) -> str:
     """What the function that was named on validation is called: who is beaten has not won."""
     return "best found" if is_beaten(summary) else "winner"
+
+
+def retested(summary: dict[str, Json]) -> list[tuple[str, dict[str, Json]]]:
+    """Every function of the retest, once, with what it is: "winner" ("best found" where it is
+    beaten), "best baseline", BOTH, "finalist" or "baseline"; the finalists first.
+    """
+    winner, best = summary["winner"]["key"], summary["best_baseline"]["key"]
+    marks = {best: "best baseline", winner: BOTH if winner == best else named(summary)}
+    found: dict[str, tuple[str, dict[str, Json]]] = {}
+    for group in ("finalists", "baselines"):
+        for row in summary[group]:
+            found.setdefault(row["key"], (marks.get(row["key"], group[:-1]), row))
+    return list(found.values())
 
 
 def remarks(summary: dict[str, Json]) -> list[str]:

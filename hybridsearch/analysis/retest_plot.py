@@ -10,15 +10,16 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from hybridsearch.analysis import style
+from hybridsearch.analysis.remarks import BOTH
 from hybridsearch.types import Measure
 
-MARKED = ("winner", "best found", "best baseline")
+BASE = ("best baseline", BOTH)  # what the others are measured by
+MARKED = ("winner", "best found", *BASE)
 
 
 class RetestRow(NamedTuple):
     """One function of the retest. scores: the metric on test data per seed; mean: of them, as it is
-    told everywhere; low, high: its interval. kind: "winner" ("best found" where it is beaten),
-    "finalist", "best baseline" or "baseline".
+    told everywhere; low, high: its interval. kind: as `remarks.retested` has it.
     """
 
     label: str
@@ -48,6 +49,7 @@ def plot_retest(
         "winner": (style.BLUE, "winner, named on validation"),
         "best found": (style.BLUE, "best found, on validation"),
         "best baseline": (style.ORANGE, "best baseline, on validation"),
+        BOTH: (style.ORANGE, "winner and best baseline, one function"),
         "finalist": (style.SKY, "other finalists"),
         "baseline": (style.MUTED, "other baselines"),
     }
@@ -62,7 +64,7 @@ def plot_retest(
             bold = row.kind in MARKED
             if bold:
                 axes.axhspan(y - 0.5, y + 0.5, color=color, alpha=0.07, lw=0, zorder=0)
-            if row.kind == "best baseline":
+            if row.kind in BASE:
                 axes.axvline(row.mean, color=color, lw=1, ls=(0, (4, 3)), alpha=0.8, zorder=1)
             ticks = np.full(len(row.scores), y)
             axes.plot(row.scores, ticks, "|", color=color, ms=9, mew=1, alpha=0.4, zorder=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,7 @@ from pathlib import Path
 from hybridsearch.config import Config, saved_config
 from hybridsearch.digests import dump
 from hybridsearch.errors import UserError
+from hybridsearch.fidelity import rung_steps
 from hybridsearch.genome.function import Function, resolve
 from hybridsearch.store.disk import read_json
 from hybridsearch.store.log import Record, read_log
@@ -23,6 +25,10 @@ QUESTION = (
     *("data", "network", "training", "metric", "fitness", "fidelity", "space", "table", "race"),
     *("retest", "budget", "seconds"),
 )
+# As `evaluate.losses` has it, which brings torch: the metric that `auto` means beside a loss (else
+# it is the loss itself), and the metrics of which less is better.
+USUAL = {"cross_entropy": "accuracy", "bce": "accuracy", "mse": "r2", "l1": "r2", "huber": "r2"}
+LOWER = ("mse", "mae", "loss")
 
 
 @dataclass(frozen=True)
@@ -36,18 +42,23 @@ class Run:
 
     @cached_property
     def summary(self) -> dict[str, Json] | None:
-        """The summary; None while the run is not finished. Raises: UserError when it is damaged."""
+        """The summary; None while the run is not finished. Where another version has not written
+        the level of its intervals, it is that of the config. Raises: UserError when it is damaged.
+        """
         path = self.folder / SUMMARY
-        return read_json(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        return {"confidence": self.config.retest.confidence, **read_json(path)}
 
     @property
     def measure(self) -> Measure:
-        """What the run measures on test data; accuracy while it is not finished.
+        """What the run measures on test data; while it is not finished what the config says of
+        it, which is a metric without a name where only data or code of the user's know.
 
         Raises: UserError when the summary does not say so.
         """
         if not self.summary:
-            return accuracy_of(2)
+            return planned(self.config)
         try:
             return Measure(**self.summary["metric"])
         except (KeyError, TypeError) as error:
@@ -94,12 +105,29 @@ class Run:
     @property
     def top(self) -> int:
         """The number of the top rung."""
-        return len(self.config.fidelity.rungs) - 1
+        return len(rung_steps(self.config.fidelity, self.config.training.steps)) - 1
 
     @property
     def fully_trained(self) -> list[dict[str, Json]]:
         """Outcomes of the functions that were trained to the end, in the order of evaluation."""
         return [o for o in self.distinct if o["rung"] == self.top and o["status"] == "ok"]
+
+
+def planned(config: Config) -> Measure:
+    """What a config is going to measure; neither data nor code of the user's are opened for it.
+
+    Chance is told of accuracy alone, and then that of two classes.
+    """
+    name, loss = config.metric.name, config.training.loss
+    if ":" in name:
+        short = name.partition(":")[2].rpartition(".")[2]
+        return Measure(short, config.metric.goal == "max", -math.inf, math.inf)
+    if name == "auto":
+        known = ":" not in config.data.name  # those that ship have classes
+        name = {"auto": "accuracy" if known else "metric", **USUAL}.get(loss, "loss")
+    if name == "accuracy":
+        return accuracy_of(2)
+    return Measure(name, name not in LOWER, -math.inf, math.inf)
 
 
 def run_config(folder: Path) -> Config:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from hybridsearch.analysis.remarks import named, remarks
+from hybridsearch.evidence.statistics import CONFIDENCE
 from hybridsearch.types import Json, Measure
 
 SAYS = {
@@ -22,6 +25,11 @@ def gap_words(gap: dict[str, float], measure: Measure) -> tuple[str, str]:
     """A difference with its unit, and its interval without."""
     mean, low, high = (measure.words(float(gap[end]), True) for end in ("mean", "low", "high"))
     return mean, f"{low.removesuffix(' points')} to {high.removesuffix(' points')}"
+
+
+def level(summary: dict[str, Json]) -> str:
+    """The intervals of a retest with their level, such as "95% interval"."""
+    return f"{100 * summary.get('confidence', CONFIDENCE):g}% interval"
 
 
 def resampled(summary: dict[str, Json]) -> str:
@@ -57,7 +65,7 @@ def show_summary(summary: dict[str, Json], console: Console) -> None:
         f"{spent['cache_hits']:,} from the cache), {spent['rejected']:,} rejected untrained, "
         f"{spent['training_steps']:,} training steps, {spent['seconds']:,.0f} s",
         f"Everything is in {escape(str(summary['folder']))}; one page of it: "
-        f"python -m hybridsearch report {escape(str(summary['folder']))}",
+        f"python -m hybridsearch report {escape(quote(str(summary['folder'])))}",
     ]
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
 
@@ -74,9 +82,9 @@ def verdict_lines(summary: dict[str, Json]) -> list[str]:
         lines += [
             f"{named(summary).capitalize()} on validation: {winner['label']}",
             f"Best baseline on validation: {best['label']}",
-            f"Test {measure.name}, {named(summary)} minus best baseline: {mean}, 95% interval "
-            f"{interval} ({len(winner['test_scores'])} seeds, paired; {resampled(summary)} "
-            "resampled)",
+            f"Test {measure.name}, {named(summary)} minus best baseline: {mean}, "
+            f"{level(summary)} {interval} ({len(winner['test_scores'])} seeds, paired; "
+            f"{resampled(summary)} resampled)",
         ]
     return [*lines, *remarks(summary)]
 
@@ -85,18 +93,19 @@ def _table(summary: dict[str, Json]) -> Table:
     """One row per function, best on validation first within its group."""
     measure = Measure(**summary["metric"])
     unit = " in %" if measure.name == "accuracy" else ""
-    table = Table(title=f"Retest on fresh seeds: test {measure.name}{unit} (mean, 95% interval)")
+    title = f"Retest on fresh seeds: test {measure.name}{unit} (mean, {level(summary)})"
+    table = Table(title=title)
     table.add_column("")
     table.add_column("function", overflow="fold")
     for heading in ("validation", "test", "low", "high"):
         table.add_column(heading, justify="right", no_wrap=True)
     winner, best = summary["winner"]["key"], summary["best_baseline"]["key"]
+    marks = {("finalists", winner): named(summary), ("baselines", best): "best baseline"}
     for group in ("finalists", "baselines"):
         rows = sorted(summary[group], key=lambda row: -row["validation"])
         for row in rows:
-            mark = {winner: named(summary), best: "best baseline"}.get(row["key"], group[:-1])
             table.add_row(
-                mark,
+                marks.get((group, row["key"]), group[:-1]),
                 escape(row["label"]),
                 f"{row['validation']:.4f}",
                 *(measure.words(row[name]).removesuffix("%") for name in ("mean", "low", "high")),

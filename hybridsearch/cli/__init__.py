@@ -6,6 +6,7 @@ continues the run.
 
 from __future__ import annotations
 
+import itertools
 import sys
 import warnings
 
@@ -31,9 +32,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if asked := {*ASKED} & set(words):
             return _help([w for w in words if w not in ASKED], ALL in asked)
+        _expect_places(words)
         name = _config_file(words)
         chosen, rest = _app(words)
-        given = (Dict(read_settings(name), source=name),) if name else ()
+        given = (Dict(read_settings(name), source=name),) if name is not None else ()
         for one in (searcher, *WITH_SETTINGS.values()):
             one.config = given
         result = chosen(rest, exit_on_error=False, print_error=False)
@@ -90,6 +92,14 @@ def _full_name(word: str) -> str:
     return (
         f"{option}.name{equals}{value}" if option in ("--data", "--network", "--metric") else word
     )
+
+
+def _expect_places(words: list[str]) -> None:
+    """Raises: UserError for an --out that is empty, as an unset variable of a shell makes it: it
+    would mean the working directory.
+    """
+    if "--out=" in words or ("--out", "") in itertools.pairwise(words):
+        raise UserError("--out: expected a folder or a file, got nothing; . is the one you are in")
 
 
 def _config_file(words: list[str]) -> str | None:

@@ -85,7 +85,7 @@ def data(name: str, /, *, folder: str | None = None) -> int:
 
     console = Console()
     path = fetch(name, folder, lambda line: console.print(escape(line), highlight=False))
-    console.print(f"{name} is ready in {path}", highlight=False)
+    console.print(f"{name} is ready in {path}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
@@ -117,7 +117,8 @@ def record(
             "\nStopped; nothing recorded is lost. The same command goes on.", highlight=False
         )
         return STOPPED
-    console.print(f"table: {made}, card: {made.with_name('card.md')}", highlight=False)
+    words = f"table: {made}, card: {made.with_name('card.md')}"
+    console.print(words, highlight=False, markup=False, soft_wrap=True)
     return 0
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -84,7 +85,7 @@ def watched(
     folder: Path, run: Callable[[Observer], dict[str, Json]], output: Output, board: bool
 ) -> int:
     """Run with somebody watching, then show the results; Ctrl-C says how to go on."""
-    from hybridsearch.analysis.runs import SUMMARY
+    from hybridsearch.analysis.runs import CONFIG, SUMMARY
     from hybridsearch.analysis.tables import show_summary, verdict_lines
 
     console = output.progress
@@ -98,10 +99,12 @@ def watched(
     except KeyboardInterrupt:
         if _written(folder / SUMMARY, begun):
             words = "Stopped; the run is finished, only pictures may be missing. Draw them"
-            words += f" in its report: python -m hybridsearch report {folder}"
-        else:
+            words += f" in its report: python -m hybridsearch report {quote(str(folder))}"
+        elif (folder / CONFIG).is_file():
             words = "Stopped; nothing computed is lost. Continue: python -m hybridsearch resume "
-            words += str(folder)
+            words += quote(str(folder))
+        else:
+            words = "Stopped before the run began. The same command begins it"
         console.print(f"\n{words}", highlight=False, markup=False, soft_wrap=True)
         return STOPPED
     output.answer(summary, verdict_lines(summary), lambda console: show_summary(summary, console))

@@ -20,7 +20,7 @@ from hybridsearch.analysis.compare_plot import (
 )
 from hybridsearch.comparison.field import Array
 from hybridsearch.comparison.measures import EARLY, MARKS
-from hybridsearch.comparison.summary import Runs, Summary, rng_for
+from hybridsearch.comparison.summary import Runs, Summary, of_runs, rng_for
 from hybridsearch.comparison.words import number, spell, verdict
 from hybridsearch.evidence.resampling import Interval
 from hybridsearch.evidence.strategies import interquartile_means
@@ -72,7 +72,8 @@ def _curves(rows: dict[str, Array], x: Array) -> list[Curve]:
     for name, values in rows.items():
         able = np.isfinite(values).all(axis=0)
         band = interquartile_means([values[:, able]], resamples=DRAWS, rng=rng_for(f"curve/{name}"))
-        ends = np.array([[i.mean, i.low, i.high] for i in band]).reshape(-1, 3)
+        drawn = [of_runs(point, len(values)) for point in band]
+        ends = np.array([[i.mean, i.low, i.high] for i in drawn]).reshape(-1, 3)
         curves.append(Curve(name, x[able], *ends.T))
     return curves
 

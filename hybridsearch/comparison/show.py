@@ -9,16 +9,16 @@ from rich.table import Table
 
 from hybridsearch.comparison.measures import EARLY
 from hybridsearch.comparison.summary import Summary
-from hybridsearch.comparison.words import chance_of, number, spell, verdict
+from hybridsearch.comparison.words import ONE_SEED, chance_of, number, spell, verdict
 
 
 def show_comparison(summary: Summary, folder: Path, console: Console) -> None:
     """Print a row a strategy, the target set, and what is shown of the pairs."""
     field, last = summary.field, max(next(iter(summary.strategies.values())).at, default=0)
     early = f"mean regret 1-{min(EARLY, summary.budget)}"
+    kinds = "interquartile means, medians, 95% intervals" if summary.seeds > 1 else ONE_SEED
     table = Table(
-        title=f"{summary.seeds} seed(s) each, {summary.budget:,} distinct functions a run; "
-        "interquartile means, medians, 95% intervals",
+        title=f"{summary.seeds} seed(s) each, {summary.budget:,} distinct functions a run; {kinds}",
         title_justify="left",
     )
     headings = ["strategy", early, *([f"regret at {last}"] if last else []), "until target"]
@@ -46,4 +46,7 @@ def show_comparison(summary: Summary, folder: Path, console: Console) -> None:
 
 def pair_lines(summary: Summary) -> list[str]:
     """What is shown of every pair of strategies, a line each."""
-    return [f"{verdict(pair)}: {chance_of(pair)}, Holm's p {pair.p:.2g}" for pair in summary.pairs]
+    note = "" if summary.seeds > 1 else f"; {ONE_SEED}"
+    return [
+        f"{verdict(pair)}: {chance_of(pair)}, Holm's p {pair.p:.2g}{note}" for pair in summary.pairs
+    ]

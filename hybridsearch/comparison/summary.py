@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -28,7 +28,8 @@ TIMES = ("to_target", "to_incumbent", "to_good")
 
 @dataclass(frozen=True)
 class Strategy:
-    """One strategy over all seeds. Medians are inf where over half of the runs are censored.
+    """One strategy over all seeds. Medians are inf where over half of the runs are censored; of one
+    seed there is no interval (`of_runs`).
 
     early, area: interquartile means. at: mark -> interquartile mean; only marks within the budget.
     times: medians of TIMES. met: of TIMES, how many runs came to it. found: k -> interquartile
@@ -48,7 +49,8 @@ class Strategy:
 @dataclass(frozen=True)
 class Pair:
     """Two strategies on the mean early regret. better: P(a better than b), a tie half. p: Holm's.
-    difference: mean of a less b, paired by seed; below 0 a is better.
+    difference: mean of a less b, paired by seed; below 0 a is better. Of one seed neither has an
+    interval (`of_runs`).
     """
 
     a: str
@@ -87,13 +89,18 @@ class Summary:
                     "a": p.a,
                     "b": p.b,
                     "p_a_better": p.better.mean,
-                    "low": p.better.low,
-                    "high": p.better.high,
+                    "low": estimate(p.better)["low"],
+                    "high": estimate(p.better)["high"],
                     "p_holm": p.p,
                 }
                 for p in self.pairs
             ],
         }
+
+
+def of_runs(interval: Interval, runs: int) -> Interval:
+    """An estimate from so many runs. One shows nothing of another: it has no ends, they are nan."""
+    return interval if runs > 1 else replace(interval, low=math.nan, high=math.nan)
 
 
 def estimate(interval: Interval | None) -> dict[str, float | None]:
@@ -108,28 +115,33 @@ def summarise(runs: Runs, field: Field, budget: int) -> Summary:
     """All estimates. runs: of every strategy the same seeds in the same order."""
     strategies = {name: _strategy(name, rows, budget) for name, rows in runs.items()}
     early = {name: np.array([m.early for m in rows]) for name, rows in runs.items()}
+    seeds = len(next(iter(early.values())))
     couples = list(combinations(runs, 2))
     p_values = holm([paired_p(early[a], early[b]) for a, b in couples])
     pairs = []
     for (a, b), p in zip(couples, p_values, strict=True):
         rng = rng_for(f"pair/{a}/{b}")
-        better = probability_better(-early[a], -early[b], rng=rng)
-        pairs.append(Pair(a, b, better, p, mean_difference(early[a], early[b], rng=rng)))
-    return Summary(field, budget, len(next(iter(early.values()))), strategies, pairs)
+        better = of_runs(probability_better(-early[a], -early[b], rng=rng), seeds)
+        gap = of_runs(mean_difference(early[a], early[b], rng=rng), seeds)
+        pairs.append(Pair(a, b, better, p, gap))
+    return Summary(field, budget, seeds, strategies, pairs)
 
 
 def _strategy(name: str, runs: Sequence[Measures], budget: int) -> Strategy:
     rng = rng_for(f"strategy/{name}")
 
     def middle(values: Sequence[float]) -> Interval:
-        return interquartile_mean([values], rng=rng)
+        return of_runs(interquartile_mean([values], rng=rng), len(runs))
+
+    def until(times: Sequence[float]) -> Interval:
+        return of_runs(censored_median(times, rng=rng), len(runs))
 
     times = {what: [getattr(m, what) for m in runs] for what in TIMES}
     return Strategy(
         early=middle([m.early for m in runs]),
         area=middle([m.area for m in runs]),
         at={mark: middle([m.at(mark) for m in runs]) for mark in MARKS if mark <= budget},
-        times={what: censored_median(row, rng=rng) for what, row in times.items()},
+        times={what: until(row) for what, row in times.items()},
         met={what: int(np.isfinite(row).sum()) for what, row in times.items()},
         found={k: middle([m.found[k] for m in runs]) for k in runs[0].found},
         steps=float(np.mean([m.steps[-1] for m in runs])),

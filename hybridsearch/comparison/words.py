@@ -18,15 +18,18 @@ UNITS = {
     "metric": "of the metric",
 }
 BASELINE = "random"
+ONE_SEED = "one seed shows nothing, and has no interval; take more (--seeds)"
 NAMED = 8  # functions of the target set that are named
 
 
 def verdict(pair: Pair) -> str:
     """What may be said of a pair: who is better, or that it is not shown.
 
-    Shown is a difference where Holm's p is below LEVEL and the interval of P leaves out a half.
+    Shown is a difference where Holm's p is below LEVEL and the interval of P leaves out a half;
+    where there is no interval nothing is.
     """
-    if pair.p >= LEVEL or pair.better.low <= 0.5 <= pair.better.high:
+    apart = pair.better.low > 0.5 or pair.better.high < 0.5
+    if pair.p >= LEVEL or not apart:
         return f"{pair.a} and {pair.b}: no difference shown"
     first, second = (pair.a, pair.b) if pair.better.mean > 0.5 else (pair.b, pair.a)
     return f"{first} is better than {second}"
@@ -37,7 +40,8 @@ def chance_of(pair: Pair) -> str:
     p, name = pair.better, pair.a
     if p.mean < 0.5:
         p, name = Interval(1 - p.mean, 1 - p.high, 1 - p.low), pair.b
-    return f"P({name} better) {p.mean:.2f} ({p.low:.2f} to {p.high:.2f})"
+    ends = "-" if math.isnan(p.low) else f"{p.low:.2f} to {p.high:.2f}"
+    return f"P({name} better) {p.mean:.2f} ({ends})"
 
 
 def number(value: float, digits: int = 4) -> str:
@@ -50,18 +54,26 @@ def number(value: float, digits: int = 4) -> str:
 
 
 def spell(interval: Interval | None) -> str:
-    """An estimate with its interval; beyond is what lies beyond the budget."""
+    """An estimate with its interval; beyond is what lies beyond the budget, - what there is not."""
     if interval is None:
         return "-"
-    if math.isinf(interval.low):
+    if math.isinf(interval.low) or (math.isnan(interval.low) and math.isinf(interval.mean)):
         return "beyond the budget"
-    ends = f"({number(interval.low)} to {number(interval.high)})"
-    return f"{number(interval.mean)} {ends}"
+    return f"{number(interval.mean)} ({_ends(interval)})"
+
+
+def _ends(interval: Interval, digits: int = 4) -> str:
+    if math.isnan(interval.low):
+        return "-"
+    return f"{number(interval.low, digits)} to {number(interval.high, digits)}"
 
 
 def unit_of(config: Config) -> str:
-    """What a regret is counted in; data of the user's may have another loss than classes have."""
-    classes = config.training.loss == "cross_entropy" or ":" not in config.data.name
+    """What a regret is counted in; a loss of the user's has a unit that only they know, and data of
+    theirs may have another one than classes have.
+    """
+    loss, shipped = config.training.loss, ":" not in config.data.name
+    classes = loss == "cross_entropy" or (loss == "auto" and shipped)
     return UNITS[config.fitness] if config.fitness != "loss" or classes else "of the loss"
 
 
@@ -124,7 +136,7 @@ def _numbers(pair: Pair) -> str:
     gap = pair.difference
     return (
         f"{chance_of(pair)}, mean regret of {pair.a} less that of {pair.b} {number(gap.mean, 3)} "
-        f"({number(gap.low, 3)} to {number(gap.high, 3)}), Holm's p {pair.p:.2g}"
+        f"({_ends(gap, 3)}), Holm's p {pair.p:.2g}"
     )
 
 
@@ -137,7 +149,7 @@ def _not_shown(summary: Summary) -> Iterator[str]:
             name = pair.b if pair.a == BASELINE else pair.a
             sign = 1 if pair.b == BASELINE else -1
             gap = sorted((sign * pair.difference.low, sign * pair.difference.high))
-            if gap[0] > 0:
+            if gap[0] > 0:  # never of one seed, whose ends are nan
                 yield (
                     f"- **{name} has a larger mean regret than random search** (95% interval of "
                     f"the difference {number(gap[0], 3)} to {number(gap[1], 3)})."
@@ -146,7 +158,9 @@ def _not_shown(summary: Summary) -> Iterator[str]:
         "- Another task: all runs share one table (or one data set and network), and intervals "
         "resample seeds only. What wins here need not win there."
     )
-    if summary.seeds < 10:
+    if summary.seeds < 2:
+        yield f"- Anything: {ONE_SEED}."
+    elif summary.seeds < 10:
         yield (
             f"- Much at all: with {summary.seeds} seed(s) intervals are rough, and Wilcoxon's "
             "least p is "

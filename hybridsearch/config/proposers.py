@@ -13,8 +13,7 @@ class ControllerConfig(Section):
     """The paper's RNN controller and its PPO; the paper states none of these numbers.
 
     The defaults were chosen with `benchmarks/controller.py` on its development seeds and
-    objectives, for 300 to 1,000 functions in batches of 32; in brackets what the literature uses
-    (PAPER.md).
+    objectives, for 300 to 1,000 functions in batches of 32; in brackets what the literature uses.
     """
 
     hidden: int = Field(

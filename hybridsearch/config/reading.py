@@ -38,18 +38,20 @@ def packaged_configs() -> Path:
 
 
 def config_path(name: str | Path) -> Path:
-    """A config file: the path itself, or the packaged file of that name.
+    """A config file: the path itself, or where a bare name or configs/NAME leads to none, the
+    packaged file of that name, with or without .yaml. Any other path means that file alone: of a
+    mistyped folder no other settings must run.
 
-    Raises: UserError when neither exists, naming the packaged ones.
+    Raises: UserError when there is none, naming the packaged ones.
     """
     path = Path(name)
     if is_file(path):
         return path
     packaged = packaged_configs()
-    inside = packaged / path.with_suffix(".yaml").name
-    if is_file(inside):
-        return inside
-    known = sorted(p.stem for p in packaged.glob("*.yaml"))
+    known = {p.stem: p for p in sorted(packaged.glob("*.yaml"))}
+    bare = str(name).removeprefix("configs/").removesuffix(".yaml")
+    if bare in known:
+        return known[bare]
     raise UserError(f"no config file {str(name)!r}{nearest(path.stem, known)}")
 
 

@@ -20,7 +20,9 @@ def _check_tokens(value: tuple[str, ...], known: list[str], what: str) -> tuple[
 
 
 class SpaceConfig(Section):
-    """Which activation functions can be proposed (PAPER.md: the paper varied the subsets)."""
+    """Which activation functions can be proposed; the paper varied the subsets (Ramachandran, Zoph
+    and Le 2017, arXiv 1710.05941).
+    """
 
     min_units: int = Field(1, ge=1, le=8, description="Fewest core units in a function.")
     max_units: int = Field(1, ge=1, le=8, description="Most core units in a function.")

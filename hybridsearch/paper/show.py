@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as Grid
 
 from hybridsearch.config import Config
@@ -19,7 +20,7 @@ def run_and_show(
 ) -> int:
     """Estimate, train what is missing, print; returns the exit status."""
     found = estimate(asked, settings, folder, whole=only_estimate)
-    console.print(f"Folder of the benchmark: {folder}", highlight=False)
+    console.print(f"Folder of the benchmark: {escape(str(folder))}", highlight=False)
     if found:
         console.print(estimates(found))
     else:
@@ -35,7 +36,7 @@ def run_and_show(
     for table in tables:
         console.print(grid(table))
         console.print("\n".join(words(table)), highlight=False)
-    console.print(f"Tables and all cells: {folder / TEXT}", highlight=False)
+    console.print(f"Tables and all cells: {escape(str(folder / TEXT))}", highlight=False)
     return 0
 
 

@@ -19,7 +19,7 @@ from hybridsearch.genome.genome import Genome
 from hybridsearch.genome.primitives import BETA_START, BINARY, UNARY
 from hybridsearch.types import Json
 
-BEST = 0.1  # the share of the fully trained functions that counts as the best
+BEST = 0.1  # so many of all functions, at most, are the best; only fully trained ones count
 FEW = 10  # of the best below which what they have in common is chance
 GRID = np.linspace(-4, 4, 161)
 
@@ -67,28 +67,30 @@ def fully_trained(run: Run) -> list[dict[str, Json]]:
 
 
 def common_tokens(run: Run) -> list[Common]:
-    """The functions that stand more often among the best tenth of those trained to the end than
-    among all that were evaluated, the most telling first.
+    """The functions that the best hold, how often they and all that were evaluated do, the most
+    frequent first.
     """
-    best = _best(run)
+    those = best(run)
     return _common(
-        [set(o["function"].split()) & {*UNARY, *BINARY} for o in best],
+        [set(o["function"].split()) & {*UNARY, *BINARY} for o in those],
         [set(o["function"].split()) & {*UNARY, *BINARY} for o in run.distinct],
     )
 
 
 def common_shapes(run: Run) -> list[Common]:
     """The same of shapes on (-4, 4), betas at their start."""
-    best = _best(run)
+    those = best(run)
     return _common(
-        _shapes([o["function"] for o in best]), _shapes([o["function"] for o in run.distinct])
+        _shapes([o["function"] for o in those]), _shapes([o["function"] for o in run.distinct])
     )
 
 
-def _best(run: Run) -> list[dict[str, Json]]:
-    """The best tenth; none of them where they are few."""
-    best = fully_trained(run)[: round(BEST * len(run.distinct))]
-    return best if len(best) >= FEW else []
+def best(run: Run) -> list[dict[str, Json]]:
+    """The best of those trained to the end, as many as a tenth of all that were evaluated: under
+    early stopping these may be all that came so far. None of them where they are few.
+    """
+    those = fully_trained(run)[: round(BEST * len(run.distinct))]
+    return those if len(those) >= FEW else []
 
 
 def _common(best: Sequence[set[str]], all_: Sequence[set[str]]) -> list[Common]:

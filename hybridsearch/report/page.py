@@ -15,9 +15,9 @@ from scipy.special import expit
 from hybridsearch.analysis import course
 from hybridsearch.analysis.pictures import axis, draw_run
 from hybridsearch.analysis.plots import baseline_curve, function_curve, plot_functions
-from hybridsearch.analysis.remarks import named, remarks
+from hybridsearch.analysis.remarks import named, remarks, retested
 from hybridsearch.analysis.runs import CONFIG, Run, load_run
-from hybridsearch.analysis.tables import gap_words, resampled, sentence
+from hybridsearch.analysis.tables import gap_words, level, resampled, sentence
 from hybridsearch.errors import UserError
 from hybridsearch.genome.function import resolve
 from hybridsearch.genome.genome import Genome
@@ -116,12 +116,14 @@ def _section(run: Run, name: str, place: Path) -> dict[str, Any]:
         "validation": axis(run),
         "measure": run.measure.name,
         "resampled": resampled(summary) if winner else "",
+        "level": level(summary),
         "tested": _tested(summary, run.measure) if winner else [],
         "found": _found(run, drawn, place),
         "course": _course(run, name, drawn, place),
         "tokens": facts.common_tokens(run)[:SHOWN],
         "shapes": facts.common_shapes(run)[:SHOWN],
-        "best_count": round(facts.BEST * len(run.distinct)),
+        "best_count": len(facts.best(run)),
+        "full_count": len(best),
         "rungs": facts.promotion(run),
         "rejected": facts.rejections(run)[:SHOWN],
         "cost": facts.cost(run),
@@ -134,19 +136,17 @@ def _section(run: Run, name: str, place: Path) -> dict[str, Any]:
 
 def _tested(summary: dict[str, Json], measure: Measure) -> list[dict[str, Json]]:
     """Finalists and baselines, the best on validation first."""
-    winner, best = summary["winner"]["key"], summary["best_baseline"]["key"]
-    rows = [(r, "finalist") for r in summary["finalists"]]
-    rows += [(r, "baseline") for r in summary["baselines"]]
+    rows = retested(summary)
     return [
         {
-            "role": {winner: named(summary), best: "best baseline"}.get(row["key"], role),
-            "mark": row["key"] in (winner, best),
+            "role": role,
+            "mark": role not in ("finalist", "baseline"),
             "label": row["label"],
             "validation": f"{row['validation']:.4f}",
             "mean": measure.words(row["mean"]),
             "interval": f"{measure.words(row['low'])} to {measure.words(row['high'])}",
         }
-        for row, role in sorted(rows, key=lambda item: -item[0]["validation"])
+        for role, row in sorted(rows, key=lambda item: -item[1]["validation"])
     ]
 
 

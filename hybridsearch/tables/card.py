@@ -11,12 +11,13 @@ from scipy.stats import spearmanr
 from hybridsearch.errors import UserError
 from hybridsearch.evidence.resampling import Interval
 from hybridsearch.evidence.statistics import split_half_reliability
-from hybridsearch.genome.function import known_names, resolve
+from hybridsearch.genome.function import baselines, known_names, resolve
 from hybridsearch.tables.table import DIVERGED, MISSING, NOISE, OK, Table, target_size
 from hybridsearch.types import Json
 
 SHARES = {"all": 1.0, "best quarter": 0.25, "best tenth": 0.1}
 TOP = 20
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 FINE = 0.5  # reliability in the best tenth below which the task tells good functions badly apart
 
 # What `table.about` holds beside how it was recorded.
@@ -153,9 +154,24 @@ def _plain(value: Json) -> str:
     return str(value)
 
 
+def _count(number: int) -> str:
+    """A number as a word, where it is small."""
+    return NUMBERS[number] if number < len(NUMBERS) else str(number)
+
+
+def _units(table: Table) -> str:
+    """How many core units the functions have that are not baselines of another kind."""
+    space = table.config.space
+    least, most = space.min_units, space.max_units
+    span = _count(least) if least == most else f"{_count(least)} to {_count(most)}"
+    return f"{span} core unit{'' if most == 1 else 's'}"
+
+
 def write_card(table: Table, name: str) -> str:
     """The card as Markdown."""
     card, config, unit = make_card(table), table.config, table.scale.fitness
+    known = {f.key for f in baselines()} & set(table.keys)
+    what = "examples" if ":" in config.data.name else "images"
     counts = table.about.get("images", {})
     words = {"train": "training", "validation": "validation"}
     taken = "".join(f", {n:,} for {words[name]}" for name, n in counts.items())
@@ -163,14 +179,14 @@ def write_card(table: Table, name: str) -> str:
     lines = [
         f"# Recorded table `{name}`",
         "",
-        f"{card.functions:,} distinct activation functions of one core unit (and the nine "
-        f"baselines), each trained from {min(card.replicates)} or more seeds: "
+        f"{card.functions:,} distinct activation functions of {_units(table)} (and the "
+        f"{_count(len(known))} baselines), each trained from {min(card.replicates)} or more seeds: "
         f"`{config.network.name}` of width {config.network.width} on {config.data.name}, "
-        f"{config.training.steps} steps of {config.training.batch_size} images{taken}. "
+        f"{config.training.steps} steps of {config.training.batch_size} {what}{taken}. "
         f"{card.trainings:,} trainings, {card.core_hours:.1f} core-hours of training, "
         f"{card.seconds:.2f} s each (median).",
         "",
-        f"Scores ({sign}) and accuracies on validation and test images at steps "
+        f"Scores ({sign}) and accuracies on validation and test {what} at steps "
         f"{', '.join(map(str, table.steps))}. A search sees one of the first {NOISE} replicates of "
         "each function; its truth is the mean test score of the others.",
         "",

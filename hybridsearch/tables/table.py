@@ -174,6 +174,19 @@ def packaged_tables() -> Path:
     return Path(str(resources.files("hybridsearch.tables"))) / "data"
 
 
+def expect_replicates(config: Config) -> None:
+    """See before anything is trained whether a table can be made of what is to be recorded.
+
+    Raises: UserError where no function would have the replicates that `pack` needs.
+    """
+    record = config.record
+    if max(record.replicates, record.half, record.best) < NOISE:
+        raise UserError(
+            f"record.replicates: expected {NOISE} or more, of which a search sees {NOISE}, got "
+            f"{record.replicates}"
+        )
+
+
 def pack(recording: Recording, about: Mapping[str, Json] | None = None) -> Table:
     """The table of a recording, whole or as far as it is.
 

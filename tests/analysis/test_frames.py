@@ -121,3 +121,23 @@ def test_an_unfinished_run_has_no_verdict_but_rows(runs, tmp_path):
     assert frames.verdicts(half).says[0] == "the run is not finished"
     assert len(frames.proposals(half)) == len(runs[0].outcomes)
     assert len(frames.finalists(half)) == 0
+
+
+@pytest.mark.extras
+def test_a_winner_found_again_has_a_row_as_each(runs, tmp_path):
+    pytest.importorskip("pandas")
+    import json
+    import shutil
+
+    shutil.copytree(runs[0].folder, tmp_path / "again")
+    file = tmp_path / "again/summary.json"
+    summary = json.loads(file.read_text())
+    summary["winner"] = summary["finalists"][0] = summary["best_baseline"]
+    file.write_text(json.dumps(summary))
+    run = load_runs(tmp_path)[0]
+    tested = frames.finalists(run)
+    both = tested[tested.key == summary["winner"]["key"]]
+    assert list(both.role) == ["winner", "best baseline"]
+    retests = frames.retests(run)
+    assert not retests.duplicated(["key", "role", "replicate"]).any()
+    assert (retests.role == "winner").sum() == run.config.retest.seeds

@@ -54,6 +54,16 @@ def test_of_an_error_less_is_better():
     assert found.sentence.endswith("local is shown to be better than rl.")
 
 
+def test_a_run_without_a_value_says_nothing_of_the_direction():
+    error = Measure("mse", higher=False, chance=1.0, perfect=0.0)
+    told = [run("rl", 9, None)]  # not finished, and its config does not say what it measures
+    told += [run("rl", k, 0.3 + 0.01 * k, measure=error) for k in range(3)]
+    told += [run("local", k, 0.2 + 0.011 * k, measure=error) for k in range(3)]
+    found = paired(told, "rl", "local")
+    assert found.scale == error
+    assert found.sentence.endswith("local is shown to be better than rl.")
+
+
 def test_an_interval_that_holds_0_shows_nothing():
     found = paired(runs([0.01, -0.012, 0.011]), "rl", "evolution")
     assert found.difference.low < 0 < found.difference.high

@@ -6,8 +6,10 @@ import pytest
 import yaml
 
 import hybridsearch
-from hybridsearch.analysis.runs import alike, load_runs
+from hybridsearch.analysis.pictures import axis
+from hybridsearch.analysis.runs import LOWER, USUAL, alike, load_runs
 from hybridsearch.errors import UserError
+from hybridsearch.evaluate.losses import LOSSES, METRICS, metric_for
 from hybridsearch.store.disk import write_json
 
 
@@ -64,3 +66,32 @@ def test_alike_are_those_that_were_asked_the_same(make):
     make("rl-c", finished=False, strategy="rl", seed=2)
     assert names(alike(load_runs("runs"))) == ["evolution-a", "rl-a", "rl-b"]
     assert alike([]) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "higher"),
+    [
+        ({}, "accuracy", True),
+        ({"metric": "mae"}, "mae", False),
+        ({"metric": "r2"}, "r2", True),
+        ({"data": {"name": "mine:load"}, "training": {"loss": "huber"}}, "r2", True),
+        ({"training": {"loss": "mine:loss"}}, "loss", False),
+        ({"metric": {"name": "mine:Of.cost", "goal": "min"}}, "cost", False),
+        ({"data": {"name": "mine:load"}}, "metric", True),  # the data alone know
+    ],
+)
+def test_what_an_unfinished_run_is_going_to_measure(make, changes, name, higher):
+    run = load_runs(make("rl-a", finished=False, **changes))[0]
+    assert (run.measure.name, run.measure.higher) == (name, higher)
+    assert ("nats" in axis(run)) == (name == "accuracy")
+
+
+def test_the_metrics_are_those_of_the_evaluator():
+    assert {name for name, (higher, _) in METRICS.items() if not higher} == set(LOWER)
+    assert {*USUAL} == {*LOSSES}
+    assert {loss: metric_for("auto", loss) for loss in LOSSES} == USUAL
+
+
+def test_the_top_is_that_of_the_ladder_where_rungs_fall_together(make):
+    run = load_runs(make("rl-a", training={"steps": 2}, fidelity={"rungs": [0.1, 0.5, 1.0]}))[0]
+    assert run.top == 1

@@ -3,12 +3,63 @@
 from __future__ import annotations
 
 import io
+import shutil
 
 import pytest
 from rich.console import Console
 
-from hybridsearch.analysis.tables import resampled, show_summary
+from hybridsearch.analysis.remarks import BOTH, retested
+from hybridsearch.analysis.runs import load_run
+from hybridsearch.analysis.tables import resampled, show_summary, verdict_lines
 from hybridsearch.store.disk import read_json
+
+
+@pytest.fixture
+def summary(finished_run):
+    return {**read_json(finished_run / "summary.json"), "folder": "runs/a"}
+
+
+@pytest.fixture
+def found_again(summary):
+    """A summary whose winner is its best baseline."""
+    best = next(f for f in summary["baselines"] if f["key"] == summary["best_baseline"]["key"])
+    named = {**best, "label": "found again"}
+    return {**summary, "winner": named, "finalists": [named], "verdict": "rediscovered"}
+
+
+def shown(summary):
+    text = io.StringIO()
+    show_summary(summary, Console(file=text, width=200))
+    return text.getvalue()
+
+
+def test_intervals_are_called_by_their_level(summary, finished_run, tmp_path):
+    assert summary["confidence"] == 0.95
+    other = {**summary, "confidence": 0.8}
+    for text in (shown(other), " ".join(verdict_lines(other))):
+        assert "80% interval" in text and "95%" not in text
+    del other["confidence"]  # of an older version
+    assert "95% interval" in shown(other)
+    shutil.copytree(finished_run, tmp_path / "a")
+    saved = (tmp_path / "a/summary.json").read_text()
+    (tmp_path / "a/summary.json").write_text(saved.replace('"confidence": 0.95,', ""))
+    config = (tmp_path / "a/config.yaml").read_text()
+    (tmp_path / "a/config.yaml").write_text(config.replace("confidence: 0.95", "confidence: 0.8"))
+    assert load_run(tmp_path / "a").summary["confidence"] == 0.8
+
+
+def test_a_winner_found_again_stands_as_each(found_again):
+    rows = [line.split("│") for line in shown(found_again).splitlines() if "│" in line]
+    roles = [(row[1].strip(), row[2].strip()) for row in rows]
+    assert roles[0] == ("winner", "found again")
+    assert ("best baseline", found_again["best_baseline"]["label"]) in roles
+    assert [role for role, _ in retested(found_again)].count(BOTH) == 1
+    assert len(retested(found_again)) == 9
+
+
+def test_a_path_can_be_pasted(summary):
+    text = shown({**summary, "folder": "my runs/[a]"})
+    assert "python -m hybridsearch report 'my runs/[a]'" in text
 
 
 @pytest.mark.parametrize(("data", "what"), [("digits", "images"), ("mine:load", "examples")])
@@ -17,8 +68,7 @@ def test_only_data_that_are_images_are_called_so(data, what):
     assert resampled(summary) == f"seeds and test {what}"
 
 
-def test_a_long_formula_is_folded_and_not_cut(finished_run):
-    summary = {**read_json(finished_run / "summary.json"), "folder": "runs/a"}
+def test_a_long_formula_is_folded_and_not_cut(summary):
     long = "atan(x)*sigmoid(sinh(x))*" * 4
     summary["finalists"][0]["label"] = long
     text = io.StringIO()

@@ -8,7 +8,9 @@ import fidelity
 import numpy as np
 import pytest
 
+from hybridsearch.comparison.words import spell
 from hybridsearch.config import make_config
+from hybridsearch.evidence.resampling import Interval
 
 SMALL = {"budget": 16, "pool": "inline", "screen": {"experience": "none"}}
 
@@ -29,12 +31,16 @@ def test_a_table_from_end_to_end(tmp_path, small_table):
         assert list(by_way) == ["full", "rungs", "scores"]
         assert (by_way["full"].steps == 16 * 16).all()
         assert (by_way["rungs"].steps < by_way["full"].steps).all()
-    made = fidelity.result("t/random", spent["random"], error)
+    gaps = {s: fidelity.losses(f"t/{s}", ways) for s, ways in spent.items()}
+    made = fidelity.result(spent["random"], gaps["random"]["rungs"], error)
     assert 0.25 < made["steps_ratio"] < 0.8
     assert made["difference"] == pytest.approx(made["regret_rungs"] - made["regret_full"])
     assert made["difference_low"] <= made["difference"] <= made["difference_high"]
     json.dumps(made, allow_nan=False)
-    assert len(list(fidelity.rows(spent))) == 6
+    table = list(fidelity.rows(spent, gaps))
+    assert len(table) == 6
+    written = Interval(*(made[end] for end in ("difference", "difference_low", "difference_high")))
+    assert spell(written) in {row[-1] for row in table if row[:2] == ("random", "rungs")}
     again, _ = fidelity.on_table(config, ["random"], 2, tmp_path / "out")  # from the ledger
     assert np.array_equal(again["random"]["full"].loss, spent["random"]["full"].loss)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -56,15 +57,37 @@ def test_a_search_on_a_recorded_table_ends_with_its_verdict(at_home, capsys):
 
 @pytest.mark.parametrize("flags", [[], ["--quiet"], ["--json"]])
 def test_ctrl_c_is_130_and_says_how_to_go_on(at_home, capsys, monkeypatch, flags):
+    def stop(settings, folder, observer):
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hybridsearch.session.search", stop)
+    assert main(["--config", "tiny.yaml", "--out", "runs/my c", *flags]) == 130
+    out, err = capsys.readouterr()
+    assert "python -m hybridsearch resume 'runs/my c'" in (err if flags else out)
+    if flags:
+        assert out == ""
+
+
+def test_ctrl_c_before_a_run_has_begun_does_not_ask_for_a_resume(at_home, capsys, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("hybridsearch.session.search", stop)
-    assert main(["--config", "tiny.yaml", "--out", "runs/c", *flags]) == 130
-    out, err = capsys.readouterr()
-    assert "python -m hybridsearch resume runs/c" in (err if flags else out)
-    if flags:
-        assert out == ""
+    assert main(["--config", "tiny.yaml", "--out", "runs/c"]) == 130
+    out = capsys.readouterr().out
+    assert "resume" not in out and "before the run began" in out
+
+
+def test_a_path_with_brackets_is_printed_as_it_is(at_home, capsys, monkeypatch):
+    place = Path("tables/[v2]/table.safetensors")
+    monkeypatch.setattr("hybridsearch.session.record", lambda *_: place)
+    assert main(["record", "--config", "tiny.yaml", "--out", "tables/[v2]"]) == 0
+    assert "tables/[v2]/table.safetensors" in capsys.readouterr().out
+    monkeypatch.setattr("hybridsearch.paper.show.estimate", lambda *_, **__: [])
+    assert main(["benchmark", "--estimate", "--out", "tables/[v2]"]) == 0
+    assert "Folder of the benchmark: tables/[v2]" in capsys.readouterr().out
 
 
 def test_ctrl_c_while_pictures_are_drawn_does_not_ask_for_a_resume(at_home, capsys, monkeypatch):

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import re
 import struct
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import hybridsearch
 from hybridsearch.comparison import run as run_module
 from hybridsearch.comparison.measures import Measures
 from hybridsearch.comparison.play import Replay, replay
 from hybridsearch.comparison.run import compare
+from hybridsearch.comparison.show import pair_lines, show_comparison
 from hybridsearch.comparison.summary import summarise
 from hybridsearch.comparison.trace import Ledger, Trace, run_digest
-from hybridsearch.comparison.words import batches, verdict
+from hybridsearch.comparison.words import batches, unit_of, verdict
 from hybridsearch.config import make_config
 from hybridsearch.engine import Search
 from hybridsearch.errors import UserError
@@ -223,6 +227,24 @@ def test_equal_strategies_are_not_told_apart(finished):
     assert verdict(same.pairs[0]) == "a and b: no difference shown"
 
 
+def test_one_seed_has_no_interval_and_shows_nothing(on_table, tmp_path):
+    """Whichever way the one run went, nobody is said to have a larger regret."""
+    summary = compare(on_table(), ["random", "local", "exhaustive"], 1, tmp_path)
+    text = (tmp_path / "README.md").read_text()
+    assert "**" not in text and "one seed shows nothing" in text
+    assert not re.search(r"\(\d[\d.,]* to \d", text)
+    found = json.loads((tmp_path / "comparison.json").read_text())
+    for s in found["strategies"].values():
+        assert s["mean_regret_1_300"]["value"] is not None
+        assert s["mean_regret_1_300"]["low"] is s["mean_regret_1_300"]["high"] is None
+    for told, pair in zip(pair_lines(summary), summary.pairs, strict=True):
+        assert "no difference shown" in verdict(pair)
+        assert "(-)" in told and "one seed shows nothing" in told
+    screen = io.StringIO()
+    show_comparison(summary, tmp_path, Console(file=screen, width=200))
+    assert "95%" not in screen.getvalue() and "one seed shows nothing" in screen.getvalue()
+
+
 def test_what_is_shown_names_the_better_one(finished):
     _, summary = finished
 
@@ -283,3 +305,17 @@ def test_the_report_tells_the_batches_of_those_that_differ():
     mixed = batches(config, ["random", "hybrid", "local+screen"])
     assert mixed == "32, 2 to 12 for hybrid, 2 to 12 for local+screen"
     assert batches(make_config({"batch": 8}), ["rl", "hybrid"]) == "8"
+
+
+@pytest.mark.parametrize(
+    ("settings", "unit"),
+    [
+        ({}, "nats of cross-entropy"),
+        ({"data": "mine:load", "training": {"loss": "cross_entropy"}}, "nats of cross-entropy"),
+        ({"training": {"loss": "mine:loss"}}, "of the loss"),
+        ({"data": "mine:load"}, "of the loss"),
+        ({"fitness": "accuracy"}, "of accuracy (0 to 1)"),
+    ],
+)
+def test_a_regret_has_the_unit_of_the_loss(settings, unit):
+    assert unit_of(make_config(settings)) == unit

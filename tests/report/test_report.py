@@ -12,7 +12,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from hybridsearch.analysis import course
+from hybridsearch.analysis import course, pictures
+from hybridsearch.analysis.remarks import BOTH
 from hybridsearch.analysis.runs import load_run
 from hybridsearch.analysis.tables import sentence
 from hybridsearch.cli import main
@@ -21,6 +22,7 @@ from hybridsearch.errors import UserError
 from hybridsearch.genome.batch import behaviour
 from hybridsearch.genome.genome import Genome
 from hybridsearch.report import facts
+from hybridsearch.report import page as page_module
 from hybridsearch.report.page import report
 from hybridsearch.session import search
 
@@ -108,6 +110,44 @@ def test_what_it_says_is_what_the_records_say(runs, monkeypatch):
     for common in facts.common_tokens(runs[0]):
         holds = [common.name in o["function"].split() for o in best]
         assert common.best == pytest.approx(np.mean(holds))
+
+
+def test_the_best_are_counted_as_they_are(runs, tmp_path, monkeypatch):
+    """Under early stopping fewer than a tenth come to the end: then these are the best."""
+    monkeypatch.setattr(facts, "FEW", 1)
+    monkeypatch.setattr(facts, "BEST", 0.9)
+    full = len(facts.fully_trained(runs[0]))
+    assert 0 < full < 36
+    page = Page(report([runs[0].folder], tmp_path / "count").read_text())
+    told = f"The best: {full} of the {full} functions that were trained to the end; all: the 40"
+    assert told in page.text
+
+
+def test_the_page_says_the_level_of_its_intervals(runs, tmp_path):
+    copy = tmp_path / "level"
+    shutil.copytree(runs[0].folder, copy)
+    saved = json.loads((copy / "summary.json").read_text())
+    (copy / "summary.json").write_text(json.dumps({**saved, "confidence": 0.8}))
+    text = report([copy]).read_text()
+    assert "80% interval</th>" in text and "95% interval" not in text
+
+
+def test_a_winner_found_again_has_one_row_that_says_both(runs, tmp_path, monkeypatch):
+    copy = tmp_path / "again"
+    shutil.copytree(runs[0].folder, copy)
+    saved = json.loads((copy / "summary.json").read_text())
+    saved["winner"] = saved["best_baseline"]
+    saved["finalists"] = [saved["winner"], *saved["finalists"][1:]]
+    (copy / "summary.json").write_text(json.dumps(saved))
+    drawn = []
+    monkeypatch.setattr(pictures, "plot_retest", lambda rows, *_, **__: drawn.extend(rows))
+    monkeypatch.setattr(page_module, "Image", SimpleNamespace(of=lambda *_: SimpleNamespace(
+        alt="", caption="", data="")))  # fmt: skip
+    text = report([copy]).read_text()
+    assert text.count(f'<td class="role">{BOTH}</td>') == 1
+    assert 'class="role">winner</td>' not in text
+    assert [row.kind for row in drawn].count(BOTH) == 1
+    assert len({row.label for row in drawn}) == len(drawn)
 
 
 @pytest.mark.parametrize(

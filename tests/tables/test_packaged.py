@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,20 @@ def test_the_best_are_told_apart(table):
 
 def test_the_card_beside_it_is_its_own(table, name):
     assert (packaged_tables() / f"{name}.md").read_text(encoding="utf-8") == write_card(table, name)
+
+
+def test_a_card_of_another_recording_says_what_that_one_is(table):
+    config = table.config.model_dump(mode="json")
+    config["space"]["max_units"] = 2
+    config["data"]["name"] = "mine:load"
+    without = {f.key for f in baselines() if " " not in f.spec}
+    keys = tuple(f"{key}!" if key in without else key for key in table.keys)
+    other = replace(table, keys=keys, about={**table.about, "config": config})
+    text = write_card(other, "mine")
+    assert "functions of one to two core units (and the " in text
+    assert "the nine baselines" not in text
+    assert " steps of 64 examples" in text and "validation and test examples" in text
+    assert "images" not in text.partition("## Recorded with")[0]
 
 
 def test_it_is_what_the_recording_says(table, name):

@@ -287,3 +287,10 @@ def test_the_command_line(tmp_path, capsys, recorded):
     assert main([*words, "--seed", "9"]) == 2
     assert "other settings" in capsys.readouterr().err
     assert main(["record"]) == 2
+
+
+@pytest.mark.parametrize("few", [{"replicates": 1}, {"replicates": 1, "half": 1, "best": 1}])
+def test_too_few_replicates_for_a_table_are_refused_before_any_training(tmp_path, few):
+    with pytest.raises(UserError, match=r"record.replicates: expected 2 or more, .* got 1"):
+        record(settings(record=few), tmp_path / "t")
+    assert not (tmp_path / "t").exists()
