@@ -101,9 +101,7 @@ def test_data_travel_once_and_only_when_they_are_asked_for(cluster, equipped):
     assert len(made) == 1
 
 
-def test_a_driver_that_leaves_while_its_data_are_awaited_leaves_no_thread_behind(
-    cluster, equipped
-):
+def test_a_driver_that_leaves_while_its_data_are_awaited_leaves_no_thread_behind(cluster, equipped):
     """Else the worker's slots were taken for ever."""
     pool = equipped(cluster)
 
