@@ -64,7 +64,7 @@ class Claims:
                     "SELECT holder, boot, renewed FROM claims WHERE task = ?", (name,)
                 ).fetchone()
                 if row is not None and row[0] != self.me:
-                    if _lasts(*row, now, boot):
+                    if _lasts(row, now, boot):
                         continue
                     self.expired += 1
                 mine.append((name, self.me, boot, now))
@@ -103,7 +103,7 @@ class Claims:
                 "GROUP BY holder, boot",
                 (self.me,),
             ).fetchall()
-            void = [row for row in rows if not _lasts(*row, now, boot)]
+            void = [row for row in rows if not _lasts(row, now, boot)]
             if void:  # unless renewed meanwhile
                 self._db.executemany(
                     "DELETE FROM claims WHERE holder = ? AND boot = ? AND renewed <= ?", void
@@ -170,8 +170,9 @@ def _name_of(process: int) -> str:
     return f"{process}:{'dead' if fields[0] in 'ZX' else fields[19]}"
 
 
-def _lasts(holder: str, boot: str, renewed: float, now: float, here: str) -> bool:
-    """Whether a claim holds. here: this run of the machine."""
+def _lasts(claim: tuple[str, str, float], now: float, here: str) -> bool:
+    """Whether a claim (holder, boot, renewed) holds. here: this run of the machine."""
+    holder, boot, renewed = claim
     return boot == here and now - renewed < LASTS and _alive(holder)
 
 
