@@ -137,14 +137,14 @@ class Follow:
         if self._tests is not None:
             return Stage("test", self._tests * config.retest.seeds, self._tested)
         finalists = config.retest.finalists
-        wanted = max(config.race.candidates, finalists)
+        wanted = max(config.race.candidates, finalists)  # as `Knowledge.entrants`
         candidates = min(wanted, len(self._full) + self._stopped)
         races = candidates > finalists
         total = config.race.seeds * sum(rounds(candidates, finalists)) if races else 0
         if races and self._raced < total and not self._retested:
             return Stage("race", total, self._raced)
         functions = len(BASELINES) + min(candidates, finalists)
-        if not races:  # who the finalists are is known, and which of them are baselines
+        if not races:  # the best are known, and which of them are baselines; not who fills them up
             best = sorted(self._full, key=lambda key: -self._full[key])[:finalists]
-            functions = len({*best, *(f.key for f in baselines())})
+            functions = len({*best, *(f.key for f in baselines())}) + candidates - len(best)
         return Stage("retest", functions * config.retest.seeds, self._retested)

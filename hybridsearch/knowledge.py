@@ -96,10 +96,24 @@ class Knowledge(Mapping[str, Known]):
         by their measured score, the others stopped ones of whom most is expected, as long as there
         are enough of either.
         """
-        measured = [entry.spec for _, entry in self.finalists(count)]
+        return self._chosen(count, count - count // 2)
+
+    def entrants(self, candidates: int, finalists: int) -> list[str]:
+        """Those that the race begins with; where it has not more candidates than finalists, and so
+        decides nothing, the finalists: the best by their measured score, and stopped ones only
+        where these are too few.
+        """
+        if candidates > finalists:
+            return self.candidates(candidates)
+        return self._chosen(finalists, finalists)
+
+    def _chosen(self, count: int, measured: int) -> list[str]:
+        """Up to `count` functions: so many by their measured score, more where stopped ones are too
+        few for the rest, and stopped ones.
+        """
         expected = [child.spec for child in self.ladder.prospects(count)]
-        head = max(count - count // 2, count - len(expected))
-        return [*measured[:head], *expected][:count]
+        best = self.finalists(max(measured, count - len(expected)))
+        return [*(entry.spec for _, entry in best), *expected][:count]
 
     def recall(self, records: Iterable[Record]) -> dict[str, Evaluation]:
         """Know again what a log tells; returns the last evaluation of every task."""

@@ -94,13 +94,17 @@ class Recorder:
         return known | hits
 
     def result(self) -> Evaluation:
-        """The next evaluation of a task that was wanted; what others train is waited for."""
+        """The next evaluation of a task that was wanted; what others train is waited for.
+
+        Raises: UserError where the evaluator ends without having answered all that it was given.
+        """
         while not self._ready:
             if self._theirs and time.monotonic() - self._looked > POLL:
                 self._hand_out()
             if self._running is None:
                 self._start()
             elif (found := next(self._running, None)) is None:
+                self._check_answered()
                 self._running, self._handed = None, []
             else:
                 self.cache.add(found)
@@ -119,6 +123,15 @@ class Recorder:
         elif not self._ready:
             self.cache.commit()
             time.sleep(POLL)
+
+    def _check_answered(self) -> None:
+        """The evaluator has ended: what is open yet must be with others, or it never comes."""
+        if lost := [task for task in self._handed if task.hash in self._open]:
+            raise UserError(
+                f"expected a result of every training that was given out, got none of {len(lost)} "
+                f"(the first is of {lost[0].function}); what is done is kept, and `resume` goes on "
+                "from here"
+            )
 
     def _rest(self) -> None:
         """Nothing is open."""

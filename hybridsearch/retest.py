@@ -31,7 +31,8 @@ class Tested:
 
     validation: mean score over the fresh seeds, on the scale of the run's fitness (what the
     winner is named on). test_scores: the metric on test data per seed. test: their mean and its
-    interval over seeds and test examples. values: [seeds, examples], what the interval is made of.
+    interval over seeds and test examples. values: [seeds, examples], what the interval is made of;
+    [seeds, 1] of a metric that has one number per split.
     """
 
     function: Function
@@ -116,10 +117,13 @@ def retest(
     rng = np.random.default_rng(seed_for(config.seed, "bootstrap"))
     confidence, resamples = config.retest.confidence, config.retest.resamples
     least, most = measure.bounds
+    examples = evaluator.test_images
+    each = {task.hash: _each(tested[opened[task.hash].hash], examples) for task in every}
+    # The same for all, also where all children of one function have diverged: they are compared.
+    width = max((len(values) for values in each.values() if values is not None), default=examples)
 
     def judge(function: Function) -> Tested:
-        row = [tested[opened[task.hash].hash] for task in tasks[function.key]]
-        values = _matrix(row, evaluator.test_images, measure.chance)
+        values = _matrix([each[task.hash] for task in tasks[function.key]], width, measure.chance)
         return Tested(
             function,
             means[function.key],
@@ -155,13 +159,17 @@ def retest(
     )
 
 
-def _matrix(row: Sequence[Evaluation], examples: int, chance: float) -> NDArray[np.float64]:
-    """[seeds, examples]: the metric of every example (of an accuracy 1 where the child was right),
-    or [seeds, 1]; a diverged child has learned nothing.
+def _each(result: Evaluation, examples: int) -> NDArray[np.float64] | None:
+    """The metric of every example, or [1] of one that has none; None of a diverged child."""
+    if result.status is not Status.OK or result.each is None:
+        return None
+    return unpack(result.each, examples)
+
+
+def _matrix(
+    rows: Sequence[NDArray[np.float64] | None], width: int, chance: float
+) -> NDArray[np.float64]:
+    """[seeds, width]: the metric of every example (of an accuracy 1 where the child was right), or
+    the one of the split; a diverged child has learned nothing.
     """
-    known = [
-        unpack(e.each, examples) if e.status is Status.OK and e.each is not None else None
-        for e in row
-    ]
-    width = max((len(v) for v in known if v is not None), default=examples)
-    return np.stack([np.full(width, chance) if v is None else v for v in known])
+    return np.stack([np.full(width, chance) if row is None else row for row in rows])

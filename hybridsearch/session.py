@@ -272,7 +272,7 @@ def _run(config: Config, folder: Path, evaluator: Evaluator, observer: Observer)
         table = evaluator.table if isinstance(evaluator, TableEvaluator) else None
         raced, answer = Race(()), None
         if table is None:
-            entrants = run.known.candidates(max(config.race.candidates, config.retest.finalists))
+            entrants = run.known.entrants(config.race.candidates, config.retest.finalists)
             raced = race(config, entrants, recorder, observer)
             answer = retest(config, raced.finalists, recorder, observer)
         summary = summarise(config, run, found, answer, ended)

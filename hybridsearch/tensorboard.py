@@ -50,7 +50,6 @@ class TensorBoard(Silent):
         self._writer: Any = None
         self._failed = False
         self._trained: Counter[int] = Counter()
-        self._rung = 0
         self._incumbent = ""
 
     def __enter__(self) -> TensorBoard:
@@ -66,9 +65,8 @@ class TensorBoard(Silent):
             self._try(self._writer.close)
 
     def training(self, rung: int, done: int, total: int) -> None:
-        if rung != self._rung:  # told often, and counted when it begins
+        if done == total:  # told often, and so only once for every batch and rung
             self._trained[rung] += total
-        self._rung = rung
 
     def snapshot(self, now: Snapshot) -> None:
         self._try(lambda: self._write(now))

@@ -356,6 +356,18 @@ def test_candidates_are_the_best_measured_and_the_most_promising_of_those_that_w
     assert len(many) == len(set(many)) and set(many) >= set(expected)
 
 
+def test_without_a_race_the_finalists_are_the_best_measured_and_stopped_ones_only_fill_up(start):
+    run = start("c", strategy="random", fidelity={"keep": 0.3, "first": 6})
+    run.run()
+    measured = [entry.spec for _, entry in run.known.finalists(1000)]
+    for candidates in (0, 4):
+        assert run.known.entrants(candidates, 4) == measured[:4]
+    assert run.known.entrants(8, 4) == run.known.candidates(8) != measured[:8]
+    many = len(measured) + 3
+    expected = [child.spec for child in run.ladder.prospects(3)]
+    assert run.known.entrants(0, many) == [*measured, *expected]
+
+
 def test_the_incumbent_is_the_first_finalist(start):
     run = start("a")
     for _ in range(6):

@@ -42,8 +42,9 @@ def same(mine, theirs):
         {"strategy": "evolution", "batch": 3, "evolution": {"population": 3}},
         {"strategy": "random", "race": {"candidates": 4, "seeds": 1}, "retest": {"finalists": 1}},
         {"strategy": "random", "seconds": 10_000.0},
+        {"strategy": "random", "retest": {"finalists": 5}, "fidelity": {"keep": 0.1, "first": 1}},
     ],
-    ids=["without a race", "with a race", "with a time limit"],
+    ids=["without a race", "with a race", "with a time limit", "with stopped finalists"],
 )
 def test_it_tells_what_an_observer_is_told(tiny, tmp_path, changes):
     seen, folder = Seen(), tmp_path / "runs" / "a"

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from hybridsearch import recorder as recorders
+from hybridsearch.errors import UserError
 from hybridsearch.recorder import AT_RISK, Recorder
 from hybridsearch.store import claims
 from hybridsearch.store.cache import Cache
@@ -100,6 +101,23 @@ def test_what_another_driver_trains_is_waited_for_and_not_trained(make, tmp_path
     told = [p["key"] for p, _ in read_log(tmp_path / "log")]
     assert told == ["key0", "key1", "key2", "key3"]
     other.close()
+
+
+def test_an_evaluator_that_ends_too_early_is_a_line_and_not_a_wait_for_ever(make, monkeypatch):
+    class Forgetful(Backwards):
+        def evaluate(self, tasks, keep_below=0):
+            yield from super().evaluate(tasks[1:])
+
+    def slept(seconds):
+        raise AssertionError("nobody else trains anything")
+
+    monkeypatch.setattr(recorders.time, "sleep", slept)
+    recorder = make(Forgetful(2 * AT_RISK))
+    with pytest.raises(UserError, match=r"got none of 1 \(the first is of f\); .*`resume`"):
+        recorder.evaluate(TASKS)
+    again = make(Backwards(0.0))
+    again.evaluate(TASKS)
+    assert again.evaluator.asked == TASKS[:1]
 
 
 def test_an_error_and_a_later_success_of_one_task_are_both_replayed(make):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
+from hybridsearch import tensorboard as module
 from hybridsearch.analysis.runs import load_run
 from hybridsearch.cli import main
 from hybridsearch.errors import UserError
@@ -87,6 +89,36 @@ def test_the_events_are_those_of_the_run_and_change_nothing_of_it(at_home, capsy
     assert events.Images("incumbent")[-1].width > 300
     told = events.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
     assert "strategy: random" in told
+
+
+class Writer:
+    """Stands in for the package's, and keeps the last scalar of every tag."""
+
+    def __init__(self, *_, **__):
+        self.last = {}
+
+    def add_scalar(self, tag, value, step):
+        self.last[tag] = value
+
+    def add_nothing(self, *_, **__): ...
+
+    add_text = add_image = flush = close = add_nothing
+
+
+@pytest.mark.parametrize("changes", [{"batch": 1}, {"batch": 2}, {"batch": 4, "pipeline": 2}])
+def test_the_share_that_goes_on_is_that_of_the_records(tmp_path, tiny, monkeypatch, changes):
+    """Also where a batch goes no further than the first rung, and where several are under way."""
+    monkeypatch.setattr(module, "need", lambda *_: SimpleNamespace(SummaryWriter=Writer))
+    config = tiny(strategy="random", budget=24, fidelity={"first": 2}, **changes)
+    folder = tmp_path / "a"
+    with pytest.raises(KeyboardInterrupt), TensorBoard(folder, pytest.fail) as board:
+        search(config, folder, Both(board, Stops(after=24)))
+    steps = [p["steps"] for p, _ in load_run(folder).trials if p["kind"] == "evaluation"]
+    on_rung = [steps.count(k) for k in (4, 10, 20)]
+    assert on_rung[0] == 24 > on_rung[1] >= on_rung[2] > 0
+    for rung in (1, 2):
+        share = on_rung[rung] / on_rung[rung - 1]
+        assert board._writer.last[f"promoted/rung_{rung}"] == pytest.approx(share)
 
 
 class Stops(Silent):

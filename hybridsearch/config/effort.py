@@ -82,7 +82,8 @@ class RaceConfig(Section):
         24,
         ge=0,
         description="Functions that enter: the best half by the score of the search, the others "
-        "those that it stopped early and now expects most of; up to retest.finalists: no race.",
+        "those that it stopped early and now expects most of; up to retest.finalists: no race, the "
+        "finalists are the best by that score.",
     )
     seeds: int = Field(
         2, ge=1, description="Trainings of each, after which the better half trains again."

@@ -130,11 +130,19 @@ def work(plugin: str, payloads: list[bytes]) -> list[Reply]:
 
     worker = get_worker()
     guest: Guest = worker.plugins[plugin]
+    this = worker.get_current_task()
+
+    def ended() -> bool:
+        """Whether the driver has left, or was killed: then Dask has cancelled its tasks, and cannot
+        stop a thread that runs one.
+        """
+        task = worker.state.tasks.get(this)
+        return guest._station.closed or task is None or bool(task.state == "cancelled")
 
     def fetch(good: Good) -> bytes:
         told = {"kind": LACKS, "worker": worker.address, "name": good.name}
         key = (guest.token, good.name, good.digest)
-        return await_delivery(key, lambda: worker.log_event(guest.token, told))
+        return await_delivery(key, lambda: worker.log_event(guest.token, told), ended)
 
     replies = []
     for payload in payloads:

@@ -25,10 +25,24 @@ def withdraw(key: Key) -> None:
         _CONTENT.pop(key, None)
 
 
-def await_delivery(key: Key, ask: Callable[[], None]) -> bytes:
-    """What is delivered, taken out; asked for until it is there."""
+def wake() -> None:
+    """Have all who wait look whether they still should."""
     with _ARRIVED:
-        while key not in _CONTENT:
+        _ARRIVED.notify_all()
+
+
+def await_delivery(
+    key: Key, ask: Callable[[], None], ended: Callable[[], bool] = lambda: False
+) -> bytes:
+    """What is delivered, taken out; asked for until it is there. ended: whether nobody wants it any
+    more, looked at whenever it is asked for, and after `wake`.
+
+    Raises: RuntimeError when that is so: a thread that waited for ever could never be used again.
+    """
+    with _ARRIVED:
+        while not ended():
+            if key in _CONTENT:
+                return _CONTENT.pop(key)
             ask()
             _ARRIVED.wait(AGAIN)
-        return _CONTENT.pop(key)
+    raise RuntimeError(f"nobody waits for the data {key[1]!r} any more")

@@ -201,13 +201,21 @@ class RayPool:
     def _turn(
         self, waiting: Line[_Flight], flights: dict[Any, _Flight]
     ) -> tuple[str, Any | Failure] | None:
-        """Send out what there is room for, and hear of one that is done; its result, if any."""
+        """Send out what there is room for, and hear of one that is done; its result, if any.
+
+        Raises: LostConnection; every job that is not done waits or is among the flights then.
+        """
         self._look()
         self._check_refused()
         while waiting and len(flights) < self._most():
             flight = waiting.take()
             flight.node, flight.since = self._home(flight, flights), time.monotonic()
-            flights[self._send(flight.call, flight.node)] = flight
+            try:
+                task = self._send(flight.call, flight.node)
+            except LostConnection:
+                waiting.put_back(flight)
+                raise
+            flights[task] = flight
         task = self._link.next(flights, LOOK)
         if task is None:
             return None
@@ -221,8 +229,8 @@ class RayPool:
             return None
         node, kind, content = outcome
         if kind in ("refused", "lacks"):
+            waiting.put_back(flight)  # first: what follows may find the connection lost
             self._refuse(node, str(content)) if kind == "refused" else self._deliver(str(content))
-            waiting.put_back(flight)
             return None
         assert isinstance(content, bytes)
         if kind == "raised":

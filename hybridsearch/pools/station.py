@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridsearch.errors import told
+from hybridsearch.pools.deliveries import wake
 from hybridsearch.pools.failure import Failure
 from hybridsearch.pools.loky import LokyPool
 from hybridsearch.pools.passport import differs
@@ -199,11 +200,19 @@ class Station:
             with self._lock:
                 self._goods[good] = path
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing runs here any more."""
+        return self._closed
+
     def close(self) -> None:
-        """End the processes, whatever they are doing, and remove the folder."""
+        """End the processes, whatever they are doing, and remove the folder; who waits for data
+        (`deliveries`) waits no longer.
+        """
         with self._lock:
             self._closed = True
             pools = list(self._all)
+        wake()
         for pool in pools:
             pool.retire()
         self.scratch.close()

@@ -17,6 +17,8 @@ from hybridsearch.propose.base import Candidate, Member, NoPolicy
 from hybridsearch.propose.novelty import Novel, Novelty, random_draw
 from hybridsearch.types import Outcome, Proposal, State, Status, seed_for
 
+NEIGHBOUR = "neighbour"  # the operator of proposals beside a point
+
 
 class LocalProposer(NoPolicy, Novel):
     """First improvement in batches: a batch of untried neighbours, drawn at random, is evaluated,
@@ -54,7 +56,7 @@ class LocalProposer(NoPolicy, Novel):
 
     @staticmethod
     def _beside(point: Member, genome: Tokens) -> Candidate:
-        return Candidate(genome, (point.id,), operator="neighbour")
+        return Candidate(genome, (point.id,), operator=NEIGHBOUR)
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Move to the best neighbour of the batch if it is better; else restart at a dead end."""
@@ -68,25 +70,35 @@ class LocalProposer(NoPolicy, Novel):
             self._learn(steps, others)
 
     def draw(self, n: int) -> list[Candidate]:
-        """Untried neighbours of the point, or else random functions; none before the first."""
+        """Untried neighbours of the point, each once, or else random functions; none before the
+        first. What is drawn and not chosen was passed over, so that a dead end is seen as one.
+        """
         if not self._point and not self._starts:
             return []
-        near = []
-        if self._point:
-            near = [self._beside(self._point, genome) for genome in self._untried[-n:]]
+        near = self._neighbours(n) if self._point else []
         return near + list(self._random(n - len(near)))
 
     def adopt(self, outcomes: Sequence[Outcome]) -> None:
-        """Neighbours and starts that others proposed count as its own."""
+        """Neighbours and starts that others proposed count as its own. Those of a former point,
+        which come late, may be the next start, but bring it no nearer.
+        """
         found = self._taken(outcomes)
         if not found:
             return
-        tried = {o.proposal.genome.tokens for o in found}
-        near = {genome for genome in self._untried if genome in tried}
-        self._untried = [genome for genome in self._untried if genome not in tried]
-        trained = [o for o in found if o.status is Status.OK]
-        steps = [Member.of(o) for o in trained if o.proposal.genome.tokens in near]
-        others = [Member.of(o) for o in trained if o.proposal.genome.tokens not in near]
+        near = {o.proposal.genome.tokens for o in found}.intersection(self._untried)
+        self._untried = [genome for genome in self._untried if genome not in near]
+        steps: list[Member] = []
+        others: list[Member] = []
+        for o in found:
+            if o.status is not Status.OK:
+                continue
+            beside = o.proposal.operator == NEIGHBOUR
+            here = beside and self._point and o.proposal.parents == (self._point.id,)
+            if here or o.proposal.genome.tokens in near:
+                steps.append(Member.of(o))
+            else:
+                others.append(Member.of(o))
+                self._starts -= beside  # which `_learn` counts
         self._learn(steps, others)
 
     def _learn(self, steps: Sequence[Member], others: Sequence[Member]) -> None:

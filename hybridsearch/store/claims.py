@@ -64,7 +64,7 @@ class Claims:
                     "SELECT holder, boot, renewed FROM claims WHERE task = ?", (name,)
                 ).fetchone()
                 if row is not None and row[0] != self.me:
-                    if row[1] == boot and now - row[2] < LASTS and _alive(row[0]):
+                    if _lasts(row, now, boot):
                         continue
                     self.expired += 1
                 mine.append((name, self.me, boot, now))
@@ -91,12 +91,24 @@ class Claims:
             self._give_up()
 
     def others(self) -> bool:
-        """Whether anybody else claims anything, and so may wait for what this driver has."""
+        """Whether anybody else claims anything, and so may wait for what this driver has; claims of
+        dead drivers, for which nobody waits, are removed.
+        """
         if self._db is None:
             return False
+        now, boot = _now(), _boot()
         try:
-            query = "SELECT 1 FROM claims WHERE holder != ? LIMIT 1"
-            return self._db.execute(query, (self.me,)).fetchone() is not None
+            rows = self._db.execute(
+                "SELECT holder, boot, MAX(renewed) FROM claims WHERE holder != ? "
+                "GROUP BY holder, boot",
+                (self.me,),
+            ).fetchall()
+            void = [row for row in rows if not _lasts(row, now, boot)]
+            if void:  # unless renewed meanwhile
+                self._db.executemany(
+                    "DELETE FROM claims WHERE holder = ? AND boot = ? AND renewed <= ?", void
+                )
+            return len(void) < len(rows)
         except sqlite3.DatabaseError:
             self._give_up()
             return False
@@ -156,6 +168,12 @@ def _name_of(process: int) -> str:
         return f"{process}:"
     fields = text.rpartition(")")[2].split()  # from the third on; see proc(5)
     return f"{process}:{'dead' if fields[0] in 'ZX' else fields[19]}"
+
+
+def _lasts(claim: tuple[str, str, float], now: float, here: str) -> bool:
+    """Whether a claim (holder, boot, renewed) holds. here: this run of the machine."""
+    holder, boot, renewed = claim
+    return boot == here and now - renewed < LASTS and _alive(holder)
 
 
 def _alive(holder: str) -> bool:

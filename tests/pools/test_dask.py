@@ -23,7 +23,7 @@ from hybridsearch.pools.failure import Failure
 from hybridsearch.pools.wire import TOKEN, Good
 from hybridsearch.session import resume, search
 
-from .dask_cluster import ROOT, Cluster, children, environment, free_port
+from .dask_cluster import ROOT, Client, Cluster, children, environment, free_port
 from .deeds import Deed, Deeds, double, fatal_if_negative, grow, place, refuse, surroundings
 from .own import hide, make_home
 
@@ -99,6 +99,23 @@ def test_data_travel_once_and_only_when_they_are_asked_for(cluster, equipped):
         files = {Path(r[2]) for _, r in lacks.run(surroundings, jobs, 60.0)}
         assert [f.read_bytes() for f in files] == [b"arrays"]
     assert len(made) == 1
+
+
+def test_a_driver_that_leaves_while_its_data_are_awaited_leaves_no_thread_behind(cluster, equipped):
+    """Else the worker's slots were taken for ever."""
+    pool = equipped(cluster)
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    pool.supply(Good("search", "e" * 64), interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(pool.run(double, {str(k): k for k in range(9)}, 60.0))
+    pool.close()
+    with Client(cluster.address, timeout=60, set_as_default=False) as client:
+        workers = list(client.nthreads())
+        some = [client.submit(os.getpid, workers=[one], pure=False) for one in workers]
+        assert len({one.result(timeout=20) for one in some}) == 3
 
 
 def test_a_child_stays_on_its_node_unless_the_folder_is_shared(cluster, equipped, tmp_path):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from hybridsearch.pools.deliveries import await_delivery
 from hybridsearch.pools.failure import Failure
 from hybridsearch.pools.loky import ENVIRONMENT
 from hybridsearch.pools.parcel import Code
@@ -82,6 +85,23 @@ def test_data_are_sent_only_to_who_has_other_ones_and_once(open_station):
             path = station.run(call(surroundings, 0, (DATA,)), fetch).open()[2]
         assert Path(path).read_bytes() == b"arrays"
         assert len(sent) == number + 1
+
+
+def test_who_waits_for_data_when_the_station_closes_waits_no_longer(make_kit, tmp_path):
+    """Its thread is one of the worker's, which Dask cannot stop."""
+    station = Station(make_kit(), "tcp://here:1", tmp_path / "scratch")
+    asked = threading.Event()
+
+    def fetch(good):
+        return await_delivery(("a", "b", "c"), asked.set, lambda: station.closed)
+
+    with ThreadPoolExecutor(2) as threads:
+        jobs = [threads.submit(station.run, call(double, 0, (DATA,)), fetch) for _ in range(2)]
+        assert asked.wait(60.0)
+        station.close()
+        for job in jobs:
+            with pytest.raises(RuntimeError, match=r"nobody waits for the data|station is closed"):
+                job.result(10.0)
 
 
 def test_code_that_the_machine_does_not_have_is_unpacked_once_for_its_workers(open_station):

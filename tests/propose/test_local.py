@@ -1,8 +1,11 @@
 """Local search: it climbs, sees a dead end, and starts anew."""
 
+import numpy as np
+
 from hybridsearch.config import LocalConfig
 from hybridsearch.genome.units import Space
 from hybridsearch.genome.variation import neighbours
+from hybridsearch.propose.base import Candidate
 from hybridsearch.propose.local import LocalProposer
 from hybridsearch.types import Outcome, Status
 
@@ -51,6 +54,46 @@ def test_at_a_dead_end_it_starts_anew_from_the_best_random_function():
         if len(random) >= 4:
             break
     assert {p.parents for p in proposer.ask(4)} == {(max(random),)}
+
+
+def at_a_point(proposer):
+    """The proposer with a point of reward 0.5, the proposal 0."""
+    proposer.tell([outcome(p, 0.5 - p.id / 100) for p in proposer.ask(4)])
+    return len(neighbours(proposer._point.genome, Space()))
+
+
+def test_a_screen_that_chooses_no_neighbour_comes_to_a_dead_end_too():
+    """Each is drawn once; then random ones are, and the best of so many is the next point."""
+    proposer = LocalProposer(Space(), CONFIG, 0)
+    many = at_a_point(proposer)
+    drawn = [c for _ in range(3) for c in proposer.draw(many // 2)]
+    near = [c.genome for c in drawn if c.parents == (0,)]
+    assert len(near) == len(set(near)) == many
+    random = [c for c in drawn if not c.parents][:4]
+    for number, candidate in enumerate(random, start=10):
+        assert not proposer.draw(1)[0].parents
+        proposer.adopt([outcome(candidate.proposal(number, "local"), number / 100)])
+    assert {c.parents for c in proposer.draw(8)} == {(13,)}
+
+
+def test_a_neighbour_that_was_drawn_and_is_chosen_late_is_a_step_until_the_point_moves():
+    proposer = LocalProposer(Space(), CONFIG, 0)
+    drawn = proposer.draw(at_a_point(proposer))
+    saved = proposer.state()
+    proposer = LocalProposer(Space(), CONFIG, 0)
+    proposer.restore(saved)
+    proposer.adopt([outcome(drawn[5].proposal(10, "local"), 0.6)])
+    proposer.draw(len(neighbours(drawn[5].genome, Space())))  # none is left
+    for number, candidate in enumerate(drawn[10:20], start=20):  # of the former point
+        proposer.adopt([outcome(candidate.proposal(number, "local"), 0.4)])
+    assert proposer._point.id == 10
+    proposer.adopt([outcome(c.proposal(30 + k, "local"), 0.1) for k, c in enumerate(random(4))])
+    assert proposer._point.id == 20
+
+
+def random(n):
+    rng = np.random.default_rng(9)
+    return [Candidate(Space().sample(rng), operator="random") for _ in range(n)]
 
 
 def test_a_rejected_neighbour_is_no_point():

@@ -58,6 +58,19 @@ def test_what_another_claims_is_not_taken_until_he_is_dead(holder, mine):
     assert not mine.others()
 
 
+def test_the_claims_of_a_killed_driver_keep_nobody_from_its_rest_and_are_removed(holder, mine):
+    """Else every later run would commit after every rung."""
+    killed, alive = holder("a", "b"), holder("c")
+    killed.kill()
+    killed.wait()
+    assert mine.others()
+    left = mine._db.execute("SELECT task FROM claims").fetchall()
+    assert left == [("c",)]
+    alive.kill()
+    alive.wait()
+    assert not mine.others()
+
+
 def test_a_process_that_is_dead_and_not_yet_waited_for_holds_nothing(holder, mine):
     other = holder("a")
     other.kill()
@@ -101,8 +114,10 @@ def test_claims_of_before_a_reboot_are_void(mine, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(module, "_boot", lambda: "another")
         other.take(["a"])
+        other.take(["b"])
     monkeypatch.setattr(module, "_alive", lambda holder: True)
     assert mine.take(["a"]) == {"a"}
+    assert not mine.others()
     other.close()
 
 
