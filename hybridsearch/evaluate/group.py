@@ -18,6 +18,7 @@ from hybridsearch.errors import UserError
 from hybridsearch.evaluate import worker
 from hybridsearch.evaluate.accelerator import Accelerator, accelerator_for
 from hybridsearch.evaluate.devices import Claim
+from hybridsearch.evaluate.draws import kept
 from hybridsearch.evaluate.packing import MOST, Course, Packer
 from hybridsearch.evaluate.worker import Job
 from hybridsearch.pools.base import Pool
@@ -54,7 +55,7 @@ def run_group(group: Group) -> list[Evaluation]:
     """
     device = _CLAIM.device(group.devices, group.folder)
     accelerator = accelerator_for(torch.device(device))
-    with one_thread(), accelerator.session():
+    with one_thread(), accelerator.session(), kept():
         return run_packed(group, device, accelerator)
 
 

@@ -16,6 +16,7 @@ import torch
 from hybridsearch.config import Config
 from hybridsearch.errors import told
 from hybridsearch.evaluate.accelerator import accelerator_for
+from hybridsearch.evaluate.draws import kept
 from hybridsearch.evaluate.input import Resident
 from hybridsearch.evaluate.stack_training import StackTrainer
 from hybridsearch.evaluate.training import Diverged, OutOfTime
@@ -59,7 +60,7 @@ class Trajectory:
 def follow(job: FollowJob) -> tuple[Trajectory, ...]:
     """Train what a job asks for through all rungs: a trajectory per task. Failures are values."""
     try:
-        with one_thread(), accelerator_for(torch.device(job.device)).session():
+        with one_thread(), accelerator_for(torch.device(job.device)).session(), kept():
             course = _stack if job.tasks[0].stack else _alone
             return tuple(course(job))
     except OutOfTime as error:

@@ -21,6 +21,7 @@ from hybridsearch.config import Config
 from hybridsearch.errors import told
 from hybridsearch.evaluate.accelerator import accelerator_for
 from hybridsearch.evaluate.data import load_search_data, load_test_data
+from hybridsearch.evaluate.draws import kept
 from hybridsearch.evaluate.input import Resident
 from hybridsearch.evaluate.stack_training import Stack, StackTrainer, load_stack, save_stack
 from hybridsearch.evaluate.timing import seconds_per_element
@@ -87,7 +88,7 @@ def run(job: Job) -> tuple[Evaluation, ...]:
     """
     started = time.perf_counter()
     try:
-        with one_thread(), accelerator_for(torch.device(job.device)).session():
+        with one_thread(), accelerator_for(torch.device(job.device)).session(), kept():
             train = _train_stack if job.task.stack else _train_alone
             results = train(job, started)
     except Exception as error:
@@ -193,7 +194,7 @@ def measure(job: tuple[Config, str]) -> float | str:
     """
     times = []
     try:
-        with one_thread(), accelerator_for(torch.device(job[1])).session():
+        with one_thread(), accelerator_for(torch.device(job[1])).session(), kept():
             trainer = trainer_for(*job)
             trainer.examine(trainer.new_child(resolve("ReLU"), 0))
             child = trainer.new_child(resolve("ReLU"), 0)
