@@ -9,7 +9,6 @@ import math
 import re
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
 from hybridsearch.config import NetworkConfig

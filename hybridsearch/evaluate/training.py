@@ -1,9 +1,10 @@
 """Training one child, step by step, so that it can stop at a rung and go on later.
 
-A child's course depends on its function, seed and settings alone: the order of the data and the
-augmentation are functions of (seed, step), so is what a network of the user's draws at random
-(`draws`), and the learning rate is one of the step, never of how far the child will be trained. A child stopped at a rung and continued from its checkpoint therefore
-equals one that was trained straight through, bit for bit on a CPU.
+A child's course depends on its function, seed and settings alone: the order of the data, the
+augmentation and what a network of the user's draws at random (`draws`) are functions of (seed,
+step), and the learning rate of the step, never of how far the child will be trained. A child
+stopped at a rung and continued from its checkpoint therefore equals one that was trained straight
+through, bit for bit on a CPU.
 """
 
 from __future__ import annotations
