@@ -24,7 +24,8 @@ PROBED = 10_000  # validation examples from which chance is estimated where it i
 def make_objective(config: Config, data: SearchData) -> Objective:
     """The objective of a config on its data.
 
-    Raises: UserError when loss and metric do not fit the targets, or cannot be imported.
+    Raises: UserError when loss and metric do not fit the targets, or cannot be imported, or when
+    the loss is not above 0 for outputs that are all 0.
     """
     loss = loss_for(config.training.loss, data)
     metric = metric_for(config.metric.name, loss)
@@ -43,6 +44,16 @@ def make_objective(config: Config, data: SearchData) -> Objective:
     if objective.plain:
         return objective
     nothing = _of_nothing(objective, config, data)
+    if nothing.loss <= 0:  # where it ends, and above which multiple a training has diverged
+        what = (
+            "add a constant to yours, so that it is 0 at best"
+            if own_loss
+            else "the validation targets do not differ from what it says then"
+        )
+        raise UserError(
+            f"training.loss {loss}: expected a loss above 0 for outputs that are all 0, got "
+            f"{nothing.loss:g}; the best loss is taken to be 0: {what}"
+        )
     found = _measure(config, metric, nothing.metric)
     return replace(objective, measure=found, chance_loss=nothing.loss)
 

@@ -23,7 +23,8 @@ from torch import nn
 class Tied(nn.Module):
     def __init__(self, make_activation):
         super().__init__()
-        self.embed, self.act, self.head = nn.Embedding(5, 6), make_activation(6, -1), nn.Linear(6, 5)
+        self.embed, self.act = nn.Embedding(5, 6), make_activation(6, -1)
+        self.head = nn.Linear(6, 5)
         self.head.weight = self.embed.weight
 
     def forward(self, tokens):
