@@ -77,8 +77,8 @@ class Objective:
         name, chance, perfect = self.measure.name, self.measure.chance, self.measure.perfect
         if self.own_metric is None:
             return (
-                f"fitness: {name} is already {chance:g} for outputs that are all 0, and the best is "
-                f"{perfect:g}; take fitness loss, or a metric of your own"
+                f"fitness: {name} is already {chance:g} for outputs that are all 0, and the best "
+                f"is {perfect:g}; take fitness loss, or a metric of your own"
             )
         side = "above" if self.measure.higher else "below"
         return (

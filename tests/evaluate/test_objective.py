@@ -272,7 +272,7 @@ def test_a_loss_that_is_not_positive_at_chance_is_one_line(goals, loss, value):
 
 def test_a_loss_of_ours_is_told_what_it_has_to_learn():
     targets = np.full((40, 1), 3, np.float32)
-    with pytest.raises(UserError, match="training.loss mse: .* got 0; .* targets do not differ"):
+    with pytest.raises(UserError, match=r"training.loss mse: .* got 0; .* targets do not differ"):
         objective(targets)
 
 
