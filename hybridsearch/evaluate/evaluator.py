@@ -309,8 +309,8 @@ class TrainingEvaluator:
 
     def _measure(self) -> Iterator[tuple[str, float | str | Failure]]:
         if self.device == "cpu":
-            return self.pool.run(measure, {"ReLU": (self.config, self.device)}, inf)
-        job = (self.config, self.devices, self.children)
+            return self.pool.run(measure, {"ReLU": (self.config, self.device, self.context)}, inf)
+        job = (self.config, self.devices, self.children, self.context)
         return self.pool.run(measure_on, {"ReLU": job}, inf)
 
     def evaluate(self, tasks: Sequence[Task], keep_below: int = 0) -> Iterator[Evaluation]:
@@ -395,7 +395,8 @@ class TrainingEvaluator:
     def _job(self, group: tuple[Task, ...], keep_below: int, limit: float) -> Job:
         """limit: seconds of one training."""
         keep, together = group[0].steps < keep_below, max(1, len(group[0].stack))
-        return Job(self.config, group, self.children, keep, self.device, limit * together)
+        longest = limit * together
+        return Job(self.config, group, self.children, keep, self.device, longest, self.context)
 
     def forget(self, tasks: Iterable[Task] | None = None) -> None:
         if tasks is None:

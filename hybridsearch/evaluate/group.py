@@ -68,9 +68,9 @@ def run_packed(group: Group, device: str, accelerator: Accelerator) -> list[Eval
         job.task.hash: replace(job, device=device, limit=job.limit * share) for job in group.jobs
     }
     try:  # what children share is made before they have streams of their own
-        worker.trainer_for(config, device)
-        if any(job.task.split not in ("validation", TIME) for job in group.jobs):
-            worker.test_split(config, device)
+        worker.trainer_for(config, device, group.jobs[0].context)
+        for split in {job.task.split for job in group.jobs} - {"validation", TIME}:
+            worker.test_split(config, device, split)
         accelerator.synchronize()
     except Exception as error:
         return [worker.failed(job.task, error) for job in group.jobs]
@@ -114,10 +114,10 @@ def _abandon(device: str) -> None:
     raise UserError(f"{device} is lost to this process; start it again with `resume`")
 
 
-def measure_on(job: tuple[Config, tuple[str, ...], Path]) -> float | str:
+def measure_on(job: tuple[Config, tuple[str, ...], Path, str]) -> float | str:
     """`worker.measure` on this process's GPU."""
-    config, devices, folder = job
-    return worker.measure((config, _CLAIM.device(devices, folder)))
+    config, devices, folder, context = job
+    return worker.measure((config, _CLAIM.device(devices, folder), context))
 
 
 def run_grouped(
