@@ -34,7 +34,7 @@ def kept() -> Iterator[None]:
         yield
     finally:
         torch.set_rng_state(host)
-        if cuda:
+        if cuda and before is not None:
             cuda.set_state(before)
         np.random.set_state(numpy)
         random.setstate(python)
@@ -67,7 +67,7 @@ def _seed(seed: int) -> None:
 
 def _cuda() -> torch.Generator | None:
     """The generator of the current GPU; None where this process has not touched one."""
-    if not torch.cuda.is_initialized():
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return None
     return torch.cuda.default_generators[torch.cuda.current_device()]
 
