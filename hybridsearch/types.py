@@ -191,7 +191,7 @@ class Scale:
     `perfect` one that makes no error.
 
     A score is minus the loss (of classes: chance -ln(classes)), or the metric, with a minus where
-    less of it is better.
+    less of it is better. perfect is above chance, which `Objective.scale` sees to.
     """
 
     fitness: str  # loss, accuracy or metric

@@ -142,7 +142,7 @@ INNER = {
     ],
     "tables": [["recording"], ["table"], ["replay", "card"]],
     "evaluate": [
-        ["own", "accelerator", "devices", "checkpoint", "stacks", "layers"],
+        ["own", "accelerator", "devices", "checkpoint", "stacks", "layers", "draws"],
         ["data", "initialise", "recompute", "graph", "packing"],
         ["deep", "input", "losses"],
         ["networks", "given", "objective"],

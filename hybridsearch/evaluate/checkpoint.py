@@ -55,22 +55,44 @@ def write_checkpoint(
 ) -> None:
     """Write weights, BatchNorm statistics, the optimiser's state, a note and more tensors, at once.
 
-    A disk that does not take it costs the time of training the child again, so that is no error.
+    A disk that does not take it, or a state that is no tensor, costs the time of training the child
+    again, so that is no error.
     """
-    tensors = {f"network.{name}": t for name, t in network.state_dict().items() if t.numel()}
+    state = network.state_dict()
+    if not all(isinstance(value, Tensor) for value in state.values()):
+        return
+    tensors = {f"network.{name}": t for name, t in state.items() if t.numel()}
     for number, parameter in enumerate(trained_parameters(optimizer)):
         for name, value in optimizer.state[parameter].items():
             if isinstance(value, Tensor):
                 tensors[f"optimizer.{number}.{name}"] = value
     tensors |= more
     partial = path.with_suffix(".partial")
-    tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     text = json.dumps(note)
     try:
+        tensors = _apart(tensors)
         save_file(tensors, partial, metadata={"child": text, "check": _check(tensors, text)})
         partial.replace(path)
-    except (OSError, SafetensorError):
+    except Exception:
         partial.unlink(missing_ok=True)
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors on the CPU that share no memory, as the format asks: tied weights under the first of
+    their names. `restore` fills what is left out: it is the same memory, or has several elements in
+    one place, so that no training can have written to it.
+    """
+    found, whole, taken = {}, set(), set()
+    for name, tensor in tensors.items():
+        about = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        if about in whole or any(s == 0 and n > 1 for n, s in zip(*about[2:], strict=True)):
+            continue
+        whole.add(about)
+        made = tensor.detach().cpu().contiguous()
+        memory = made.untyped_storage().data_ptr()
+        found[name] = made.clone() if memory in taken else made  # of views that overlap
+        taken.add(memory)
+    return found
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:

@@ -28,7 +28,7 @@ from hybridsearch.evaluate.judge import code_of, make_objective
 from hybridsearch.evaluate.networks import built_in, check_network, fixed_groups
 from hybridsearch.evaluate.node import Trainings, digest_of_test
 from hybridsearch.evaluate.numerics import pick_precision
-from hybridsearch.evaluate.own import modules_of
+from hybridsearch.evaluate.own import modules_of, own_code
 from hybridsearch.evaluate.probe import Probed, probe
 from hybridsearch.evaluate.stacks import jobs_of, stacks
 from hybridsearch.evaluate.worker import Job, child_path, measure, run
@@ -44,6 +44,7 @@ from hybridsearch.pools.wire import TOKEN, Good, Kit, pack
 from hybridsearch.types import TIME, Evaluation, Json, Measure, Scale, Status, Task
 
 VERSION = 4  # raised by every change after which the same task gives another number
+OWN_VERSION = 1  # the same for tasks with a network, loss or metric of the user's alone
 LIMIT_FACTOR = 20  # a training may take this many times its calibrated duration ...
 LIMIT_FLOOR = 30.0  # ... and at least this many seconds
 
@@ -204,7 +205,7 @@ class TrainingEvaluator:
             "init": self.config.network.init,
             "fixed": sorted((g, f.key) for g, f in fixed_groups(self.config.network).items()),
             "metric": self.config.metric.model_dump(mode="json"),
-            "own": code_of(self.config),
+            "own": self._own_code(),
             # What a task names itself, or changes no number, is left out. On a GPU recomputation
             # does: a kernel is compiled for the backward pass only.
             "training": self.config.training.model_dump(
@@ -216,13 +217,19 @@ class TrainingEvaluator:
         }
         return _hex(parts)
 
+    def _own_code(self) -> dict[str, Json]:
+        """What stands for code of the user's; nothing where there is none."""
+        version = {"version": OWN_VERSION} if own_code(self.config) else {}
+        return {**version, **code_of(self.config)}
+
     def _timing_digest(self, shape: tuple[int, ...], outputs: int) -> str:
         """Everything but function and kernel that changes how long an activation takes: which
         tensor it is given, and who computes. Not the data, nor how a child is trained.
         """
         training = self.config.training
+        own = [OWN_VERSION] if "network" in own_code(self.config) else []
         parts = {
-            "version": [VERSION, timing.VERSION],
+            "version": [VERSION, timing.VERSION, *own],
             "network": [self._network, self.config.network.width],
             "images": [training.batch_size, *shape, outputs],
             "precision": training.precision,
@@ -309,8 +316,8 @@ class TrainingEvaluator:
 
     def _measure(self) -> Iterator[tuple[str, float | str | Failure]]:
         if self.device == "cpu":
-            return self.pool.run(measure, {"ReLU": (self.config, self.device)}, inf)
-        job = (self.config, self.devices, self.children)
+            return self.pool.run(measure, {"ReLU": (self.config, self.device, self.context)}, inf)
+        job = (self.config, self.devices, self.children, self.context)
         return self.pool.run(measure_on, {"ReLU": job}, inf)
 
     def evaluate(self, tasks: Sequence[Task], keep_below: int = 0) -> Iterator[Evaluation]:
@@ -395,7 +402,8 @@ class TrainingEvaluator:
     def _job(self, group: tuple[Task, ...], keep_below: int, limit: float) -> Job:
         """limit: seconds of one training."""
         keep, together = group[0].steps < keep_below, max(1, len(group[0].stack))
-        return Job(self.config, group, self.children, keep, self.device, limit * together)
+        longest = limit * together
+        return Job(self.config, group, self.children, keep, self.device, longest, self.context)
 
     def forget(self, tasks: Iterable[Task] | None = None) -> None:
         if tasks is None:

@@ -18,6 +18,7 @@ from hybridsearch.errors import UserError
 from hybridsearch.evaluate import worker
 from hybridsearch.evaluate.accelerator import Accelerator, accelerator_for
 from hybridsearch.evaluate.devices import Claim
+from hybridsearch.evaluate.draws import kept
 from hybridsearch.evaluate.packing import MOST, Course, Packer
 from hybridsearch.evaluate.worker import Job
 from hybridsearch.pools.base import Pool
@@ -54,7 +55,7 @@ def run_group(group: Group) -> list[Evaluation]:
     """
     device = _CLAIM.device(group.devices, group.folder)
     accelerator = accelerator_for(torch.device(device))
-    with one_thread(), accelerator.session():
+    with one_thread(), accelerator.session(), kept():
         return run_packed(group, device, accelerator)
 
 
@@ -67,9 +68,9 @@ def run_packed(group: Group, device: str, accelerator: Accelerator) -> list[Eval
         job.task.hash: replace(job, device=device, limit=job.limit * share) for job in group.jobs
     }
     try:  # what children share is made before they have streams of their own
-        worker.trainer_for(config, device)
-        if any(job.task.split not in ("validation", TIME) for job in group.jobs):
-            worker.test_split(config, device)
+        worker.trainer_for(config, device, group.jobs[0].context)
+        for split in {job.task.split for job in group.jobs} - {"validation", TIME}:
+            worker.test_split(config, device, split)
         accelerator.synchronize()
     except Exception as error:
         return [worker.failed(job.task, error) for job in group.jobs]
@@ -113,10 +114,10 @@ def _abandon(device: str) -> None:
     raise UserError(f"{device} is lost to this process; start it again with `resume`")
 
 
-def measure_on(job: tuple[Config, tuple[str, ...], Path]) -> float | str:
+def measure_on(job: tuple[Config, tuple[str, ...], Path, str]) -> float | str:
     """`worker.measure` on this process's GPU."""
-    config, devices, folder = job
-    return worker.measure((config, _CLAIM.device(devices, folder)))
+    config, devices, folder, context = job
+    return worker.measure((config, _CLAIM.device(devices, folder), context))
 
 
 def run_grouped(

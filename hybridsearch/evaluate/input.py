@@ -91,7 +91,7 @@ class TrainingInput:
 
     lane: tells the stream that work is queued on; what is kept on the device is kept per stream.
     by_index: whether crops are copied with an index per number, which a graph can hold; the result
-    is the same.
+    is the same. last: whether images are handed out channels last, or contiguous.
     """
 
     def __init__(
@@ -102,6 +102,7 @@ class TrainingInput:
         device: torch.device,
         lane: Callable[[], int] = lambda: 0,
         by_index: bool = False,
+        last: bool = True,
     ) -> None:
         self.device, self.augment, self.pad, self._lane = device, augment, PAD[augment], lane
         images = data.train.images
@@ -136,21 +137,29 @@ class TrainingInput:
         self._order = Order(self.count, self.size)
         self._plans: dict[tuple[int, int], tuple[int, Tensor]] = {}  # seed, lane -> number, plan
         self.by_index = by_index or device.type != "cpu"
+        self.last = last
 
     def normalise(self, images: Tensor) -> Tensor:
-        """[N, C, H, W] as they are stored -> float32 of mean 0 and deviation 1, channels last."""
+        """[N, C, H, W] as they are stored -> float32 of mean 0 and deviation 1."""
         mean, std = (v.reshape(1, -1, 1, 1) for v in (self.mean, self.std))
         out = (images.float() - mean) / std
-        return out.contiguous(memory_format=torch.channels_last)
+        return self._laid(out)
 
     def batch(self, seed: int, step: int) -> tuple[Tensor, Tensor]:
-        """The batch of a step: float32 [B, C, H, W], channels last, and labels [B] int64."""
+        """The batch of a step: float32 [B, C, H, W], and labels [B] int64."""
         return self.made(self.plan(seed, step))
 
     def made(self, plan: Tensor) -> tuple[Tensor, Tensor]:
         """The batch of a plan."""
         images, labels = self._make(plan, 1)
-        return images[0].permute(0, 3, 1, 2), labels[0]
+        return self._laid(images[0].permute(0, 3, 1, 2)), labels[0]
+
+    def _laid(self, images: Tensor) -> Tensor:
+        if self.last:
+            return images.contiguous(memory_format=torch.channels_last)
+        # A copy in any case: with one channel both orders are contiguous, and strides tell them
+        # apart, by which a convolution chooses the order of what it gives.
+        return images.clone(memory_format=torch.contiguous_format)
 
     def stacked(self, seeds: Sequence[int], step: int) -> tuple[Tensor, Tensor]:
         """The batches of several seeds for a stacked network, each with the values of `batch`.

@@ -11,9 +11,10 @@ import torch
 from hybridsearch.config import Config
 from hybridsearch.errors import UserError, told
 from hybridsearch.evaluate.data import SearchData
+from hybridsearch.evaluate.draws import seeded
 from hybridsearch.evaluate.losses import METRICS, STANDARDISED, loss_for, metric_for
 from hybridsearch.evaluate.objective import Objective, Score, Tally
-from hybridsearch.evaluate.own import digest_of_code, import_callable
+from hybridsearch.evaluate.own import digest_of_code, import_callable, own_code
 from hybridsearch.evaluate.probe import probe
 from hybridsearch.types import Measure, accuracy_of
 
@@ -23,7 +24,8 @@ PROBED = 10_000  # validation examples from which chance is estimated where it i
 def make_objective(config: Config, data: SearchData) -> Objective:
     """The objective of a config on its data.
 
-    Raises: UserError when loss and metric do not fit the targets, or cannot be imported.
+    Raises: UserError when loss and metric do not fit the targets, or cannot be imported, or when
+    the loss is not above 0 for outputs that are all 0.
     """
     loss = loss_for(config.training.loss, data)
     metric = metric_for(config.metric.name, loss)
@@ -42,6 +44,16 @@ def make_objective(config: Config, data: SearchData) -> Objective:
     if objective.plain:
         return objective
     nothing = _of_nothing(objective, config, data)
+    if nothing.loss <= 0:  # where it ends, and above which multiple a training has diverged
+        what = (
+            "add a constant to yours, so that it is 0 at best"
+            if own_loss
+            else "the validation targets do not differ from what it says then"
+        )
+        raise UserError(
+            f"training.loss {loss}: expected a loss above 0 for outputs that are all 0, got "
+            f"{nothing.loss:g}; the best loss is taken to be 0: {what}"
+        )
     found = _measure(config, metric, nothing.metric)
     return replace(objective, measure=found, chance_loss=nothing.loss)
 
@@ -68,9 +80,10 @@ def _of_nothing(objective: Objective, config: Config, data: SearchData) -> Score
     who = f"{' or '.join(names) or objective.loss_name}, given outputs {shape} that are all 0,"
     tally = Tally(objective)
     try:
-        objective.check(torch.zeros(shape), targets)
-        tally.add(torch.zeros(shape), targets)
-        score = tally.score()
+        with seeded(0):
+            objective.check(torch.zeros(shape), targets)
+            tally.add(torch.zeros(shape), targets)
+            score = tally.score()
     except Exception as error:
         raise UserError(f"{who} failed with {told(error)}") from error
     if not (math.isfinite(score.loss) and math.isfinite(score.metric)):
@@ -82,5 +95,5 @@ def _of_nothing(objective: Objective, config: Config, data: SearchData) -> Score
 
 def code_of(config: Config) -> dict[str, str]:
     """What identifies the code of a loss and a metric of the user's, by setting."""
-    names = {"loss": config.training.loss, "metric": config.metric.name}
-    return {setting: digest_of_code(name) for setting, name in names.items() if ":" in name}
+    names = own_code(config)
+    return {word: digest_of_code(names[word]) for word in ("loss", "metric") if word in names}

@@ -9,12 +9,12 @@ import math
 import re
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
 from hybridsearch.config import NetworkConfig
 from hybridsearch.errors import UserError, nearest
 from hybridsearch.evaluate.deep import Build, blocks_of, densenet, preresnet, wide_resnet
+from hybridsearch.evaluate.draws import seeded
 from hybridsearch.evaluate.initialise import RELU_MOMENT, initialise
 from hybridsearch.evaluate.layers import GlobalPool, MakeActivation, Shape, conv
 from hybridsearch.evaluate.own import digest_of_code, import_callable
@@ -198,8 +198,8 @@ def build_network(
     """A child network with weights drawn from `seed`, the same for every activation function.
 
     Built-in networks scale their weights to the activation (`initialise`), or as He et al. 2015 for
-    all; a user's own network keeps the initialisation it was written with. outputs: logits, or
-    columns of a regression. second_moment: E f(z)^2, z from N(0,1).
+    all; a user's own network keeps the initialisation it was written with, drawn by PyTorch, NumPy
+    or Python. outputs: logits, or columns of a regression. second_moment: E f(z)^2, z from N(0,1).
     Raises: UserError when `config.fixed` names a group that the network does not have.
     """
     fixed, asked = fixed_groups(config), set[str]()
@@ -210,8 +210,7 @@ def build_network(
             return Activation(fixed[group], channels, axis)
         return act(channels, axis)
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         build = built_in(config.name)
         if build is None:
             made = _build_own(config.name, grouped, shape, outputs)

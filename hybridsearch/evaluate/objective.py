@@ -6,6 +6,7 @@ with mean and deviation of the training targets, and its outputs turned back for
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -56,13 +57,35 @@ class Objective:
         return (self.loss_name, self.metric_name) == ("cross_entropy", "accuracy")
 
     def scale(self, fitness: str) -> Scale:
-        """What a score means. Raises: UserError for accuracy where that is not the metric."""
+        """What a score means.
+
+        Raises: UserError for accuracy where that is not the metric, and where perfect is no better
+        than chance.
+        """
         if fitness == "accuracy" and self.metric_name != "accuracy":
             raise UserError(
                 "fitness: expected loss or metric, got accuracy, but the metric is "
                 f"{self.metric_name}"
             )
-        return Scale.of(fitness, self.measure, self.chance_loss)
+        scale = Scale.of(fitness, self.measure, self.chance_loss)
+        if not math.isfinite(scale.perfect) or scale.perfect <= scale.chance:
+            raise UserError(self._no_scale())
+        return scale
+
+    def _no_scale(self) -> str:
+        """That perfect is no better than chance in the metric, which rewards cannot be made of."""
+        name, chance, perfect = self.measure.name, self.measure.chance, self.measure.perfect
+        if self.own_metric is None:
+            return (
+                f"fitness: {name} is already {chance:g} for outputs that are all 0, and the best "
+                f"is {perfect:g}; take fitness loss, or a metric of your own"
+            )
+        side = "above" if self.measure.higher else "below"
+        return (
+            f"metric.perfect: expected a number {side} what {name} is for outputs that are all 0, "
+            f"{chance:g}, got {perfect:g}; set it to the best value there is, or see "
+            "whether metric.goal is right"
+        )
 
     def to(self, device: torch.device) -> Objective:
         """The same on a device."""

@@ -11,12 +11,23 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
+from hybridsearch.config import Config
 from hybridsearch.digests import checksum
 from hybridsearch.errors import UserError, told
 from hybridsearch.sources import sources_of
 
 # What a loaded module's file held when it was first asked for, by name.
 _loaded: dict[str, tuple[ModuleSpec | None, bytes]] = {}
+
+
+def own_code(config: Config) -> dict[str, str]:
+    """The network, loss and metric that are the user's, by setting."""
+    names = {
+        "network": config.network.name,
+        "loss": config.training.loss,
+        "metric": config.metric.name,
+    }
+    return {setting: name for setting, name in names.items() if ":" in name}
 
 
 def import_callable(spec: str) -> Callable[..., Any]:

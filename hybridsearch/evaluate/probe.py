@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hybridsearch.config import Config
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate.data import SearchData
+from hybridsearch.evaluate.draws import seeded
 from hybridsearch.evaluate.networks import build_network, built_in
 
 FEW = 2
@@ -91,7 +92,7 @@ def probe(config: Config, data: SearchData) -> Probed | None:
     if config.data.inputs == "normalised":
         inputs = torch.zeros_like(inputs, dtype=torch.float32)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), seeded(0):
             outputs = network.eval()(inputs)
             if not sizes and built_in(name) is None:
                 network.train()(inputs)

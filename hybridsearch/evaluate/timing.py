@@ -15,6 +15,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
+from hybridsearch.evaluate.draws import begin
 from hybridsearch.evaluate.training import Trainer
 from hybridsearch.genome.activation import Activation
 from hybridsearch.genome.function import Function, resolve
@@ -60,6 +61,7 @@ def widest(trainer: Trainer) -> Place:
         if isinstance(module, Activation):
             module.register_forward_pre_hook(catch)
     with torch.no_grad(), trainer.precision():
+        begin("timing")
         network(trainer.batch(0, 0)[0])
     return max(found, key=lambda place: place.elements)
 

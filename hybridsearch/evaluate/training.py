@@ -1,15 +1,16 @@
 """Training one child, step by step, so that it can stop at a rung and go on later.
 
-A child's course depends on its function, seed and settings alone: the order of the data and the
-augmentation are functions of (seed, step), and the learning rate of the step, never of how far
-the child will be trained. A child stopped at a rung and continued from its checkpoint therefore
-equals one that was trained straight through, bit for bit on a CPU.
+A child's course depends on its function, seed and settings alone: the order of the data, the
+augmentation and what a network of the user's draws at random (`draws`) are functions of (seed,
+step), and the learning rate of the step, never of how far the child will be trained. A child
+stopped at a rung and continued from its checkpoint therefore equals one that was trained straight
+through, bit for bit on a CPU.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hybridsearch.config import Config
-from hybridsearch.evaluate.accelerator import Accelerator, accelerator_for
+from hybridsearch.evaluate import draws
+from hybridsearch.evaluate.accelerator import Accelerator, accelerator_for, say_once
 from hybridsearch.evaluate.checkpoint import (
     read_checkpoint,
     trained_parameters,
@@ -26,12 +28,13 @@ from hybridsearch.evaluate.checkpoint import (
 )
 from hybridsearch.evaluate.data import SearchData
 from hybridsearch.evaluate.given import GivenInput
-from hybridsearch.evaluate.graph import WARM_UP, WORTH, GraphedStep, set_rate, steer
+from hybridsearch.evaluate.graph import WARM_UP, WORTH, GraphedStep, Update, set_rate, steer
 from hybridsearch.evaluate.initialise import second_moment
 from hybridsearch.evaluate.input import Resident, TrainingInput
 from hybridsearch.evaluate.judge import make_objective
 from hybridsearch.evaluate.networks import build_network, built_in
 from hybridsearch.evaluate.objective import Score, Tally
+from hybridsearch.evaluate.own import own_code
 from hybridsearch.evaluate.recompute import NormActivation
 from hybridsearch.genome.activation import Activation, parameter_groups
 from hybridsearch.genome.function import Function
@@ -87,7 +90,10 @@ class Trainer:
         self.shape = data.in_shape
         normalised = config.data.inputs == "normalised"
         self.images = normalised and len(self.shape) == 3
+        # For networks of ours, which are faster so; one of the user's may count on torch's order.
+        self.last = self.images and built_in(config.network.name) is not None
         size = self.training.batch_size
+        self.own = bool(own_code(config))  # then something may draw at random
         self.input = (
             TrainingInput(
                 data,
@@ -96,6 +102,7 @@ class Trainer:
                 device,
                 self.accelerator.lane,
                 by_index=self.accelerator.asynchronous,
+                last=self.last,
             )
             if self.images
             else GivenInput(data, size, device, normalised)
@@ -124,7 +131,7 @@ class Trainer:
             seed,
             second_moment(function),
         ).to(self.device)
-        if self.images:
+        if self.last:
             network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         made = make(kernel, function)
         for module in network.modules():
@@ -215,7 +222,7 @@ class Trainer:
         allowed = self.training.graph == "on" or (self.training.graph == "auto" and not own)
         return allowed and self.accelerator.captures
 
-    def _step(self, child: Child, steps: int) -> Callable[[Tensor], Tensor]:
+    def _step(self, child: Child, steps: int) -> Update:
         """The step of a child from the plan of its batch, as a graph where that is allowed and
         pays.
         """
@@ -224,8 +231,30 @@ class Trainer:
             return self.update(child, *self.input.made(plan))
 
         if self.graphed and steps - child.step >= WARM_UP + WORTH:
-            return GraphedStep(self.accelerator, plain, LOG_EVERY)
-        return plain
+            graph = GraphedStep(self.accelerator, plain, LOG_EVERY)
+            return self._drawing(child, plain, graph) if self.own else graph
+        return self._drawing(child, plain) if self.own else plain
+
+    def _drawing(self, child: Child, plain: Update, graph: GraphedStep | None = None) -> Update:
+        """A step with code of the user's, which draws from a seed of its own (`draws`); captured
+        only where its first call draws nothing: graphs share what they draw from.
+        """
+        step: Update = graph or plain
+        unseen = graph is not None
+
+        def drawing(plan: Tensor) -> Tensor:
+            nonlocal step, unseen
+            draws.begin("step", child.seed, child.step)
+            if not unseen:
+                return step(plan)
+            unseen, before = False, draws.states()
+            loss = step(plan)
+            if draws.states() != before:
+                say_once("training steps draw at random and run without a CUDA graph, more slowly")
+                step = plain
+            return loss
+
+        return drawing
 
     def precision(self) -> torch.autocast:
         """The number format of the forward pass; weights stay fp32."""
@@ -252,6 +281,7 @@ class Trainer:
         and metric cannot judge.
         """
         images, labels = self.batch(0, 0)
+        draws.begin("examine")
         for training in (True, False):
             child.network.train(training)
             with self.precision():
@@ -271,6 +301,8 @@ class Trainer:
         Raises: Diverged when the loss is not finite.
         """
         child.network.eval()
+        if self.own:
+            draws.begin("score", child.seed, child.step)
         tally = Tally(self.objective)
         size = self.evaluation_batch
         for start in range(0, len(split.labels), size):

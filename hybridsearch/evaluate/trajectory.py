@@ -16,6 +16,7 @@ import torch
 from hybridsearch.config import Config
 from hybridsearch.errors import told
 from hybridsearch.evaluate.accelerator import accelerator_for
+from hybridsearch.evaluate.draws import kept
 from hybridsearch.evaluate.input import Resident
 from hybridsearch.evaluate.stack_training import StackTrainer
 from hybridsearch.evaluate.training import Diverged, OutOfTime
@@ -59,7 +60,7 @@ class Trajectory:
 def follow(job: FollowJob) -> tuple[Trajectory, ...]:
     """Train what a job asks for through all rungs: a trajectory per task. Failures are values."""
     try:
-        with one_thread(), accelerator_for(torch.device(job.device)).session():
+        with one_thread(), accelerator_for(torch.device(job.device)).session(), kept():
             course = _stack if job.tasks[0].stack else _alone
             return tuple(course(job))
     except OutOfTime as error:
@@ -69,7 +70,7 @@ def follow(job: FollowJob) -> tuple[Trajectory, ...]:
 
 
 def _alone(job: FollowJob) -> list[Trajectory]:
-    (task,), trainer = job.tasks, trainer_for(job.config, job.device)
+    (task,), trainer = job.tasks, trainer_for(job.config, job.device, job.tasks[0].context)
     child = trainer.new_child(resolve(task.function), task.seed, task.kernel)
     clock, scores = _Clock(job.limit, lambda: child.step), list[Scores]()
     try:
@@ -84,7 +85,10 @@ def _alone(job: FollowJob) -> list[Trajectory]:
 
 
 def _stack(job: FollowJob) -> list[Trajectory]:
-    task, trainer = job.tasks[0], StackTrainer(trainer_for(job.config, job.device))
+    task, trainer = (
+        job.tasks[0],
+        StackTrainer(trainer_for(job.config, job.device, job.tasks[0].context)),
+    )
     stack = trainer.new_stack(resolve(task.function), task.stack, task.kernel)
     clock = _Clock(job.limit, lambda: stack.step)
     reached: dict[int, list[Scores]] = {place: [] for place in range(len(task.stack))}
@@ -113,9 +117,9 @@ def _stack(job: FollowJob) -> list[Trajectory]:
 
 def _splits(job: FollowJob, steps: int) -> list[Resident]:
     """The splits that are scored after some steps: validation, and test where it is asked for."""
-    splits = [trainer_for(job.config, job.device).validation]
+    splits = [trainer_for(job.config, job.device, job.tasks[0].context).validation]
     if job.test_below or steps == job.rungs[-1]:
-        splits.append(test_split(job.config, job.device))
+        splits.append(test_split(job.config, job.device, job.tasks[0].context))
     return splits
 
 

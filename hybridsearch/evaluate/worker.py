@@ -21,6 +21,7 @@ from hybridsearch.config import Config
 from hybridsearch.errors import told
 from hybridsearch.evaluate.accelerator import accelerator_for
 from hybridsearch.evaluate.data import load_search_data, load_test_data
+from hybridsearch.evaluate.draws import kept
 from hybridsearch.evaluate.input import Resident
 from hybridsearch.evaluate.stack_training import Stack, StackTrainer, load_stack, save_stack
 from hybridsearch.evaluate.timing import seconds_per_element
@@ -54,6 +55,7 @@ class Job:
     keep: bool
     device: str
     limit: float  # seconds; inf: none
+    context: str = ""  # of who asks, as `trainer_for` wants it
 
     @property
     def task(self) -> Task:
@@ -62,14 +64,19 @@ class Job:
 
 
 @lru_cache(maxsize=2)
-def trainer_for(config: Config, device: str) -> Trainer:
-    """The trainer of a context, made once per process. `config`: of `training_config`."""
+def trainer_for(config: Config, device: str, context: str = "") -> Trainer:
+    """The trainer of a context, made once per process. `config`: of `training_config`.
+
+    context: the evaluator's; it tells data and code that were edited, which a config does not.
+    """
     return Trainer(config, load_search_data(config.data), torch.device(device))
 
 
 @lru_cache(maxsize=2)
-def test_split(config: Config, device: str) -> Resident:
-    """The test images; asked for only by tasks made after the winner was named."""
+def test_split(config: Config, device: str, split: str = "") -> Resident:
+    """The test images; asked for only by tasks made after the winner was named. split: the task's,
+    which tells data that were edited.
+    """
     return Resident.load(load_test_data(config.data), torch.device(device))
 
 
@@ -87,7 +94,7 @@ def run(job: Job) -> tuple[Evaluation, ...]:
     """
     started = time.perf_counter()
     try:
-        with one_thread(), accelerator_for(torch.device(job.device)).session():
+        with one_thread(), accelerator_for(torch.device(job.device)).session(), kept():
             train = _train_stack if job.task.stack else _train_alone
             results = train(job, started)
     except Exception as error:
@@ -128,7 +135,7 @@ def train_and_score(job: Job, started: float) -> Generator[None, None, Evaluatio
 
     Raises: Diverged, OutOfTime, and what the network raises.
     """
-    task, trainer = job.task, trainer_for(job.config, job.device)
+    task, trainer = job.task, trainer_for(job.config, job.device, job.context)
     if task.split == TIME:
         cost = seconds_per_element(trainer, resolve(task.function), task.kernel)
         return Evaluation(task.hash, Status.OK, cost=cost)
@@ -140,7 +147,7 @@ def train_and_score(job: Job, started: float) -> Generator[None, None, Evaluatio
     if job.keep and path is not None:
         save_child(child, path)
     validation = task.split == "validation"
-    split = trainer.validation if validation else test_split(job.config, job.device)
+    split = trainer.validation if validation else test_split(job.config, job.device, task.split)
     score = trainer.score(child, split)
     if not math.isfinite(score.metric):
         raise Diverged(f"the metric is {score.metric} after step {child.step}")
@@ -152,7 +159,7 @@ def _train_stack(job: Job, started: float) -> list[Evaluation]:
     """Train the whole stack, whichever of its replicates are asked for: what is trained beside a
     replicate must not depend on what is in the cache.
     """
-    task, trainer = job.task, StackTrainer(trainer_for(job.config, job.device))
+    task, trainer = job.task, StackTrainer(trainer_for(job.config, job.device, job.context))
     stack = trainer.new_stack(resolve(task.function), task.stack, task.kernel)
     path = child_path(job.children, task) if job.children else None
     if path is not None:
@@ -161,7 +168,9 @@ def _train_stack(job: Job, started: float) -> list[Evaluation]:
     if job.keep and path is not None:
         save_stack(stack, path)
     validation = task.split == "validation"
-    split = trainer.trainer.validation if validation else test_split(job.config, job.device)
+    split = (
+        trainer.trainer.validation if validation else test_split(job.config, job.device, task.split)
+    )
     scores = trainer.score(stack, split)
     results = []
     for one in job.tasks:
@@ -187,13 +196,13 @@ def _clock(child: Child | Stack, started: float, limit: float) -> Iterator[None]
         yield
 
 
-def measure(job: tuple[Config, str]) -> float | str:
+def measure(job: tuple[Config, str, str]) -> float | str:
     """Seconds per training step of ReLU, the median of a few (of two where a step is long), to
-    calibrate the time limit; or in one line why it cannot be trained.
+    calibrate the time limit; or in one line why it cannot be trained. job: as `trainer_for` wants.
     """
     times = []
     try:
-        with one_thread(), accelerator_for(torch.device(job[1])).session():
+        with one_thread(), accelerator_for(torch.device(job[1])).session(), kept():
             trainer = trainer_for(*job)
             trainer.examine(trainer.new_child(resolve("ReLU"), 0))
             child = trainer.new_child(resolve("ReLU"), 0)

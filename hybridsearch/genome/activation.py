@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -42,9 +42,13 @@ def is_exact(function: Function) -> bool:
 class Kernel(Protocol):
     """Another way to compute a function: same value and gradients up to rounding.
 
-    x: any dense tensor; betas: [number of betas, channels], in the order of `evaluate`; axis: x's
-    channel axis. Returns a tensor of x's shape and dtype; differentiable in x and betas.
+    x: a tensor of one of the `formats`; betas: [number of betas, channels] of any float, in any
+    memory, in the order of `evaluate`; axis: x's channel axis. Returns a tensor of x's shape and
+    dtype; differentiable in x and betas.
     """
+
+    @property
+    def formats(self) -> Collection[torch.dtype]: ...
 
     def __call__(self, x: Tensor, betas: Tensor, axis: int) -> Tensor: ...
 
@@ -87,7 +91,7 @@ class Activation(nn.Module):
                 f"expected axis {self.axis} of the input to have {self.channels} channels, "
                 f"got shape {tuple(x.shape)}"
             )
-        if self.kernel is not None:
+        if self.kernel is not None and x.dtype in self.kernel.formats:
             betas = self.betas.expand(-1, x.shape[self.axis]) if self.shared else self.betas
             return self.kernel(x, betas, self.axis)
         shape = [1] * x.dim()

@@ -41,6 +41,7 @@ class CompiledKernel:
     """
 
     name = "compiled"
+    formats = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
     def __init__(self, function: Function, backend: str | Compiled = "inductor") -> None:
         self.function, self.backend = function, backend

@@ -44,7 +44,7 @@ class NativeKernel:
     Raises: build.NoCompiler where it cannot be compiled.
     """
 
-    name = "native"
+    name, formats = "native", _FORMATS.keys()
 
     def __init__(self, function: Function) -> None:
         library = build.load(cpp(function))
@@ -66,6 +66,7 @@ class NativeKernel:
         return found
 
     def __call__(self, x: Tensor, betas: Tensor, axis: int) -> Tensor:
+        betas = betas.float().contiguous()  # as the code reads them, whatever the network has
         return _Native.apply(x, betas, axis, self)  # type: ignore[no-any-return, no-untyped-call]
 
 

@@ -170,7 +170,7 @@ class Tape:
 class TapeKernel:
     """The chunked form of one function, for float32 and bfloat16 tensors on a CPU."""
 
-    name = "tape"
+    name, formats = "tape", (torch.float32, torch.bfloat16)
 
     def __init__(self, function: Function) -> None:
         self.forward_program, self.backward_program = programs(function)
@@ -183,7 +183,7 @@ class TapeKernel:
         return self._tapes[backward, size]
 
     def __call__(self, x: Tensor, betas: Tensor, axis: int) -> Tensor:
-        return _Taped.apply(x, betas, axis, self)  # type: ignore[no-any-return, no-untyped-call]
+        return _Taped.apply(x, betas.float(), axis, self)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def _shape(x: Tensor, axis: int, betas: int) -> tuple[int, int, int]:

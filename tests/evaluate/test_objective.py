@@ -232,3 +232,81 @@ def test_the_code_of_the_users_goals_identifies_them(own, tmp_path, monkeypatch)
     assert set(before) == {"metric"}
     assert code_of(config) != before
     assert code_of(make_config({})) == {}
+
+
+GOALS = """
+import torch
+
+def dice(outputs, targets):
+    return -(1 + 0 * outputs.flatten(1).mean(1))
+
+def cosine(outputs, targets):
+    return -torch.cosine_similarity(outputs, targets)
+
+def percent(outputs, targets):
+    return 12.0
+
+def best(outputs, targets):
+    return 1.0
+"""
+
+
+@pytest.fixture
+def goals(tmp_path, monkeypatch):
+    (tmp_path / "own_scales.py").write_text(GOALS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield
+    sys.modules.pop("own_scales", None)
+
+
+@pytest.mark.parametrize(("loss", "value"), [("dice", "-1"), ("cosine", "0")])
+def test_a_loss_that_is_not_positive_at_chance_is_one_line(goals, loss, value):
+    words = (
+        rf"training.loss own_scales:{loss}: expected .* above 0.* all 0, got {value};"
+        ".* add a constant"
+    )
+    with pytest.raises(UserError, match=words) as error:
+        objective(numbers(), training={"loss": f"own_scales:{loss}"})
+    assert "\n" not in str(error.value)
+
+
+def test_a_loss_of_ours_is_told_what_it_has_to_learn():
+    targets = np.full((40, 1), 3, np.float32)
+    with pytest.raises(UserError, match=r"training.loss mse: .* got 0; .* targets do not differ"):
+        objective(targets)
+
+
+@pytest.mark.parametrize(
+    ("name", "goal", "perfect", "words"),
+    [
+        ("percent", "max", None, r"metric.perfect: expected a number above .* 12, got 1;"),
+        ("percent", "min", 20, r"metric.perfect: expected a number below .* 12, got 20;"),
+        ("percent", "max", math.inf, r"metric.perfect: .* 12, got inf;"),
+        ("percent", "max", math.nan, r"metric.perfect: .* 12, got nan;"),
+        ("best", "max", None, r"metric.perfect: expected a number above .* 1, got 1;"),
+    ],
+)
+def test_a_metric_whose_best_is_no_better_than_chance_is_one_line(
+    goals, name, goal, perfect, words
+):
+    metric = {"name": f"own_scales:{name}", "goal": goal, "perfect": perfect}
+    found = objective(numbers(), metric=metric)
+    assert found.scale("loss").perfect == 0  # it is no matter where the loss is what counts
+    with pytest.raises(UserError, match=words) as error:
+        found.scale("metric")
+    assert "\n" not in str(error.value)
+    assert "metric.goal" in str(error.value)
+
+
+def test_a_metric_with_a_best_of_its_own_has_a_scale(goals):
+    metric = {"name": "own_scales:percent", "perfect": 100}
+    scale = objective(numbers(), metric=metric).scale("metric")
+    assert scale.reward(12.0) == 0
+    assert scale.reward(100.0) == 1
+
+
+def test_a_metric_of_ours_that_nothing_can_better_is_one_line():
+    targets = np.zeros((40, 2), np.float32)
+    found = objective(targets, training={"loss": "bce"})
+    with pytest.raises(UserError, match="fitness: accuracy is already 1"):
+        found.scale("metric")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 
 import pytest
+import torch
 
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate.data import load_search_data
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.evaluate.probe import probe
+from hybridsearch.evaluate.training import Trainer
 from hybridsearch.session import search
 
 NETWORK = """
@@ -156,3 +158,41 @@ def test_activations_that_are_not_searched_are_noted(places, tiny, tmp_path):
     also = f"; {places}:copied also has 1 nn.ReLU, 3 nn.GELU, which no search replaces"
     assert note(f"{places}:copied").endswith(also)
     assert "also has" not in note(f"{places}:grouped") + note("digits_mlp")
+
+
+VIEWS = """
+import torch
+from torch import nn
+
+class Viewed(nn.Module):
+    def __init__(self, make_activation, classes):
+        super().__init__()
+        self.conv, self.act = nn.Conv2d(1, 4, 3, padding=1), make_activation(4, 1)
+        self.cube, self.last = nn.Parameter(torch.zeros(1, 4, 1, 1, 1)), nn.Linear(256, classes)
+
+    def forward(self, x):
+        assert x.is_contiguous()
+        out = self.act(self.conv(x)) + self.cube[..., 0]
+        return self.last(out.view(out.size(0), -1))
+
+def build(make_activation, classes):
+    return Viewed(make_activation, classes)
+"""
+
+
+def test_images_and_weights_of_an_own_network_lie_as_torch_lays_them(tiny, tmp_path, monkeypatch):
+    """Channels last is for networks of ours: with it `view` fails after a convolution."""
+    (tmp_path / "own_views.py").write_text(VIEWS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = tiny(network={"name": "own_views:build"}, data={"augment": "shift"})
+    evaluator = TrainingEvaluator(config, tmp_path / "children")
+    tasks = [evaluator.task("Swish", "k", 4, 0), evaluator.time_task("Swish", "k")]
+    assert [result.status for result in evaluator.evaluate(tasks)] == ["ok", "ok"]
+    last, first = (
+        Trainer(made, load_search_data(made.data), torch.device("cpu"))
+        for made in (tiny(data={"augment": "shift"}), config)
+    )
+    assert torch.equal(last.batch(3, 1)[0], first.batch(3, 1)[0])
+    few = last.validation.images[:7]
+    assert torch.equal(last.normalise(few), first.normalise(few))
+    sys.modules.pop("own_views")

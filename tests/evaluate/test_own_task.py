@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from hybridsearch.analysis.runs import load_run
 from hybridsearch.config import make_config
 from hybridsearch.errors import UserError
+from hybridsearch.evaluate import worker
 from hybridsearch.evaluate.data import load_search_data, load_test_data
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.evaluate.training import Trainer
@@ -245,3 +247,49 @@ def test_test_data_that_fail_at_the_end_are_mended_and_the_run_goes_on(tiny, tmp
     before = load_run(tmp_path / "a").evaluations
     assert resume(tmp_path / "a")["winner"]
     assert load_run(tmp_path / "a").evaluations[: len(before)] == before
+
+
+EDITED = """
+import numpy as np
+from pathlib import Path
+
+def load(part):
+    x = np.random.default_rng(len(part)).normal(size=(96, 4))
+    return x, float((Path(__file__).parent / f"{part}.txt").read_text()) * x[:, 0] + x[:, 1]
+
+def loss(outputs, targets):
+    return (outputs.flatten() - targets).abs()
+"""
+
+
+@pytest.mark.parametrize("edited", ["train.txt", "test.txt", "own_edited.py"])
+def test_what_was_edited_between_searches_of_one_process_is_read_again(
+    tmp_path, monkeypatch, edited
+):
+    for part in ("train", "validation", "test"):
+        (tmp_path / f"{part}.txt").write_text("1")
+    (tmp_path / "own_edited.py").write_text(EDITED)
+    config = settings("numbers", "build", training={"loss": "own_edited:loss"})
+    config = config.model_copy(
+        update={"data": config.data.model_copy(update={"name": "own_edited:load"})}
+    )
+
+    def found():
+        evaluator = TrainingEvaluator(config, tmp_path / "children")
+        task = evaluator.task("ReLU", "k", 5, 0)
+        results = evaluator.evaluate([task, evaluator.test_task(task)])
+        return [(result.status, result.loss) for result in results]
+
+    before = found()
+    if edited.endswith("py"):
+        (tmp_path / edited).write_text(EDITED.replace(".abs()", ".square()"))
+        importlib.reload(sys.modules["own_edited"])
+    else:
+        (tmp_path / edited).write_text("3")
+    after = found()
+    worker.trainer_for.cache_clear()
+    worker.test_split.cache_clear()
+    assert after == found()
+    assert after[1] != before[1]
+    assert {status for status, _ in before + after} == {"ok"}
+    del sys.modules["own_edited"]

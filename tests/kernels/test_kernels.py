@@ -61,6 +61,8 @@ def test_an_error_would_be_seen():
     assert largest(exact * torch.nan, exact, ~every) == 0
 
     class Wrong:
+        formats = (torch.float32,)
+
         def __init__(self, slope: float) -> None:
             self.slope = slope
 
@@ -281,3 +283,42 @@ def test_every_loop_becomes_vector_instructions(spec):
     ).stderr
     lines = {line.split(":")[1] for line in report.splitlines() if "loop vectorized" in line}
     assert len(lines) >= 4, report  # forward and backward, channels last and not
+
+
+@pytest.mark.parametrize("make", KERNELS)
+@pytest.mark.parametrize("shape", [(9, 20), (4, 6, 10), (3, 8, 5, 5)])
+def test_one_set_of_betas_for_all_channels_agrees_with_plain_pytorch(make, shape):
+    function = resolve(COMPOSITE)
+    act = Activation(function, None, 1)
+    torch.nn.init.constant_(act.betas, 1.3)
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0), requires_grad=True)
+
+    def run(kernel):
+        act.kernel = kernel
+        out = act(x)
+        return out, *torch.autograd.grad(out.square().sum(), (x, act.betas))
+
+    for got, want in zip(run(make(function)), run(None), strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("make", KERNELS)
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("betas", [torch.float64, torch.float16, torch.bfloat16, torch.float32])
+def test_any_format_of_input_and_betas_agrees_with_plain_pytorch(make, shared, dtype, betas):
+    function = resolve(COMPOSITE)
+    act = Activation(function, None if shared else 20, -1).to(betas)
+    torch.nn.init.constant_(act.betas, 1.3)
+    x = torch.randn(9, 20, generator=torch.Generator().manual_seed(0)).to(dtype).requires_grad_()
+
+    def run(kernel):
+        act.kernel = kernel
+        out = act(x)
+        return out, *torch.autograd.grad(out.sum(), (x, act.betas))
+
+    for got, want in zip(run(make(function)), run(None), strict=True):
+        assert got.dtype == want.dtype
+        tolerance = 1e-2 if torch.bfloat16 in (got.dtype, dtype, betas) else 3e-3
+        tolerance = 1e-12 if dtype == betas == torch.float64 else tolerance
+        torch.testing.assert_close(got, want, rtol=tolerance, atol=tolerance)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import random
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -33,12 +30,14 @@ def materialise(source: Any) -> tuple[Any, Any]:
     """
     from torch.utils.data import DataLoader, IterableDataset
 
+    from hybridsearch.evaluate.draws import seeded
+
     dataset = source.dataset if isinstance(source, DataLoader) else source
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
         raise UserError("expected a dataset with a length, got one that can only be iterated")
     collate = source.collate_fn if isinstance(source, DataLoader) else None
     inputs, targets = [], []
-    with _same_draws():
+    with seeded(0):
         for batch in DataLoader(dataset, batch_size=BATCH, collate_fn=collate):
             if not isinstance(batch, tuple | list) or len(batch) != 2:
                 got = f"{len(batch)} parts" if isinstance(batch, tuple | list) else type(batch)
@@ -48,20 +47,3 @@ def materialise(source: Any) -> tuple[Any, Any]:
     if not inputs:
         raise UserError("expected a dataset with examples, got an empty one")
     return np.concatenate(inputs), np.concatenate(targets)
-
-
-@contextmanager
-def _same_draws() -> Iterator[None]:
-    """Every generator that a dataset may use begins at one seed, and is put back at the end."""
-    import torch
-
-    kept, ours = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        random.seed(0)
-        np.random.seed(0)
-        try:
-            yield
-        finally:
-            random.setstate(kept)
-            np.random.set_state(ours)
