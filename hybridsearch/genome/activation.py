@@ -16,7 +16,7 @@ from hybridsearch.genome.primitives import BINARY, UNARY
 from hybridsearch.genome.torch_ops import BINARY_TORCH, UNARY_TORCH
 from hybridsearch.genome.units import Tokens, Unit, normal_form, to_units
 
-# Constants: PAPER.md (LReLU 0.01, ELU 1); PReLU's slope is its one trainable parameter.
+# Constants of Ramachandran et al. 2017: LReLU 0.01, ELU 1; PReLU's slope is a trainable parameter.
 _NAMED: dict[str, Callable[[Tensor, list[Tensor]], Tensor]] = {
     "LReLU": lambda x, p: F.leaky_relu(x, 0.01),
     "PReLU": lambda x, p: x.relu() - p[0] * torch.relu(-x),

@@ -33,7 +33,7 @@ NAMED_GENOMES = {
 # The eight novel functions of the paper's tables 1 and 2, in their order.
 PAPER_FOUND = ("Swish", *(name for name in NAMED_GENOMES if "(" in name))
 
-# Start values of the parameters per channel of baselines that are no genomes (PAPER.md).
+# Start values of the parameters per channel of baselines that are no genomes (the same paper).
 NAMED_PARAMETERS: dict[str, tuple[float, ...]] = {
     "LReLU": (),
     "PReLU": (0.25,),

@@ -49,8 +49,8 @@ class Source(Proposer, Protocol):
     next_id: int  # the id of the next proposal; settable, so that several can share a run's
 
     def draw(self, n: int) -> list[Candidate]:
-        """About n genomes that it would propose now, known ones among them perhaps; it keeps no
-        account of them. None before it has learnt from an outcome, or where it has no more.
+        """About n genomes that it would propose now, known ones among them perhaps; it does not
+        wait for their outcomes. None before it has learnt from an outcome, or where it has no more.
         """
         ...
 

@@ -16,7 +16,7 @@ mp = mpmath.mp.clone()
 mp.dps = 40
 eps = mp.mpf(EPS)  # the double, exactly
 
-# Written from PAPER.md's table, not from the code under test.
+# Written from the paper's table, not from the code under test.
 UNARY_EXACT = {
     "id": lambda x, b: x,
     "neg": lambda x, b: -x,
