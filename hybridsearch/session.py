@@ -48,6 +48,7 @@ from hybridsearch.recorder import Recorder
 from hybridsearch.retest import Retest, retest
 from hybridsearch.store.cache import Cache
 from hybridsearch.store.disk import hold, make_folder, write_json, write_text
+from hybridsearch.store.folders import expect_own
 from hybridsearch.store.log import HEAD as SUFFIX
 from hybridsearch.store.log import RunLog
 from hybridsearch.tables.card import write_card
@@ -130,6 +131,7 @@ def resume(
     """
     folder = Path(folder)
     config = run_config(folder)
+    expect_own(folder, "run")
     if pool is not None:
         config = make_config({**config.model_dump(), "pool": pool}, "--pool")
     config, evaluator = make_evaluator(config, folder)
@@ -144,7 +146,10 @@ def _has_records(folder: Path) -> bool:
 
 
 def _expect_free(folder: Path) -> None:
-    """Raises: UserError when the folder holds a run; one without a record yet may be replaced."""
+    """Raises: UserError when the folder holds a run, or results of another kind; a run without a
+    record yet may be replaced.
+    """
+    expect_own(folder, "run")
     if (folder / CONFIG).exists() and _has_records(folder):
         raise UserError(
             f"{folder} holds a run already: continue it with `python -m hybridsearch resume "
@@ -187,6 +192,7 @@ def record(
         config = found.config.model_copy(update={"record": config.record})
         functions = [resolve(o["function"]) for o in found.distinct]
     expect_replicates(config)
+    expect_own(out, "recording")
     make_folder(out)
     with hold(out):
         recording = Recording.start(out, config, functions)

@@ -84,7 +84,7 @@ INNER = {
         ["run"],
         ["reading"],
     ],
-    "store": [["disk"], ["anchor", "claims", "checkpoint"], ["cache", "log"]],
+    "store": [["disk", "folders"], ["anchor", "claims", "checkpoint"], ["cache", "log"]],
     "surrogate": [["features", "targets"], ["process"], ["experience"]],
     "cli": [["apps", "helping", "watching"], ["looking", "shell", "taking", "training"]],
     "export": [

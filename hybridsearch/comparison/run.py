@@ -25,6 +25,7 @@ from hybridsearch.pools.failure import Failure
 from hybridsearch.pools.make import make_pool
 from hybridsearch.session import STRATEGIES, environment, make_proposer, safe_name
 from hybridsearch.store.disk import hold, make_folder, write_json, write_text
+from hybridsearch.store.folders import expect_own
 from hybridsearch.tables.replay import TableEvaluator, table_config
 from hybridsearch.tables.table import Table, load_table
 
@@ -73,6 +74,7 @@ def compare(
             make_proposer(one)
             if table:
                 TableEvaluator(table, one)
+    expect_own(folder, "comparison")
     make_folder(folder)
     asked = {"strategies": list(strategies), "seeds": seeds}
     with hold(folder), Ledger(folder / TRACES) as ledger:

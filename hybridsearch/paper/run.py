@@ -30,6 +30,7 @@ from hybridsearch.paper.published import (
 from hybridsearch.paths import is_folder
 from hybridsearch.session import environment
 from hybridsearch.store.disk import hold, make_folder, write_json, write_text
+from hybridsearch.store.folders import expect_own
 from hybridsearch.types import Json
 
 RESULT, TEXT, CELLS, ENVIRONMENT = "benchmark.json", "README.md", "cells.csv", "environment.json"
@@ -100,6 +101,7 @@ def plan(asked: Asked, base: Config, folder: Path) -> tuple[list[Column], list[F
 
     Raises: UserError for what cannot be done.
     """
+    expect_own(folder, "benchmark")
     if asked.scale not in SCALES:
         raise UserError(f"--scale: unknown scale {asked.scale!r}{nearest(asked.scale, SCALES)}")
     for data in asked.data:
