@@ -25,6 +25,13 @@ from hybridsearch.genome.activation import Activation
 Shape = tuple[int, ...]  # [B, C, H, W] after a convolution, [B, C] after a dense layer
 
 
+class Laid(nn.Module):
+    """Images channels last, as networks of ours have them and others ask for."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.contiguous(memory_format=torch.channels_last)
+
+
 def build(make_activation: MakeActivation, in_shape: Shape, classes: int) -> nn.Module:
     """The network `one_activation:build`; a 1x1 image means dense layers."""
     channels, height, width = in_shape
@@ -37,6 +44,7 @@ def build(make_activation: MakeActivation, in_shape: Shape, classes: int) -> nn.
             nn.Linear(channels, classes),
         )
     return nn.Sequential(
+        Laid(),
         nn.Conv2d(channels, channels, 1, bias=False),
         nn.BatchNorm2d(channels),
         make_activation(channels, 1),

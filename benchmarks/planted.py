@@ -85,8 +85,8 @@ BUGS = (
     Bug(
         "claims of the living that are taken",
         "store/claims.py",
-        "< LASTS and _alive(row[0]):",
-        "< LASTS and not _alive(row[0]):",
+        "< LASTS and _alive(holder)",
+        "< LASTS and not _alive(holder)",
         "store test_recorder.py",
     ),
     Bug(

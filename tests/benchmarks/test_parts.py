@@ -76,6 +76,7 @@ def test_a_kernel_is_timed_against_the_module_without_it():
         used.append(axis)
         return x * torch.sigmoid(x * betas[0])
 
+    kernel.formats = (torch.float32,)
     case = kernels.Case(SWISH, (4, 3), "fp32", 2, "cpu")
     assert kernels.compare(case, found).bound == 1  # eager is never slower than itself
     found.activation.kernel = kernel
