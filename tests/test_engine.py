@@ -17,6 +17,11 @@ from hybridsearch.store.log import RunLog, read_log
 from hybridsearch.types import TIME, Evaluation, Scale, Status, Task, accuracy_of
 
 
+def later(*values):
+    """Values for `make test-slow`: many kills take long together."""
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
+
+
 class Kill(BaseException):
     """The end of the driver."""
 
@@ -138,7 +143,7 @@ def kill(monkeypatch, start):
 
 
 @pytest.mark.parametrize("strategy", ["random", "rl"])
-@pytest.mark.parametrize("after", [0, 1, 7, 20, 33, 60, 90])
+@pytest.mark.parametrize("after", [0, 1, 33, 90, *later(7, 20, 60)])
 @pytest.mark.parametrize("every", [-1.0, 1e9])
 def test_a_kill_anywhere_changes_nothing(kill, strategy, after, every):
     """With a checkpoint after every batch, and with none: then all is replayed from the log."""
@@ -153,7 +158,7 @@ def test_a_kill_anywhere_changes_nothing(kill, strategy, after, every):
 
 
 @pytest.mark.parametrize("strategy", ["evolution", "hybrid"])
-@pytest.mark.parametrize("after", [1, 10, 25, 40, 70, 100])
+@pytest.mark.parametrize("after", [1, 25, 100, *later(10, 40, 70)])
 @pytest.mark.parametrize("every", [-1.0, 1e9])
 def test_a_kill_anywhere_changes_nothing_of_a_run_with_times(kill, strategy, after, every):
     timed = {"strategy": strategy, "evolution": {"objectives": "score_time", "population": 8}}
@@ -175,7 +180,7 @@ def test_a_kill_anywhere_changes_nothing_of_a_screened_run_with_experience(kill,
 
 
 @pytest.mark.parametrize("strategy", ["rl", "evolution"])
-@pytest.mark.parametrize("after", [0, 7, 20, 45, 90])
+@pytest.mark.parametrize("after", [7, 45, 90, *later(0, 20)])
 @pytest.mark.parametrize("every", [-1.0, 1e9])
 def test_a_kill_anywhere_changes_nothing_with_batches_under_way(kill, strategy, after, every):
     """What was asked for and not told is in the checkpoint, or is asked for again."""

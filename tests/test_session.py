@@ -177,7 +177,9 @@ def crashing_pool(after):
     return lambda kind, workers: Pool()
 
 
-@pytest.mark.parametrize("after", [0, 1, 5, 12, 14, 20, 30])
+@pytest.mark.parametrize(
+    "after", [0, 5, 12, 30, *(pytest.param(k, marks=pytest.mark.slow) for k in (1, 14, 20))]
+)
 @pytest.mark.parametrize("keep_cache", [True, False])
 def test_a_run_that_is_ended_anywhere_resumes_to_the_same_records(
     finished, tiny, tmp_path, monkeypatch, after, keep_cache
@@ -310,6 +312,7 @@ search(load_config(sys.argv[1]), sys.argv[2])
 """
 
 
+@pytest.mark.slow
 def test_neither_hashes_nor_the_clock_decide_anything(finished, tmp_path):
     """Another PYTHONHASHSEED, and a clock that jumps an hour back and forth."""
     config, summary = finished
@@ -326,6 +329,7 @@ def test_neither_hashes_nor_the_clock_decide_anything(finished, tmp_path):
     assert payloads(tmp_path / "run") == payloads(summary["folder"])
 
 
+@pytest.mark.slow
 def test_a_driver_that_is_frozen_for_a_while_goes_on_alike(finished, tmp_path):
     config, summary = finished
     settings = tmp_path / "c.yaml"
