@@ -191,12 +191,12 @@ class Search:
 
     def _tell_outcomes(self, flight: Flight, news: Mapping[str, Known]) -> int:
         """Log the outcomes of a batch and hand them to the proposer; how many were logged."""
-        outcomes, left = [], []
+        outcomes, logged = [], 0
         told: set[str] = set()
         for proposal, found in zip(flight.proposals, flight.inspections, strict=True):
             entry = self.known.get(found.key) or news.get(found.key)
             if entry is None:  # beyond the budget: it was not evaluated
-                left.append(Outcome(proposal, found.key, Status.ERROR, None, None))
+                outcomes.append(Outcome(proposal, found.key, Status.ERROR, None, None))
                 continue
             fitness = entry.fitness
             outcome = Outcome(
@@ -215,8 +215,9 @@ class Search:
             outcomes.append(outcome)
             order = 0 if outcome.known else entry.order
             self.recorder.note(outcome, entry.spec, flight.number, order)
-        self.proposer.tell(sorted(outcomes + left, key=lambda one: one.proposal.id))
-        return len(outcomes)
+            logged += 1
+        self.proposer.tell(outcomes)
+        return logged
 
     @property
     def seconds(self) -> float:
