@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 
 import numpy as np
 import pytest
@@ -68,11 +67,8 @@ KINDS = {
 
 
 @pytest.fixture(autouse=True)
-def own(tmp_path, monkeypatch):
-    (tmp_path / f"{HERE}.py").write_text(OWN)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    yield
-    sys.modules.pop(HERE, None)
+def own(own_module):
+    own_module(HERE, OWN)
 
 
 def settings(network=f"{HERE}:noisy", loss="auto", metric="auto", **training):

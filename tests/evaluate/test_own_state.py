@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 import torch
 
@@ -67,11 +65,8 @@ def tokens(part):
 
 
 @pytest.fixture(autouse=True)
-def own(tmp_path, monkeypatch):
-    (tmp_path / f"{HERE}.py").write_text(OWN)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    yield
-    sys.modules.pop(HERE, None)
+def own(own_module):
+    own_module(HERE, OWN)
 
 
 def settings(network):

@@ -87,11 +87,8 @@ HERE = "own_tasks"
 
 
 @pytest.fixture(autouse=True)
-def own(tmp_path, monkeypatch):
-    (tmp_path / f"{HERE}.py").write_text(OWN)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    yield
-    sys.modules.pop(HERE, None)
+def own(own_module):
+    own_module(HERE, OWN)
 
 
 def settings(source, net, /, **more):
