@@ -16,22 +16,22 @@ from typing import Protocol
 
 import torch
 
-from hybridsearch.config import Config
+from hybridsearch.config import Config, NetworkConfig
 from hybridsearch.digests import checksum
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate import timing
 from hybridsearch.evaluate.accelerator import accelerator_for
-from hybridsearch.evaluate.data import load_search_data, load_test_data, stock
+from hybridsearch.evaluate.data import SearchData, load_search_data, load_test_data, stock
 from hybridsearch.evaluate.devices import pick_devices
-from hybridsearch.evaluate.group import measure_on, run_grouped
+from hybridsearch.evaluate.group import Group, measure_on, run_grouped
 from hybridsearch.evaluate.judge import code_of, make_objective
 from hybridsearch.evaluate.networks import built_in, check_network, fixed_groups
-from hybridsearch.evaluate.node import Trainings, digest_of_test
+from hybridsearch.evaluate.node import Trainings
 from hybridsearch.evaluate.numerics import pick_precision
 from hybridsearch.evaluate.own import modules_of, own_code
 from hybridsearch.evaluate.probe import Probed, probe
 from hybridsearch.evaluate.stacks import jobs_of, stacks
-from hybridsearch.evaluate.worker import Job, child_path, measure, run
+from hybridsearch.evaluate.worker import Job, child_path, measure, name_of_test, run
 from hybridsearch.genome.function import resolve
 from hybridsearch.kernels.build import processor_name
 from hybridsearch.kernels.choose import Workload, choose, why_no_compiler
@@ -44,7 +44,7 @@ from hybridsearch.pools.wire import TOKEN, Good, Kit, pack
 from hybridsearch.types import TIME, Evaluation, Json, Measure, Scale, Status, Task
 
 VERSION = 4  # raised by every change after which the same task gives another number
-OWN_VERSION = 1  # the same for tasks with a network, loss or metric of the user's alone
+OWN_VERSION = 2  # the same for tasks with a network, loss or metric of the user's, or numbers
 LIMIT_FACTOR = 20  # a training may take this many times its calibrated duration ...
 LIMIT_FLOOR = 30.0  # ... and at least this many seconds
 
@@ -136,7 +136,9 @@ class TrainingEvaluator:
         self.objective = make_objective(config, data)
         self.measure, self.scale = self.objective.measure, self.objective.scale(config.fitness)
         self._network, self._others = self._identity(found), found.others if found else ()
+        self._data = data.digest
         self.context = self._digest(data.digest)
+        self._idle = _idle(config, data)
         self._timed = self._timing_digest(data.in_shape, data.outputs)
         self._full_steps = config.training.steps
         # Children share a GPU in packs, so there they are not stacked.
@@ -218,8 +220,9 @@ class TrainingEvaluator:
         return _hex(parts)
 
     def _own_code(self) -> dict[str, Json]:
-        """What stands for code of the user's; nothing where there is none."""
-        version = {"version": OWN_VERSION} if own_code(self.config) else {}
+        """What stands for code of the user's; nothing without any and with classes as targets."""
+        own = bool(own_code(self.config)) or not self.objective.plain
+        version = {"version": OWN_VERSION} if own else {}
         return {**version, **code_of(self.config)}
 
     def _timing_digest(self, shape: tuple[int, ...], outputs: int) -> str:
@@ -276,6 +279,8 @@ class TrainingEvaluator:
         why = why_no_compiler() if self.device == "cpu" and self._kind == "auto" else ""
         kernels = f"no native kernels: {why}" if why else f"kernels: {self._kind}"
         line = f"{self.workers} worker(s) on {self.device}, {half}, {kernels}"
+        if self._idle:
+            line += f"; without effect here: {', '.join(self._idle)}"
         if not self._others:
             return line
         others = ", ".join(f"{count} nn.{kind}" for kind, count in self._others)
@@ -290,10 +295,9 @@ class TrainingEvaluator:
         """Load the test split, and let workers have it."""
         if not self._test:
             split = load_test_data(self.config.data)
-            digest = digest_of_test(split)
             self.test_images = len(split.labels)
-            self._test = f"test-{digest[:16]}"
-            self._supply(Good(stock.TEST, digest))
+            self._test = name_of_test(split)
+            self._supply(Good(stock.TEST, split.digest))
 
     def calibrate(self) -> float:
         """Train ReLU for a few steps in a worker; returns the hard limit of one training, seconds.
@@ -302,23 +306,31 @@ class TrainingEvaluator:
         """
         self.children.mkdir(parents=True, exist_ok=True)
         if self._limit is None:
+            longest = LIMIT_FLOOR
             for _, measured in self._measure():
-                if isinstance(measured, Failure | str):
-                    reason = measured.message if isinstance(measured, Failure) else measured
+                if isinstance(measured, Failure):
                     name = self.config.network.name
                     raise UserError(
-                        f"network {name!r} failed at its first training steps: {reason}"
+                        f"network {name!r} failed at its first training steps: {measured.message}"
                     )
-                limit = LIMIT_FACTOR * measured * self._full_steps
-                self._limit = self._time_limit or max(LIMIT_FLOOR, limit)
-        assert self._limit is not None
+                if isinstance(measured, UserError):
+                    raise measured
+                longest = max(longest, LIMIT_FACTOR * measured * self._full_steps)
+            self._limit = self._time_limit or longest
         return self._limit
 
-    def _measure(self) -> Iterator[tuple[str, float | str | Failure]]:
+    def _measure(self) -> Iterator[tuple[str, float | UserError | Failure]]:
+        """Seconds per step of ReLU; of Swish too, where what the user's network does with its
+        function could be more than a kernel can.
+        """
+        names = ("ReLU", *(("x*sigmoid(beta*x)",) if "network" in own_code(self.config) else ()))
+        functions = {name: resolve(name) for name in names}
+        tasks = [self.task(f.spec, f.key, self._full_steps, 0) for f in functions.values()]
+        jobs = {t.function: self._job((t,), 0, inf) for t in tasks if t is tasks[0] or t.kernel}
         if self.device == "cpu":
-            return self.pool.run(measure, {"ReLU": (self.config, self.device, self.context)}, inf)
-        job = (self.config, self.devices, self.children, self.context)
-        return self.pool.run(measure_on, {"ReLU": job}, inf)
+            return self.pool.run(measure, jobs, inf)
+        groups = {n: Group((j,), self.devices, self.children, 1) for n, j in jobs.items()}
+        return self.pool.run(measure_on, groups, inf)
 
     def evaluate(self, tasks: Sequence[Task], keep_below: int = 0) -> Iterator[Evaluation]:
         """As `Evaluator.evaluate`. A timeout or an error of the machine is tried again once; then
@@ -403,7 +415,16 @@ class TrainingEvaluator:
         """limit: seconds of one training."""
         keep, together = group[0].steps < keep_below, max(1, len(group[0].stack))
         longest = limit * together
-        return Job(self.config, group, self.children, keep, self.device, longest, self.context)
+        return Job(
+            self.config,
+            group,
+            self.children,
+            keep,
+            self.device,
+            longest,
+            self.context,
+            self._data,
+        )
 
     def forget(self, tasks: Iterable[Task] | None = None) -> None:
         if tasks is None:
@@ -434,6 +455,15 @@ def _fails(result: Evaluation) -> bool:
 def _last(result: Evaluation) -> Evaluation:
     """What a result is when it is not tried again."""
     return replace(result, status=Status.ERROR) if _fails(result) else result
+
+
+def _idle(config: Config, data: SearchData) -> list[str]:
+    """Settings that differ from their defaults and do nothing to what is the user's."""
+    network, plain = config.network.model_dump(), NetworkConfig().model_dump()
+    own, names = built_in(config.network.name) is None, ("init", "width")
+    idle = [f"network.{name}" for name in names if own and network[name] != plain[name]]
+    pictures = config.data.inputs == "normalised" and len(data.in_shape) == 3
+    return [*idle, "data.augment"] if config.data.augment != "none" and not pictures else idle
 
 
 def _code(names: Sequence[str]) -> Code:

@@ -68,7 +68,7 @@ def run_packed(group: Group, device: str, accelerator: Accelerator) -> list[Eval
         job.task.hash: replace(job, device=device, limit=job.limit * share) for job in group.jobs
     }
     try:  # what children share is made before they have streams of their own
-        worker.trainer_for(config, device, group.jobs[0].context)
+        next(iter(jobs.values())).trainer()
         for split in {job.task.split for job in group.jobs} - {"validation", TIME}:
             worker.test_split(config, device, split)
         accelerator.synchronize()
@@ -114,10 +114,10 @@ def _abandon(device: str) -> None:
     raise UserError(f"{device} is lost to this process; start it again with `resume`")
 
 
-def measure_on(job: tuple[Config, tuple[str, ...], Path, str]) -> float | str:
-    """`worker.measure` on this process's GPU."""
-    config, devices, folder, context = job
-    return worker.measure((config, _CLAIM.device(devices, folder), context))
+def measure_on(group: Group) -> float | UserError:
+    """`worker.measure` of the one job of a group, on this process's GPU."""
+    device = _CLAIM.device(group.devices, group.folder)
+    return worker.measure(replace(group.jobs[0], device=device))
 
 
 def run_grouped(

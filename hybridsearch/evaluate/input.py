@@ -30,7 +30,9 @@ Array = NDArray[np.int64]
 
 @dataclass
 class Resident:
-    """One split on the device: images as uint8 or float32 [N, C, H, W], labels [N]."""
+    """One split on the device: images as uint8 or float32 [N, C, H, W] or other inputs, labels [N]
+    or targets [N, ...].
+    """
 
     images: Tensor
     labels: Tensor
@@ -146,7 +148,7 @@ class TrainingInput:
         return self._laid(out)
 
     def batch(self, seed: int, step: int) -> tuple[Tensor, Tensor]:
-        """The batch of a step: float32 [B, C, H, W], and labels [B] int64."""
+        """The batch of a step: float32 [B, C, H, W], and labels [B] int64 or targets [B, ...]."""
         return self.made(self.plan(seed, step))
 
     def made(self, plan: Tensor) -> tuple[Tensor, Tensor]:
@@ -207,7 +209,9 @@ class TrainingInput:
         return kept[1][place]
 
     def _make(self, plan: Tensor, seeds: int) -> tuple[Tensor, Tensor]:
-        """Images [K, B, H, W, C] float32 and labels [K, B] of K seeds, whose plans lie in a row."""
+        """Images [K, B, H, W, C] float32 and labels [K, B, ...] of K seeds, whose plans lie in a
+        row.
+        """
         rows, begins, mirrored, top, edge = plan.unbind()
         if self.by_index:
             out = self._gather(begins, mirrored)
@@ -218,8 +222,10 @@ class TrainingInput:
             out = self._normalised(out)
         if self.pad:
             self._clear_edges(out, top, edge)
-        shape = (seeds, self.size, self.height, self.width, self.channels)
-        return out.view(shape), self.labels.index_select(0, rows).view(shape[:2])
+        labels = self.labels.index_select(0, rows)
+        group = (seeds, self.size)
+        shape = (*group, self.height, self.width, self.channels)
+        return out.view(shape), labels.view(*group, *labels.shape[1:])
 
     def _mirror(self, crops: NDArray[np.generic], which: Array) -> None:
         """Mirror some crops [n, H*W*C] in place; by channel, since NumPy copies long runs fast."""

@@ -19,6 +19,7 @@ from hybridsearch.evaluate.probe import probe
 from hybridsearch.types import Measure, accuracy_of
 
 PROBED = 10_000  # validation examples from which chance is estimated where it is not known
+PIECE = 1 << 24  # numbers in the outputs that are judged at a time: 64 MiB
 
 
 def make_objective(config: Config, data: SearchData) -> Objective:
@@ -39,11 +40,31 @@ def make_objective(config: Config, data: SearchData) -> Objective:
     own_metric = import_callable(metric) if ":" in metric else None
     measure, chance = accuracy_of(max(2, data.classes)), math.log(max(2, data.classes))
     objective = Objective(
-        loss, metric, data.outputs, measure, chance, mean, std, own_loss, own_metric
+        loss,
+        metric,
+        data.outputs,
+        measure,
+        chance,
+        prior=_prior(data) if loss == "cross_entropy" else None,
+        mean=mean,
+        std=std,
+        own_loss=own_loss,
+        own_metric=own_metric,
     )
     if objective.plain:
         return objective
-    nothing = _of_nothing(objective, config, data)
+    found = probe(config, data) if own_loss or not data.outputs else None
+    probed = found.outputs if found else None
+    objective = replace(objective, given=(max(1, data.outputs),) if probed is None else probed)
+    try:
+        nothing = _of_nothing(objective, data)
+    except UserError as error:
+        if found and found.fault:  # then it was given outputs of another shape than it expects
+            name = config.network.name
+            raise UserError(
+                f"{error}; network {name!r} itself failed with {found.fault}"
+            ) from error
+        raise
     if nothing.loss <= 0:  # where it ends, and above which multiple a training has diverged
         what = (
             "add a constant to yours, so that it is 0 at best"
@@ -54,8 +75,21 @@ def make_objective(config: Config, data: SearchData) -> Objective:
             f"training.loss {loss}: expected a loss above 0 for outputs that are all 0, got "
             f"{nothing.loss:g}; the best loss is taken to be 0: {what}"
         )
-    found = _measure(config, metric, nothing.metric)
-    return replace(objective, measure=found, chance_loss=nothing.loss)
+    measure = _measure(config, metric, nothing.metric)
+    return replace(objective, measure=measure, chance_loss=nothing.loss)
+
+
+def _prior(data: SearchData) -> tuple[float, float] | None:
+    """Cross-entropy and accuracy on validation data of the training frequencies of the classes;
+    None where a class is missing in training.
+    """
+    seen, asked = (
+        np.bincount(split.labels, minlength=data.classes) / len(split)
+        for split in (data.train, data.validation)
+    )
+    if not seen.all():
+        return None
+    return -float(asked @ np.log(seen)), float(asked[seen.argmax()])
 
 
 def _measure(config: Config, metric: str, chance: float) -> Measure:
@@ -64,25 +98,28 @@ def _measure(config: Config, metric: str, chance: float) -> Measure:
         return Measure(metric, higher, chance, perfect)
     higher, best = config.metric.goal == "max", config.metric.perfect
     name = metric.partition(":")[2].rpartition(".")[2]
+    if name in METRICS:  # what is known of that one need not be so of the user's
+        name = metric
     return Measure(name, higher, chance, float(higher) if best is None else best)
 
 
-def _of_nothing(objective: Objective, config: Config, data: SearchData) -> Score:
+def _of_nothing(objective: Objective, data: SearchData) -> Score:
     """What a network scores on validation data whose outputs are all 0: that is chance.
 
     Raises: UserError where a loss or metric of the user's fails there, or gives no finite number.
     """
-    targets = torch.from_numpy(data.validation.labels[:PROBED])
-    found = probe(config, data) if objective.own_loss or not data.outputs else None
-    probed = found.outputs if found else None
-    shape = [len(targets), *((max(1, data.outputs),) if probed is None else probed)]
-    names = [n for n in (config.training.loss, config.metric.name) if ":" in n]
+    # A metric of the user's may need all, as one of ranks or of rare classes does.
+    targets = torch.from_numpy(data.validation.labels[: None if objective.own_metric else PROBED])
+    names = [n for n in (objective.loss_name, objective.metric_name) if ":" in n]
+    shape = [len(targets), *objective.given]
     who = f"{' or '.join(names) or objective.loss_name}, given outputs {shape} that are all 0,"
-    tally = Tally(objective)
+    size = max(1, min(len(targets), PIECE // math.prod(objective.given)))
+    zeros, tally = torch.zeros(size, *objective.given), Tally(objective)
     try:
         with seeded(0):
-            objective.check(torch.zeros(shape), targets)
-            tally.add(torch.zeros(shape), targets)
+            objective.check(zeros, targets[:size])
+            for part in torch.split(targets, size):
+                tally.add(zeros[: len(part)], part)
             score = tally.score()
     except Exception as error:
         raise UserError(f"{who} failed with {told(error)}") from error

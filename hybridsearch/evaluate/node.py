@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from collections.abc import Callable
@@ -15,7 +14,6 @@ import torch
 from hybridsearch.config import Config
 from hybridsearch.evaluate.accelerator import accelerator_for
 from hybridsearch.evaluate.data import load_search_data, load_test_data, stock
-from hybridsearch.evaluate.data.splits import Split
 from hybridsearch.evaluate.group import Group
 from hybridsearch.evaluate.judge import code_of
 from hybridsearch.evaluate.networks import check_network
@@ -64,7 +62,7 @@ class Trainings:
         """The digest of the data of that name as this machine loads them."""
         if good.name == stock.SEARCH:
             return load_search_data(self.config.data).digest
-        return digest_of_test(load_test_data(self.config.data))
+        return load_test_data(self.config.data).digest
 
     def settle(self, home: Home) -> None:
         """Work where the user's code lies, and with the data that were sent."""
@@ -99,11 +97,6 @@ class Trainings:
                 load_search_data(config), config.inputs == "normalised" or ":" not in config.name
             )
         return lambda: stock.pack_test(load_test_data(config))
-
-
-def digest_of_test(split: Split) -> str:
-    """Hex digits that stand for the test data."""
-    return hashlib.sha256(split.images.tobytes() + split.labels.tobytes()).hexdigest()
 
 
 def _working_folder() -> str:

@@ -37,8 +37,11 @@ class Objective:
 
     loss_name, metric_name: those of `losses`, or package.module:callable. outputs: classes, or
     columns of the targets; 0 where only a network of the user's knows. measure, chance_loss: what
-    metric and loss mean. mean, std: [columns] of the training targets where they are standardised,
-    else None. own_loss, own_metric: the user's, or None.
+    metric and loss mean. given: shape of what a network gives for an example, where the loss is not
+    cross-entropy. prior: cross-entropy and accuracy on validation data of who always says how
+    frequent the classes are in training, where there are classes. mean, std: [columns] of the
+    training targets where they are standardised, else None. own_loss, own_metric: the user's, or
+    None.
     """
 
     loss_name: str
@@ -46,6 +49,8 @@ class Objective:
     outputs: int
     measure: Measure
     chance_loss: float
+    given: tuple[int, ...] = ()
+    prior: tuple[float, float] | None = None
     mean: Tensor | None = None
     std: Tensor | None = None
     own_loss: PerExample | None = None
@@ -133,8 +138,23 @@ class Objective:
         gap = outputs - targets
         return (gap.square() if self.metric_name == "mse" else gap.abs()).mean(1)
 
+    def prior_score(self, fitness: str) -> float | None:
+        """The score of `prior`; None where there is none."""
+        if self.prior is None:
+            return None
+        if fitness == "loss":
+            return -self.prior[0]
+        return self.prior[1] if self.plain else None
+
+    def loss_of_nothing(self, targets: Tensor) -> float:
+        """The mean loss of a batch's targets for outputs that are all 0."""
+        zeros = torch.zeros(len(targets), *self.given, device=targets.device)
+        return float(self.loss(zeros, targets))
+
     def check(self, outputs: Tensor, targets: Tensor) -> None:
-        """See whether outputs can be judged. Raises: ValueError in one line where they cannot."""
+        """See whether the loss can judge outputs of a batch. Raises: ValueError in one line where
+        it cannot.
+        """
         if self.loss_name == "cross_entropy":
             expected = [len(targets), self.outputs]
             if list(outputs.shape) != expected:
@@ -152,13 +172,6 @@ class Objective:
                     "expected of your loss a tensor with that of every example, "
                     f"[{len(targets)}], or their mean, got {got}"
                 )
-        if self.own_metric is not None:
-            found = np.shape(self.own_metric(self.in_units(outputs).cpu(), targets.cpu()))
-            if found not in ((), (1,), (len(targets),)):
-                raise ValueError(
-                    "expected of your metric a value per example, "
-                    f"[{len(targets)}], or one number, got shape {list(found)}"
-                )
 
 
 @dataclass
@@ -167,6 +180,7 @@ class Tally:
 
     objective: Objective
     count: int = 0
+    _lumped: bool = False  # whether a loss of the user's gave means of batches
     _losses: list[Tensor] = field(default_factory=list)
     _each: list[Tensor] = field(default_factory=list)
     _pairs: list[tuple[Tensor, Tensor]] = field(default_factory=list)
@@ -181,18 +195,30 @@ class Tally:
             self._losses.append(objective.losses(outputs, targets).mean() * len(targets))
         if objective.own_metric is None:
             each = objective.metric(outputs, targets).reshape(-1)
-            # A loss of the user's may be a mean: then every example has that of its batch.
+            self._lumped |= len(each) != len(targets)
             self._each.append(each.expand(len(targets)))
         else:
             self._pairs.append((objective.in_units(outputs), targets))
 
     def score(self) -> Score:
-        """Loss and metric of all that was added; they may be infinite or nan."""
+        """Loss and metric of all that was added; they may be infinite or nan.
+
+        Raises: ValueError where a metric of the user's gives neither one number nor one per
+        example.
+        """
         loss = sum(torch.stack(self._losses).tolist()) / self.count
         if self.objective.own_metric is None:
             each = torch.cat(self._each).cpu().numpy()
+            if self._lumped:  # examples that share a mean tell nothing of how examples differ
+                each = each.mean(keepdims=True)
         else:
             outputs, targets = (torch.cat(parts).cpu() for parts in zip(*self._pairs, strict=True))
             made = self.objective.own_metric(outputs, targets)
-            each = np.asarray(made, dtype=np.float32).reshape(-1)
+            each = np.asarray(made, dtype=np.float32)
+            if each.shape not in ((), (1,), (self.count,)):
+                raise ValueError(
+                    "expected of your metric a value per example, "
+                    f"[{self.count}], or one number, got shape {list(each.shape)}"
+                )
+            each = each.reshape(-1)
         return Score(loss, float(each.mean()), each)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hybridsearch.config import Config
-from hybridsearch.errors import UserError
+from hybridsearch.errors import UserError, told
 from hybridsearch.evaluate.data import SearchData
 from hybridsearch.evaluate.draws import seeded
 from hybridsearch.evaluate.networks import build_network, built_in
@@ -29,13 +29,14 @@ class Probed(NamedTuple):
     of what the network gives for an example. parts: names and kinds of its modules, names and
     shapes of its parameters and buffers. others: activations in it that are not searched, and how
     many of each. Without sizes and outputs where the network fails on two examples, which need not
-    be so in training.
+    be so in training: fault says how, in a line.
     """
 
     sizes: tuple[int, ...]
     outputs: tuple[int, ...] | None
     parts: tuple[str, ...]
     others: tuple[tuple[str, int], ...]
+    fault: str = ""
 
 
 class _Sizes(list[int]):
@@ -99,8 +100,8 @@ def probe(config: Config, data: SearchData) -> Probed | None:
         shape = tuple(outputs.shape[1:])
         batch = config.training.batch_size
         per_step = tuple(n * batch // len(inputs) for n in sizes)
-    except Exception:
-        return Probed((), None, parts, others)
+    except Exception as error:
+        return Probed((), None, parts, others, told(error))
     if not sizes:
         raise UserError(
             f"network {name!r} makes {made} activation(s) with make_activation, but its forward "

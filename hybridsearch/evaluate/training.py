@@ -85,7 +85,6 @@ class Trainer:
     ) -> None:
         self.config, self.training, self.device = config, config.training, device
         self.accelerator = accelerator or accelerator_for(device)
-        self.evaluation_batch = CPU_EVALUATION_BATCH if device.type == "cpu" else EVALUATION_BATCH
         self.objective = make_objective(config, data).to(device)
         self.shape = data.in_shape
         normalised = config.data.inputs == "normalised"
@@ -93,6 +92,9 @@ class Trainer:
         # For networks of ours, which are faster so; one of the user's may count on torch's order.
         self.last = self.images and built_in(config.network.name) is not None
         size = self.training.batch_size
+        batch = CPU_EVALUATION_BATCH if device.type == "cpu" else EVALUATION_BATCH
+        # A network of the user's may be as large as memory allows at its batch size.
+        self.evaluation_batch = batch if built_in(config.network.name) else min(batch, 4 * size)
         self.own = bool(own_code(config))  # then something may draw at random
         self.input = (
             TrainingInput(
@@ -200,11 +202,25 @@ class Trainer:
             yield
             if child.step % every == 0 or child.step == steps:
                 worst = float(torch.stack(child.recent).max())
-                if not worst <= ceiling:
+                if not worst <= ceiling and not self._is_tail(child):
                     raise Diverged(f"training loss {worst:.3g} at step {child.step}")
             if child.step % LOG_EVERY == 0:
                 child.curve.append((child.step, float(torch.stack(child.recent).mean())))
                 child.recent = []
+
+    def _is_tail(self, child: Child) -> bool:
+        """Whether recent losses are above the ceiling for their targets alone, as a batch of a
+        heavy-tailed regression may be: then outputs of 0 have such a loss there too.
+        """
+        if self.objective.loss_name == "cross_entropy":
+            return False
+        first = child.step - len(child.recent)
+        for step, loss in enumerate(torch.stack(child.recent).tolist(), first):
+            nothing = self.objective.loss_of_nothing(self.batch(child.seed, step)[1])
+            chance = max(nothing, self.objective.chance_loss)
+            if not loss <= self.training.diverged_above * chance:
+                return False
+        return True
 
     def update(self, child: Child, images: Tensor, labels: Tensor) -> Tensor:
         """Forward, backward and one optimiser step; returns the loss, detached."""
@@ -277,8 +293,8 @@ class Trainer:
     @torch.no_grad()
     def examine(self, child: Child) -> None:
         """See whether an untrained network can be trained and scored at all, as a user's own may
-        not. Raises: ValueError for outputs of another shape, or that are not finite, or that loss
-        and metric cannot judge.
+        not: on a batch of training, and one of scoring. Raises: ValueError for outputs of another
+        shape, or that are not finite, or that the loss cannot judge; and what the network raises.
         """
         images, labels = self.batch(0, 0)
         draws.begin("examine")
@@ -292,6 +308,8 @@ class Trainer:
             if not bool(outputs.isfinite().all()):
                 mode = "training" if training else "evaluation"
                 raise ValueError(f"the outputs are not finite before any step, in {mode} mode")
+        with self.precision():
+            child.network(self.normalise(self.validation.images[: self.evaluation_batch]))
 
     @torch.no_grad()
     def score(self, child: Child, split: Resident) -> Score:

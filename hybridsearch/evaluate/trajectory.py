@@ -19,7 +19,7 @@ from hybridsearch.evaluate.accelerator import accelerator_for
 from hybridsearch.evaluate.draws import kept
 from hybridsearch.evaluate.input import Resident
 from hybridsearch.evaluate.stack_training import StackTrainer
-from hybridsearch.evaluate.training import Diverged, OutOfTime
+from hybridsearch.evaluate.training import Diverged, OutOfTime, Trainer
 from hybridsearch.evaluate.worker import test_split, trainer_for
 from hybridsearch.genome.function import resolve
 from hybridsearch.threads import one_thread
@@ -70,7 +70,7 @@ def follow(job: FollowJob) -> tuple[Trajectory, ...]:
 
 
 def _alone(job: FollowJob) -> list[Trajectory]:
-    (task,), trainer = job.tasks, trainer_for(job.config, job.device, job.tasks[0].context)
+    (task,), trainer = job.tasks, _trainer(job)
     child = trainer.new_child(resolve(task.function), task.seed, task.kernel)
     clock, scores = _Clock(job.limit, lambda: child.step), list[Scores]()
     try:
@@ -85,10 +85,7 @@ def _alone(job: FollowJob) -> list[Trajectory]:
 
 
 def _stack(job: FollowJob) -> list[Trajectory]:
-    task, trainer = (
-        job.tasks[0],
-        StackTrainer(trainer_for(job.config, job.device, job.tasks[0].context)),
-    )
+    task, trainer = job.tasks[0], StackTrainer(_trainer(job))
     stack = trainer.new_stack(resolve(task.function), task.stack, task.kernel)
     clock = _Clock(job.limit, lambda: stack.step)
     reached: dict[int, list[Scores]] = {place: [] for place in range(len(task.stack))}
@@ -115,9 +112,13 @@ def _stack(job: FollowJob) -> list[Trajectory]:
     return found
 
 
+def _trainer(job: FollowJob) -> Trainer:
+    return trainer_for(job.config, job.device, job.tasks[0].context)
+
+
 def _splits(job: FollowJob, steps: int) -> list[Resident]:
     """The splits that are scored after some steps: validation, and test where it is asked for."""
-    splits = [trainer_for(job.config, job.device, job.tasks[0].context).validation]
+    splits = [_trainer(job).validation]
     if job.test_below or steps == job.rungs[-1]:
         splits.append(test_split(job.config, job.device, job.tasks[0].context))
     return splits

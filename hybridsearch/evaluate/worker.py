@@ -18,9 +18,9 @@ from pathlib import Path
 import torch
 
 from hybridsearch.config import Config
-from hybridsearch.errors import told
+from hybridsearch.errors import UserError, told
 from hybridsearch.evaluate.accelerator import accelerator_for
-from hybridsearch.evaluate.data import load_search_data, load_test_data
+from hybridsearch.evaluate.data import Split, load_search_data, load_test_data
 from hybridsearch.evaluate.draws import kept
 from hybridsearch.evaluate.input import Resident
 from hybridsearch.evaluate.stack_training import Stack, StackTrainer, load_stack, save_stack
@@ -38,6 +38,7 @@ from hybridsearch.packed import pack
 from hybridsearch.threads import one_thread
 from hybridsearch.types import TIME, Evaluation, Status, Task
 
+TEST = "test-"  # before the digest of a test split
 LONG = 20.0  # seconds of measuring after which two steps are enough
 
 
@@ -56,28 +57,57 @@ class Job:
     device: str
     limit: float  # seconds; inf: none
     context: str = ""  # of who asks, as `trainer_for` wants it
+    data: str = ""  # likewise
 
     @property
     def task(self) -> Task:
         """The task; of a stack, the first: they differ in their seeds alone."""
         return self.tasks[0]
 
+    def trainer(self) -> Trainer:
+        """The one that its tasks are trained with, in this process."""
+        return trainer_for(self.config, self.device, self.context, self.data)
+
 
 @lru_cache(maxsize=2)
-def trainer_for(config: Config, device: str, context: str = "") -> Trainer:
+def trainer_for(config: Config, device: str, context: str = "", data: str = "") -> Trainer:
     """The trainer of a context, made once per process. `config`: of `training_config`.
 
     context: the evaluator's; it tells data and code that were edited, which a config does not.
+    data: the digest of the data that who asks has; "" where that may be any.
+    Raises: UserError where this process has other data.
     """
-    return Trainer(config, load_search_data(config.data), torch.device(device))
+    found = load_search_data(config.data)
+    if data:
+        _expect_same(config.data.name, data, found.digest)
+    return Trainer(config, found, torch.device(device))
 
 
 @lru_cache(maxsize=2)
 def test_split(config: Config, device: str, split: str = "") -> Resident:
     """The test images; asked for only by tasks made after the winner was named. split: the task's,
     which tells data that were edited.
+
+    Raises: UserError where this process has other test data than the task is of.
     """
-    return Resident.load(load_test_data(config.data), torch.device(device))
+    found = load_test_data(config.data)
+    if split.startswith(TEST):
+        _expect_same(config.data.name, split, name_of_test(found))
+    return Resident.load(found, torch.device(device))
+
+
+def name_of_test(split: Split) -> str:
+    """What tasks call a test split, after its content."""
+    return f"{TEST}{split.digest[:16]}"
+
+
+def _expect_same(name: str, wanted: str, got: str) -> None:
+    if got != wanted:
+        raise UserError(
+            f"data {name}: a worker process got other data than the search began with; they were "
+            "edited meanwhile, or are drawn anew at every call (draw from a generator with a seed "
+            "of its own)"
+        )
 
 
 def child_path(children: Path, task: Task) -> Path:
@@ -109,7 +139,15 @@ def failed(task: Task, error: Exception) -> Evaluation:
         return Evaluation(task.hash, Status.DIVERGED, message=str(error))
     if isinstance(error, OutOfTime):
         return Evaluation(task.hash, Status.TIMEOUT, message=str(error))
-    return Evaluation(task.hash, Status.ERROR, message=told(error))
+    return Evaluation(task.hash, Status.ERROR, message=_failure(error))
+
+
+def _failure(error: Exception) -> str:
+    """What went wrong, in one line, and what can be done."""
+    if isinstance(error, UserError):
+        return str(error)
+    advice = "; training.kernel eager can be" if "once_differentiable" in str(error) else ""
+    return f"{told(error)}{advice}"
 
 
 def stamped(result: Evaluation, seconds: float) -> Evaluation:
@@ -135,7 +173,7 @@ def train_and_score(job: Job, started: float) -> Generator[None, None, Evaluatio
 
     Raises: Diverged, OutOfTime, and what the network raises.
     """
-    task, trainer = job.task, trainer_for(job.config, job.device, job.context)
+    task, trainer = job.task, job.trainer()
     if task.split == TIME:
         cost = seconds_per_element(trainer, resolve(task.function), task.kernel)
         return Evaluation(task.hash, Status.OK, cost=cost)
@@ -159,7 +197,7 @@ def _train_stack(job: Job, started: float) -> list[Evaluation]:
     """Train the whole stack, whichever of its replicates are asked for: what is trained beside a
     replicate must not depend on what is in the cache.
     """
-    task, trainer = job.task, StackTrainer(trainer_for(job.config, job.device, job.context))
+    task, trainer = job.task, StackTrainer(job.trainer())
     stack = trainer.new_stack(resolve(task.function), task.stack, task.kernel)
     path = child_path(job.children, task) if job.children else None
     if path is not None:
@@ -196,16 +234,17 @@ def _clock(child: Child | Stack, started: float, limit: float) -> Iterator[None]
         yield
 
 
-def measure(job: tuple[Config, str, str]) -> float | str:
-    """Seconds per training step of ReLU, the median of a few (of two where a step is long), to
-    calibrate the time limit; or in one line why it cannot be trained. job: as `trainer_for` wants.
+def measure(job: Job) -> float | UserError:
+    """Seconds per training step of a job's task, the median of a few (of two where a step is long),
+    to calibrate the time limit; or why it cannot be trained and scored.
     """
     times = []
     try:
-        with one_thread(), accelerator_for(torch.device(job[1])).session(), kept():
-            trainer = trainer_for(*job)
-            trainer.examine(trainer.new_child(resolve("ReLU"), 0))
-            child = trainer.new_child(resolve("ReLU"), 0)
+        with one_thread(), accelerator_for(torch.device(job.device)).session(), kept():
+            task, trainer = job.task, job.trainer()
+            function = resolve(task.function)
+            trainer.examine(trainer.new_child(function, task.seed, task.kernel))
+            child = trainer.new_child(function, task.seed, task.kernel)
             for step in range(1, 9):
                 begin = time.perf_counter()
                 with contextlib.suppress(Diverged):  # a step takes as long, whatever comes of it
@@ -213,6 +252,9 @@ def measure(job: tuple[Config, str, str]) -> float | str:
                 times.append(time.perf_counter() - begin)
                 if step > 1 and sum(times) > LONG:
                     break
+    except UserError as error:
+        return error
     except Exception as error:
-        return told(error)
+        name = job.config.network.name
+        return UserError(f"network {name!r} failed at its first training steps: {_failure(error)}")
     return sorted(times)[len(times) // 2]

@@ -14,7 +14,7 @@ from hybridsearch.config import Config
 from hybridsearch.evaluate.data import load_search_data, load_test_data, stock
 from hybridsearch.evaluate.evaluator import TrainingEvaluator, training_config
 from hybridsearch.evaluate.group import Group
-from hybridsearch.evaluate.node import Trainings, digest_of_test
+from hybridsearch.evaluate.node import Trainings
 from hybridsearch.evaluate.worker import Job, run
 from hybridsearch.kernels.choose import compiler_identity
 from hybridsearch.pools.base import InlinePool
@@ -54,7 +54,7 @@ def test_sent_data_are_the_driver_s_bit_by_bit(tmp_path, monkeypatch, no_stock, 
     search, test = load_search_data(config.data), load_test_data(config.data)
     ours = trade(config)
     goods = {}
-    for good in (Good("search", search.digest), Good("test", digest_of_test(test))):
+    for good in (Good("search", search.digest), Good("test", test.digest)):
         assert ours.own(good) == good.digest
         goods[good.name] = str(tmp_path / good.name)
         Path(goods[good.name]).write_bytes(ours.packer(good)())
@@ -64,7 +64,7 @@ def test_sent_data_are_the_driver_s_bit_by_bit(tmp_path, monkeypatch, no_stock, 
     assert (sent.digest, sent.name, sent.classes) == (search.digest, search.name, search.classes)
     np.testing.assert_array_equal(sent.mean, search.mean)
     np.testing.assert_array_equal(sent.std, search.std)
-    assert digest_of_test(sent_test) == digest_of_test(test)
+    assert sent_test.digest == test.digest
     sys.modules.pop("stocked", None)
 
 

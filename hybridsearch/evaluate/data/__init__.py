@@ -35,6 +35,11 @@ def load_search_data(config: DataConfig) -> SearchData:
         )
         classes = custom.count_classes(name, train)
         custom.check_alike(name, "validation", train, validation)
+        if config.augment != "none" and train.labels.ndim > 2:
+            raise UserError(
+                f"data.augment {config.augment} moves images, but not the targets of {name}, which "
+                f"are maps of shape {train.labels.shape[1:]}; take none"
+            )
         train = _some(train, config.train, f"data.train asks for %s, but {name}('train')", seed)
         asks = f"data.validation asks for %s, but {name}('validation')"
         validation = _some(validation, config.validation, asks, seed)

@@ -9,6 +9,7 @@ import numpy as np
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate.data.materialise import is_loadable, materialise
 from hybridsearch.evaluate.data.splits import Array, Split
+from hybridsearch.evaluate.draws import seeded
 from hybridsearch.evaluate.own import import_callable, one_line
 
 Inputs = Literal["normalised", "as_given"]
@@ -26,7 +27,8 @@ def read(spec: str, part: Literal["train", "validation", "test"], inputs: Inputs
     source = f"{spec}({part!r})"
     function = import_callable(spec)
     try:
-        returned = function(part)
+        with seeded(0):  # so that parts which are drawn from one whole do not overlap
+            returned = function(part)
         if is_loadable(returned):
             returned = materialise(returned)
     except UserError as error:

@@ -38,6 +38,11 @@ class Split:
         """Whether the targets are one class per example."""
         return self.labels.ndim == 1 and self.labels.dtype.kind == "i"
 
+    @property
+    def digest(self) -> str:
+        """Hex digits that stand for its content."""
+        return hashlib.sha256(self.images.tobytes() + self.labels.tobytes()).hexdigest()
+
     def take(self, index: Array) -> Split:
         """A copy of the images and labels at `index`, in that order."""
         return Split(np.ascontiguousarray(self.images[index]), self.labels[index])
