@@ -171,8 +171,13 @@ class Search:
             for key, (spec, reason) in flight.rejected.items()
         }
         costs = self._times(children) if self.config.measures_times else {}
+        before = self.known.faults
         for child, fitness in zip(children, self.ladder.fitness(children), strict=True):
             news[child.key] = self.known.evaluated(child, fitness, costs.get(child.key))
+        if self.known.faults and not before:
+            self.observer.note(
+                f"a training failed twice by the machine's fault: {self.known.fault}"
+            )
         # A function that only ever fails by the machine's fault must not keep a search alive.
         new = any(entry.status is not Status.ERROR for entry in news.values())
         self.barren = 0 if new else self.barren + 1

@@ -39,6 +39,8 @@ class Knowledge(Mapping[str, Known]):
         self.best: Known | None = None  # of the fully trained ones; the earliest among equals
         self.distinct = 0  # functions evaluated
         self.trained: set[str] = set()  # keys of those that were not in the cache
+        self.faults = 0  # trainings of functions that the machine failed twice
+        self.fault = ""  # what the last of these said
         self._functions: dict[str, Known] = {}
 
     def __getitem__(self, key: str) -> Known:
@@ -60,13 +62,17 @@ class Knowledge(Mapping[str, Known]):
         """Count a function that was evaluated, unless the machine was at fault, and say what is to
         be known of it.
         """
-        order = 0 if child.status is Status.ERROR else self._count(child)
+        message = child.failure.message if child.failure else ""
+        failed = child.status is Status.ERROR
+        order = 0 if failed else self._count(child)
+        if failed:
+            self._fail(message)
         return Known(
             child.spec,
             child.status,
             fitness,
             child.rung,
-            child.failure.message if child.failure else "",
+            message,
             tuple(child.tasks),
             order,
             cost,
@@ -78,6 +84,10 @@ class Knowledge(Mapping[str, Known]):
         if child.trained:
             self.trained.add(child.key)
         return self.distinct
+
+    def _fail(self, message: str) -> None:
+        """Count a function that the machine failed."""
+        self.faults, self.fault = self.faults + 1, message
 
     def _full(self, entry: Known) -> bool:
         """Whether a function was trained up to the top, and learned something."""
@@ -139,6 +149,7 @@ class Knowledge(Mapping[str, Known]):
             payload["cost"],
         )
         if entry.status is Status.ERROR:
+            self._fail(entry.message)
             return
         self.keep(payload["key"], entry)
         if entry.order:
