@@ -21,8 +21,8 @@ RECENT = 6  # functions that are remembered
 
 @dataclass(frozen=True)
 class Stage:
-    """What a run is at: "search", "race", "retest" or "test"; `done` of `total` functions, or
-    trainings after the search.
+    """What a run is at: "search", "race", "retest", "test" or "duel"; `done` of `total` functions,
+    or trainings after the search.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Follow:
         self._fitness: float | None = None
         self._raced = self._retested = self._tested = 0
         self._tests: int | None = None  # functions whose test split is opened
+        self._duel = False  # whether winner and best baseline are two
 
     def see(self, records: Iterable[Record]) -> None:
         """Take in records, in their order."""
@@ -69,6 +70,7 @@ class Follow:
                 self.ended = str(payload["why"])
             elif kind == "winner":
                 self._tests = len(payload["validation"])
+                self._duel = payload["winner"] != payload["best_baseline"]
 
     def _evaluation(self, payload: dict[str, Json], cached: bool) -> None:
         steps = int(payload["steps"])
@@ -135,7 +137,11 @@ class Follow:
         if not self.ended or config.table is not None or not self._full:
             return Stage("search", config.budget, self._distinct)
         if self._tests is not None:
-            return Stage("test", self._tests * config.retest.seeds, self._tested)
+            seeds = config.retest.seeds
+            tests = self._tests * seeds
+            if self._duel and config.retest.duel and self._tested >= tests:
+                return Stage("duel", 2 * seeds, self._tested - tests)
+            return Stage("test", tests, self._tested)
         finalists = config.retest.finalists
         wanted = max(config.race.candidates, finalists)  # as `Knowledge.entrants`
         candidates = min(wanted, len(self._full) + self._stopped)

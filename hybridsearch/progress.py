@@ -21,6 +21,7 @@ WORDS = {
     "race": "Training the best again, to see who is a finalist",
     "retest": "Retraining finalists and baselines on fresh seeds",
     "test": "Opening the test split",
+    "duel": "Training winner and best baseline from seeds that named neither",
     "compare": "Comparing strategies",
 }
 

@@ -1,10 +1,13 @@
 """The honest end of a run: finalists and baselines retrained on fresh seeds, one winner named on
 validation, and only then the test split opened, once.
+
+Seeds that made a winner by validation favour it on test too, since both are of the same networks.
+So winner and best baseline are compared on seeds that named neither.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +25,7 @@ from hybridsearch.genome.function import Function, baselines, resolve
 from hybridsearch.observe import Observer
 from hybridsearch.packed import unpack
 from hybridsearch.recorder import Recorder
-from hybridsearch.types import Evaluation, Json, Status, numbers_for, seed_for
+from hybridsearch.types import Evaluation, Json, Status, Task, numbers_for, seed_for
 
 
 @dataclass(frozen=True)
@@ -57,13 +60,30 @@ class Tested:
 
 
 @dataclass(frozen=True)
+class Duel:
+    """Winner and best baseline on seeds that named neither: the metric on test data, [seeds]."""
+
+    winner: tuple[float, ...]
+    best_baseline: tuple[float, ...]
+
+    def to_json(self) -> dict[str, Json]:
+        """Seeds, and per function its scores and their mean."""
+        rows = {"winner": self.winner, "best_baseline": self.best_baseline}
+        told = {n: {"test_scores": list(v), "mean": float(np.mean(v))} for n, v in rows.items()}
+        return {"seeds": len(self.winner), **told}
+
+
+@dataclass(frozen=True)
 class Retest:
-    """The answer of a run. winner and best_baseline were named on validation."""
+    """The answer of a run. winner and best_baseline were named on validation; difference: of the
+    two on test data, in the duel, or on the seeds that named them where there is none.
+    """
 
     finalists: tuple[Tested, ...]
     baselines: tuple[Tested, ...]
     winner: Tested
     best_baseline: Tested
+    duel: Duel | None
     difference: Interval
     verdict: str
 
@@ -77,22 +97,18 @@ def retest(
     there is no finalist. Raises: UserError when the machine fails a training twice.
     """
     chosen = [resolve(spec) for spec in finalists]
-    named = baselines()
-    functions = {f.key: f for f in [*chosen, *named]}
-    seeds = numbers_for(config.seed, "retest", config.retest.first, config.retest.seeds)
-    evaluator = recorder.evaluator
-    tasks = {
-        key: evaluator.replicates(f.spec, key, config.training.steps, seeds)
-        for key, f in functions.items()
-    }
-    every = [task for row in tasks.values() for task in row]
     if not chosen:
         return None
+    named = baselines()
+    functions = {f.key: f for f in [*chosen, *named]}
+    evaluator, measure = recorder.evaluator, recorder.evaluator.measure
+    tasks = _replicates(config, recorder, functions.values(), config.retest.first)
+    every = [task for row in tasks.values() for task in row]
 
     observer.stage("retest", len(every))
     keep_all = config.training.steps + 1  # for the test, which scores the same children
     done = recorder.evaluate(every, keep_all, progress=observer.advance, strict=True)
-    scale, measure = evaluator.scale, evaluator.measure
+    scale = evaluator.scale
     scores = {key: [scale.score(done[task.hash]) for task in row] for key, row in tasks.items()}
     means = {key: float(np.mean(row)) for key, row in scores.items()}
     winner = max(chosen, key=lambda f: means[f.key])  # ties: the better in the search
@@ -103,46 +119,42 @@ def retest(
     recorder.log.sync()
 
     observer.stage("test", len(every))
-    try:
-        opened = {task.hash: evaluator.test_task(task) for task in every}
-    except UserError as error:
-        both = {name.partition(":")[0] for name in (config.data.name, config.network.name)}
-        unless = " (its file unchanged, for the network is in it)" if len(both) == 1 else ""
-        raise UserError(
-            f"{error}; what was searched and retrained is kept: mend the test data{unless}, and "
-            "`resume` goes on from here"
-        ) from error
-    tested = recorder.evaluate(list(opened.values()), progress=observer.advance, strict=True)
+    values = _tested(config, recorder, tasks, observer.advance)
+    pair = values[winner.key], values[best.key]
+    duel = None
+    if config.retest.duel and winner.key != best.key:
+        further = config.retest.first + config.retest.seeds
+        rows = _replicates(config, recorder, (winner, best), further)
+        observer.stage("duel", 2 * config.retest.seeds)
+        found = _tested(config, recorder, rows, observer.advance)
+        pair = found[winner.key], found[best.key]
+        duel = Duel(*(tuple(float(row.mean()) for row in one) for one in pair))
     evaluator.forget()
+
     rng = np.random.default_rng(seed_for(config.seed, "bootstrap"))
     confidence, resamples = config.retest.confidence, config.retest.resamples
     least, most = measure.bounds
-    examples = evaluator.test_images
-    each = {task.hash: _each(tested[opened[task.hash].hash], examples) for task in every}
-    # The same for all, also where all children of one function have diverged: they are compared.
-    width = max((len(values) for values in each.values() if values is not None), default=examples)
 
     def judge(function: Function) -> Tested:
-        values = _matrix([each[task.hash] for task in tasks[function.key]], width, measure.chance)
+        rows = values[function.key]
         return Tested(
             function,
             means[function.key],
             tuple(scores[function.key]),
-            tuple(float(r.mean()) for r in values),
+            tuple(float(row.mean()) for row in rows),
             bootstrap_mean(
-                values,
+                rows,
                 confidence=confidence,
                 resamples=resamples,
                 rng=rng,
                 bounds=measure.bounds,
             ),
-            values,
+            rows,
         )
 
     results = {key: judge(function) for key, function in functions.items()}
     difference = paired_difference(
-        results[winner.key].values,
-        results[best.key].values,
+        *pair,
         confidence=confidence,
         resamples=resamples,
         rng=rng,
@@ -154,9 +166,52 @@ def retest(
         tuple(results[f.key] for f in named),
         results[winner.key],
         results[best.key],
+        duel,
         difference,
         verdict(difference, rediscovered, measure.higher),
     )
+
+
+def _replicates(
+    config: Config, recorder: Recorder, functions: Iterable[Function], first: int
+) -> dict[str, list[Task]]:
+    """Full trainings by key, from as many fresh seeds as the config says; first: the number of the
+    first of them.
+    """
+    seeds = numbers_for(config.seed, "retest", first, config.retest.seeds)
+    steps, replicates = config.training.steps, recorder.evaluator.replicates
+    return {f.key: replicates(f.spec, f.key, steps, seeds) for f in functions}
+
+
+def _tested(
+    config: Config,
+    recorder: Recorder,
+    tasks: Mapping[str, Sequence[Task]],
+    progress: Callable[[int], None],
+) -> dict[str, NDArray[np.float64]]:
+    """Of every function its metric on test data, [seeds, examples], from trainings by key; opens
+    the test split.
+
+    Raises: UserError when that cannot be had, or the machine fails a training twice.
+    """
+    evaluator = recorder.evaluator
+    try:
+        opened = {k: [evaluator.test_task(task) for task in row] for k, row in tasks.items()}
+    except UserError as error:
+        both = {name.partition(":")[0] for name in (config.data.name, config.network.name)}
+        unless = " (its file unchanged, for the network is in it)" if len(both) == 1 else ""
+        raise UserError(
+            f"{error}; what was searched and retrained is kept: mend the test data{unless}, and "
+            "`resume` goes on from here"
+        ) from error
+    every = [task for row in opened.values() for task in row]
+    done = recorder.evaluate(every, progress=progress, strict=True)
+    examples = evaluator.test_images
+    each = {task.hash: _each(done[task.hash], examples) for task in every}
+    # The same for all, also where all children of one function have diverged: they are compared.
+    width = max((len(values) for values in each.values() if values is not None), default=examples)
+    chance = evaluator.measure.chance
+    return {k: _matrix([each[t.hash] for t in row], width, chance) for k, row in opened.items()}
 
 
 def _each(result: Evaluation, examples: int) -> NDArray[np.float64] | None:

@@ -283,8 +283,10 @@ def _run(config: Config, folder: Path, evaluator: Evaluator, observer: Observer)
             answer = retest(config, raced.finalists, recorder, observer)
         summary = summarise(config, run, found, answer, ended)
         summary["race"] = {"candidates": raced.candidates, "trainings": raced.trainings}
-        if isinstance(evaluator, TrainingEvaluator) and times:
-            summary |= {"timed_on": evaluator.timed_on(), **times}
+        if isinstance(evaluator, TrainingEvaluator):
+            summary["prior"] = evaluator.objective.prior_score(config.fitness)
+            if times:
+                summary |= {"timed_on": evaluator.timed_on(), **times}
         if table is not None:
             summary |= _on_table(table, run)
         summary["retest_seconds"] = round(time.monotonic() - started, 1)
@@ -309,11 +311,14 @@ def summarise(
         "incumbent": best.name if best else None,
         "incumbent_fitness": now.fitness,
         "ended": ended,
+        "faults": run.known.faults,
+        "fault": run.known.fault or None,
         "verdict": answer.verdict if answer else "nothing trained",
         "winner": None,
         "winner_is": None,
         "best_baseline": None,
         "difference_to_best_baseline": None,
+        "duel": None,
         "finalists": [],
         "baselines": [],
         "budgets": {
@@ -335,6 +340,7 @@ def summarise(
             "winner_is": asdict(kin) if kin else None,
             "best_baseline": answer.best_baseline.to_json(),
             "difference_to_best_baseline": {"mean": gap.mean, "low": gap.low, "high": gap.high},
+            "duel": answer.duel.to_json() if answer.duel else None,
             "finalists": [t.to_json() for t in answer.finalists],
             "baselines": [t.to_json() for t in answer.baselines],
         }

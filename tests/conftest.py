@@ -24,7 +24,7 @@ TINY = {
     # A first rung of one step, as by default, would leave all at chance.
     "fidelity": {"rungs": [0.2, 0.5, 1.0], "keep": 0.4},
     "race": {"candidates": 0},
-    "retest": {"seeds": 2, "finalists": 2, "resamples": 200},
+    "retest": {"seeds": 2, "finalists": 2, "resamples": 200, "duel": False},
 }
 
 

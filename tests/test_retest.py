@@ -12,7 +12,7 @@ from hybridsearch.genome.function import baselines, resolve
 from hybridsearch.observe import Silent
 from hybridsearch.packed import pack
 from hybridsearch.retest import retest
-from hybridsearch.types import Evaluation, Measure, Scale, Status, Task
+from hybridsearch.types import Evaluation, Measure, Scale, Status, Task, numbers_for
 
 EXAMPLES = 30
 MEASURE = Measure("own", higher=True, chance=0.0, perfect=1.0)
@@ -43,6 +43,46 @@ class Decided:
             return Evaluation(task.hash, Status.DIVERGED)
         each = pack([0.5]) if task.split == "test" else None
         return Evaluation(task.hash, Status.OK, 1.0, 0.5, each=each)
+
+
+class Lucky(Decided):
+    """Of accuracies: all are alike, but one function has luck with the seeds that name it."""
+
+    def __init__(self, key, seeds):
+        super().__init__(lambda key: False)
+        self.key, self.seeds, self.done = key, seeds, []
+
+    def _result(self, task):
+        self.done.append(task)
+        lucky = 0.3 * (task.key == self.key and task.seed in self.seeds)
+        each = pack([0.5 + lucky] * EXAMPLES) if task.split == "test" else None
+        return Evaluation(task.hash, Status.OK, 1.0, 0.5 + lucky, each=each)
+
+
+@pytest.mark.parametrize("duel", [True, False])
+def test_luck_that_names_a_winner_does_not_count_in_the_duel(duel):
+    config = make_config({"seed": 7, "retest": {"seeds": 3, "first": 5, "duel": duel}})
+    found = resolve("mul sin x tanh x")
+    recorder = Lucky(found.key, set(numbers_for(7, "retest", 5, 3)))
+    answer = retest(config, [found.spec, baselines()[0].spec], recorder, Silent())
+    assert answer.winner.function.key == found.key
+    assert answer.winner.test.mean == pytest.approx(0.8)
+    assert answer.difference.mean == pytest.approx(0.0 if duel else 0.3)
+    assert answer.verdict == ("not shown" if duel else "better")
+    seeds = {task.seed for task in recorder.done if task.key == found.key}
+    assert seeds == set(numbers_for(7, "retest", 5, 6 if duel else 3))
+    if duel:
+        told = answer.duel.to_json()
+        assert told["seeds"] == 3
+        assert told["winner"]["mean"] == pytest.approx(told["best_baseline"]["mean"])
+    else:
+        assert answer.duel is None
+
+
+def test_a_baseline_that_was_found_again_needs_no_duel():
+    relu = resolve("ReLU")
+    answer = retest(make_config({}), [relu.spec], Lucky(relu.key, set(range(2**64))), Silent())
+    assert answer.duel is None
 
 
 @pytest.mark.parametrize("diverged", ["winner", "baselines", "all", "none"])

@@ -21,6 +21,12 @@ def named(summary: dict[str, Json]) -> str:
     return "best found" if is_beaten(summary) else "winner"
 
 
+def compared_on(summary: dict[str, Json]) -> int:
+    """The seeds on which winner and best baseline were compared."""
+    duel = summary.get("duel")
+    return int(duel["seeds"]) if duel else len(summary["winner"]["test_scores"])
+
+
 def retested(summary: dict[str, Json]) -> list[tuple[str, dict[str, Json]]]:
     """Every function of the retest, once, with what it is: "winner" ("best found" where it is
     beaten), "best baseline", BOTH, "finalist" or "baseline"; the finalists first.
@@ -36,10 +42,21 @@ def retested(summary: dict[str, Json]) -> list[tuple[str, dict[str, Json]]]:
 
 def remarks(summary: dict[str, Json]) -> list[str]:
     """Every remark there is on a finished run."""
-    if summary["verdict"] == "nothing trained" and summary["budgets"]["distinct"]:
-        return ["See first that the network trains with the activation it has (--training.lr)"]
-    found = (beaten(summary), disguised(summary), near_chance(summary))
+    found = [failed(summary)]
+    if summary["verdict"] != "nothing trained":
+        found += [beaten(summary), disguised(summary), near_chance(summary)]
+    elif summary["budgets"]["distinct"]:
+        found.append("See first that the network trains with the activation it has (--training.lr)")
     return [line for line in found if line]
+
+
+def failed(summary: dict[str, Json]) -> str:
+    """That the machine failed functions, which are missing; "" where it failed none."""
+    count = summary.get("faults", 0)
+    if not count:
+        return ""
+    times = "once" if count == 1 else f"{count:,} times"
+    return f"A training failed by the machine's fault {times}, lastly with {summary['fault']}"
 
 
 def beaten(summary: dict[str, Json]) -> str:
@@ -76,8 +93,11 @@ def disguised(summary: dict[str, Json]) -> str:
 
 
 def near_chance(summary: dict[str, Json]) -> str:
-    """That most baselines have hardly learned; "" where they have."""
-    measure, chance = Measure(**summary["metric"]), float(summary["chance"])
+    """That most baselines have hardly learned; "" where they have. Where classes differ in number,
+    chance is to know how frequent they are.
+    """
+    measure = Measure(**summary["metric"])
+    chance = float(max(summary["chance"], summary.get("prior") or summary["chance"]))
     perfect = 0.0 if summary["fitness"] == "loss" else measure.sign * measure.perfect
     scores = [float(row["validation"]) for row in summary["baselines"]]
     hardly = sum(score - chance <= HARDLY * (perfect - chance) for score in scores)

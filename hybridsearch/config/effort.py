@@ -96,6 +96,12 @@ class RetestConfig(Section):
     finalists: int = Field(5, ge=1, description="Best functions of the search that are retrained.")
     seeds: int = Field(10, ge=2, description="Fresh training seeds per function.")
     first: int = Field(0, ge=0, description="Number of the first of these seeds.")
+    duel: bool = Field(
+        True,
+        description="Train winner and best baseline from as many further seeds, which have named "
+        "neither, and measure their difference there; off: on the seeds that named them, which "
+        "favours the winner.",
+    )
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Level of the reported intervals.")
     resamples: int = Field(
         5000, ge=100, description="Bootstrap resamples of seeds and test examples."

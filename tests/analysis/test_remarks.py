@@ -139,8 +139,20 @@ def test_baselines_that_have_learned_hardly_anything_are_told(
     assert ("hardly better than chance" in near_chance(summary)) == said
 
 
+def test_to_know_only_how_frequent_classes_are_is_hardly_better_than_chance():
+    accuracy = {"name": "accuracy", "higher": True, "chance": 0.5, "perfect": 1.0}
+    summary = {"metric": accuracy, "fitness": "loss", "chance": -0.693}
+    summary["baselines"] = [{"validation": -0.195}] * 9
+    assert not near_chance(summary)
+    assert near_chance(summary | {"prior": -0.199})
+    assert not near_chance(summary | {"prior": None})
+
+
 def test_a_run_in_which_nothing_trained_says_what_to_do(told):
     summary = told(0.0)[0]
     nothing = summary | {"verdict": "nothing trained", "winner": None, "best_baseline": None}
     assert "See first that the network trains" in verdict_lines(nothing)[-1]
-    assert len(verdict_lines(nothing | {"budgets": {"distinct": 0}})) == 1
+    nothing["budgets"] = {"distinct": 0}
+    assert len(verdict_lines(nothing)) == 1
+    why = verdict_lines(nothing | {"faults": 1200, "fault": "RuntimeError: no memory"})[-1]
+    assert why.endswith("1,200 times, lastly with RuntimeError: no memory")
