@@ -81,7 +81,8 @@ def test_luck_that_names_a_winner_does_not_count_in_the_duel(duel):
 
 def test_a_baseline_that_was_found_again_needs_no_duel():
     relu = resolve("ReLU")
-    answer = retest(make_config({}), [relu.spec], Lucky(relu.key, set(range(2**64))), Silent())
+    lucky = Lucky(relu.key, set(numbers_for(0, "retest", 0, 10)))
+    answer = retest(make_config({}), [relu.spec], lucky, Silent())
     assert answer.duel is None
 
 
