@@ -82,7 +82,8 @@ class Part:
 class Led(nn.Module):
     """What the class of an instance with such methods has besides."""
 
-    base: type[nn.Module]  # what it was written as
+    # What it was written as. Names of the class hide submodules: by this one nobody has any.
+    _hybridsearch_base: type[nn.Module]
 
     def __init_subclass__(cls) -> None:
         """No registry of subclasses hears of it."""
@@ -92,7 +93,7 @@ class Led(nn.Module):
         made = super().__reduce_ex__(protocol)
         assert not isinstance(made, str)  # which names what is there once in a program
         make, args, *rest = made
-        args = tuple(type(self).base if arg is type(self) else arg for arg in args)
+        args = tuple(type(self)._hybridsearch_base if arg is type(self) else arg for arg in args)
         return _again, (make, args, tuple(self.__dict__[_PARTS])), *rest
 
 
@@ -111,7 +112,7 @@ def _class(base: Any, names: frozenset[str]) -> type[nn.Module]:
     def body(space: dict[str, Any]) -> None:
         space |= {name: _led(getattr(base, name), name) for name in sorted(names)}
         space |= {n: getattr(base, n) for n in ("__module__", "__qualname__", "__doc__")}
-        space["base"] = base
+        space["_hybridsearch_base"] = base
 
     return types.new_class(base.__name__, (Led, base), {}, body)
 
@@ -197,7 +198,7 @@ def lead(
 
 def _settle(module: nn.Module) -> None:
     """Give a module the class that its parts need."""
-    base: Any = type(module).base if isinstance(module, Led) else type(module)
+    base: Any = type(module)._hybridsearch_base if isinstance(module, Led) else type(module)
     names = frozenset(module.__dict__[_PARTS])
     if not names:
         del module.__dict__[_PARTS]

@@ -117,6 +117,30 @@ def test_the_class_looks_as_it_was_written(vae):
     assert inspect.signature(model.forward) == inspect.signature(VAE().forward)
 
 
+class Wrapped(nn.Module):
+    """A submodule under a name that a class may have, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.base, self.head = nn.Linear(6, 4), nn.Linear(4, 2)
+
+    def decode(self, x):
+        return self.head(F.relu(self.base(x)))
+
+    def forward(self, x):
+        return self.decode(x)
+
+
+def test_a_submodule_of_any_name_is_found():
+    model, x = Wrapped(), torch.randn(3, 6)
+    base = model.base
+    answer = swap(model, SWISH, x)
+    assert [site.name for site in answer.replaced] == ["functional.0"] and not answer.could_not
+    assert model.base is base and type(model) is not Wrapped
+    other = pickle.loads(pickle.dumps(model))
+    assert torch.equal(other.decode(x), model(x)) and "base.weight" in other.state_dict()
+
+
 def test_registries_of_subclasses_do_not_hear_of_it():
     known = []
 
