@@ -107,10 +107,17 @@ def _again(make: Callable[..., nn.Module], args: tuple[Any, ...], names: tuple[s
 
 @functools.cache
 def _class(base: Any, names: frozenset[str]) -> type[nn.Module]:
-    """The class with these methods led to their sites; it goes by the name of the written one."""
+    """The class with these methods led to their sites, whatever names the written one has for them;
+    it goes by the name of that.
+    """
+    written: dict[str, Any] = {}
+    for kind in reversed(base.__mro__):
+        written |= vars(kind)
 
     def body(space: dict[str, Any]) -> None:
-        space |= {name: _led(getattr(base, name), name) for name in sorted(names)}
+        for name in sorted(names):
+            led = _led(getattr(base, name), name)
+            space |= {other: led for other, one in written.items() if one is written[name]}
         space |= {n: getattr(base, n) for n in ("__module__", "__qualname__", "__doc__")}
         space["_hybridsearch_base"] = base
 

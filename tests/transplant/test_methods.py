@@ -118,7 +118,7 @@ def test_the_class_looks_as_it_was_written(vae):
 
 
 class Wrapped(nn.Module):
-    """A submodule under a name that a class may have, too."""
+    """A submodule under a name that a class may have, too, and one method under two names."""
 
     def __init__(self):
         super().__init__()
@@ -126,6 +126,8 @@ class Wrapped(nn.Module):
 
     def decode(self, x):
         return self.head(F.relu(self.base(x)))
+
+    generate = decode
 
     def forward(self, x):
         return self.decode(x)
@@ -139,6 +141,22 @@ def test_a_submodule_of_any_name_is_found():
     assert model.base is base and type(model) is not Wrapped
     other = pickle.loads(pickle.dumps(model))
     assert torch.equal(other.decode(x), model(x)) and "base.weight" in other.state_dict()
+
+
+def test_a_method_of_two_names_uses_the_sites_by_both():
+    model, x = Wrapped(), torch.randn(3, 6)
+    swap(model, SWISH, x)
+    want = model(x)
+    for other in (model, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert torch.equal(other.generate(x), want) and torch.equal(other.decode(x), want)
+
+    class Written(Wrapped):
+        def generate(self, x):
+            return -x
+
+    model = Written()
+    swap(model, SWISH, x)
+    assert torch.equal(model.generate(x), -x)
 
 
 def test_registries_of_subclasses_do_not_hear_of_it():
