@@ -65,13 +65,15 @@ class Slot:
 @dataclass
 class Trace:
     """modules: slot's path -> its calls. functions: owner's path -> its own calls of activation
-    functions. callees: owner -> paths of the modules that it called. astray: slots whose module
+    functions. callees: owner -> paths of the modules that it called. owners: id of a module and its
+    method's name -> the owners whose calls of functions came through it. astray: slots whose module
     was called otherwise than through its slots.
     """
 
     modules: dict[str, list[Call]] = field(default_factory=lambda: defaultdict(list))
     functions: dict[str, list[Call]] = field(default_factory=lambda: defaultdict(list))
     callees: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    owners: dict[tuple[int, str], set[str]] = field(default_factory=lambda: defaultdict(set))
     astray: set[str] = field(default_factory=set)
 
 
@@ -207,6 +209,8 @@ class _Tracer(TorchFunctionMode):
         if not self.inside and name_of(func) in self.names and isinstance(x, Tensor):
             call = self._call(func.__name__, x)
             self.found.functions[owner].append(call)
+            for module, name in filter(None, call.methods):
+                self.found.owners[id(module), name].add(owner)
         out = func(*args, **kwargs)
         if any(True for _ in tensors(out)):
             self.reads(tensors([*args, *kwargs.values()]))
