@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from hybridsearch.errors import UserError, told
+from hybridsearch.evaluate.draws import kept
 from hybridsearch.transplant.axes import channels_of, follow, tensors
 from hybridsearch.transplant.names import KNOWN, Wanted, is_activation, name_of, title
 from hybridsearch.transplant.runtime import CHECKPOINT_FILE, MODULE_FILE
@@ -122,8 +123,8 @@ def trace(model: nn.Module, inputs: Any, slots: list[Slot], wanted: Wanted) -> T
 
 
 def run(model: nn.Module, inputs: Any) -> Any:
-    """The model's output in evaluation, without gradients, its mode and the seed left alone."""
-    with evaluating(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
+    """The model's output in evaluation, without gradients, its mode and generators left alone."""
+    with evaluating(model), torch.no_grad(), kept():
         try:
             if isinstance(inputs, Mapping):
                 return model(**inputs)
