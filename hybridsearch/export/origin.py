@@ -82,12 +82,14 @@ def winner(run: Run) -> Origin:
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder}/{SUMMARY} is damaged: its winner cannot be read") from error
     config = run.config
+    fixed = plain(", ".join(config.network.fixed))
+    network = plain(config.network.name) + (f" with {fixed} fixed" if fixed else "")
     return Origin(
         function,
         (
             f"The {who} of the run '{plain(run.folder.resolve().name)}' (strategy "
             f"{plain(config.label)}, data {plain(config.data.name)}, network "
-            f"{plain(config.network.name)}, seed {config.seed}).",
+            f"{network}, seed {config.seed}).",
             f"Verdict: {_verdict(summary)}.",
             f"Test {plain(measure.name)}, {who} minus best baseline ({label}): {mean}, "
             f"{100 * config.retest.confidence:g}% interval {interval} ({seeds}).",

@@ -13,7 +13,7 @@ import inspect
 import sys
 import threading
 import types
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -22,10 +22,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from hybridsearch.transplant.runtime import ENTRANCES, Redirect, Sites, redirected, running
+from hybridsearch.transplant.runtime import (
+    ENTRANCES,
+    MODULE_FILE,
+    Redirect,
+    Sites,
+    forward_frame,
+    redirected,
+    running,
+)
 from hybridsearch.transplant.trace import Call
 
 _PARTS = "_hybridsearch_parts"
+_SHARED = "_hybridsearch_shared"  # of an owner: parts of others whose methods it calls, by name
 _exporting = getattr(torch.compiler, "is_exporting", lambda: False)  # which torch 2.6 has not
 Method = tuple[nn.Module, str]
 
@@ -34,7 +43,8 @@ Method = tuple[nn.Module, str]
 class Part:
     """What a method calls of the sites that its owner's forward takes turns in.
 
-    path: of the sites, below the method's module; None: they are not. names: of the functions.
+    path: of the sites, below the method's module; None: they are not, or forwards of other owners
+    call the method too. names: of the functions.
     first, end: of the sites that one call of the method takes; end None: not the same ones always.
     """
 
@@ -82,7 +92,8 @@ class Part:
 class Led(nn.Module):
     """What the class of an instance with such methods has besides."""
 
-    base: type[nn.Module]  # what it was written as
+    # What it was written as. Names of the class hide submodules: by this one nobody has any.
+    _hybridsearch_base: type[nn.Module]
 
     def __init_subclass__(cls) -> None:
         """No registry of subclasses hears of it."""
@@ -92,7 +103,7 @@ class Led(nn.Module):
         made = super().__reduce_ex__(protocol)
         assert not isinstance(made, str)  # which names what is there once in a program
         make, args, *rest = made
-        args = tuple(type(self).base if arg is type(self) else arg for arg in args)
+        args = tuple(type(self)._hybridsearch_base if arg is type(self) else arg for arg in args)
         return _again, (make, args, tuple(self.__dict__[_PARTS])), *rest
 
 
@@ -106,12 +117,19 @@ def _again(make: Callable[..., nn.Module], args: tuple[Any, ...], names: tuple[s
 
 @functools.cache
 def _class(base: Any, names: frozenset[str]) -> type[nn.Module]:
-    """The class with these methods led to their sites; it goes by the name of the written one."""
+    """The class with these methods led to their sites, whatever names the written one has for them;
+    it goes by the name of that.
+    """
+    written: dict[str, Any] = {}
+    for kind in reversed(base.__mro__):
+        written |= vars(kind)
 
     def body(space: dict[str, Any]) -> None:
-        space |= {name: _led(getattr(base, name), name) for name in sorted(names)}
+        for name in sorted(names):
+            led = _led(getattr(base, name), name)
+            space |= {other: led for other, one in written.items() if one is written[name]}
         space |= {n: getattr(base, n) for n in ("__module__", "__qualname__", "__doc__")}
-        space["base"] = base
+        space["_hybridsearch_base"] = base
 
     return types.new_class(base.__name__, (Led, base), {}, body)
 
@@ -144,23 +162,42 @@ def _alone(module: nn.Module, name: str) -> Part | None:
     parts: Sequence[Part] = module.__dict__[_PARTS][name]
     if any(part.runs(module) for part in parts):
         return None
+    # No mode tells that the forward of an owner is running which is left as it was.
+    shared = _within().get(_SHARED, ())
+    if any((name, part) in shared for part in parts):
+        return None
     if len(parts) == 1:
         return parts[0]
     return Part(None, "", frozenset(), 0, None)  # of several owners
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _within() -> dict[str, Any]:
+    """What the module holds whose forward is running; empty: none is."""
+    frame = forward_frame()
+    module = frame.f_locals.get("self") if frame.f_code.co_filename == MODULE_FILE else None
+    return module.__dict__ if isinstance(module, nn.Module) else {}
+
+
 def lead(
-    model: nn.Module, sites: Sites, each: Iterable[Sequence[Call]], names: frozenset[str]
+    model: nn.Module,
+    sites: Sites,
+    each: Iterable[Sequence[Call]],
+    names: frozenset[str],
+    owners: Mapping[tuple[int, str], set[str]],
 ) -> Callable[[], None]:
     """Lead the methods that calls came through to the sites. Returns how to undo it.
 
-    each: the calls of every site, in their order; names: of the functions that are called.
+    each: the calls of every site, in their order; names: of the functions that are called; owners:
+    of each method, as in `Trace`.
     """
     known = {id(module) for module in model.modules()}
     found: dict[tuple[int, str], list[tuple[int, Any]]] = {}
     modules: dict[int, nn.Module] = {}
+    own: set[str] = set()
     for number, calls in enumerate(each):
         for call in calls:
+            own.add(call.owner)
             for depth, method in enumerate(call.methods):
                 if method is not None and id(method[0]) in known:
                     modules[id(method[0])] = method[0]
@@ -168,9 +205,12 @@ def lead(
                     seen = found.setdefault((id(method[0]), method[1]), [])
                     seen.append((number, call.place[depth + 1 :]))
     added: list[tuple[nn.Module, str, Part]] = []
+    shared: list[tuple[nn.Module, tuple[str, Part]]] = []
     for (key, name), seen in found.items():
         module = modules[key]
-        path = next((path for path, one in module.named_modules() if one is sites), None)
+        others = owners[key, name] - own
+        below = (path for path, one in module.named_modules() if one is sites)
+        path = None if others else next(below, None)
         numbers = {number for number, _ in seen}
         first, end = min(numbers), max(numbers) + 1
         one = len(numbers) == end - first and len({place for _, place in seen}) == 1
@@ -179,12 +219,19 @@ def lead(
         )
         part = Part(path, sites.token, names, first, end if certain else None)
         added.append((module, name, part))
+        shared += [(model.get_submodule(other), (name, part)) for other in sorted(others)]
+    for owner, mark in shared:
+        owner.__dict__[_SHARED] = {*owner.__dict__.get(_SHARED, ()), mark}
     for module, name, part in added:
         parts = module.__dict__.setdefault(_PARTS, {})
         parts[name] = (*parts.get(name, ()), part)
         _settle(module)
 
     def back() -> None:
+        for owner, mark in shared:
+            owner.__dict__[_SHARED] = owner.__dict__[_SHARED] - {mark}
+            if not owner.__dict__[_SHARED]:
+                del owner.__dict__[_SHARED]
         for module, name, part in added:
             parts = module.__dict__[_PARTS]
             parts[name] = tuple(one for one in parts[name] if one is not part)
@@ -197,7 +244,7 @@ def lead(
 
 def _settle(module: nn.Module) -> None:
     """Give a module the class that its parts need."""
-    base: Any = type(module).base if isinstance(module, Led) else type(module)
+    base: Any = type(module)._hybridsearch_base if isinstance(module, Led) else type(module)
     names = frozenset(module.__dict__[_PARTS])
     if not names:
         del module.__dict__[_PARTS]

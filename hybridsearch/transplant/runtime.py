@@ -195,8 +195,10 @@ def _pop() -> None:
     _pop_mode()  # type: ignore[no-untyped-call]
 
 
-def _forward_frame() -> FrameType:
-    """The frame of torch's that runs a module's hooks and forward, from within a hook."""
+def forward_frame() -> FrameType:
+    """The frame of torch's that runs a module's hooks and forward, from within them; the
+    outermost frame where there is none.
+    """
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename != MODULE_FILE:
         frame = frame.f_back
@@ -236,7 +238,7 @@ class Enter:
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def __call__(self, owner: nn.Module, args: Any) -> None:
         _top()
-        _push(Redirect(_sites(owner, self.path), self.names, _forward_frame()))
+        _push(Redirect(_sites(owner, self.path), self.names, forward_frame()))
 
 
 class Leave:

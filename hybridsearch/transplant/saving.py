@@ -32,7 +32,8 @@ def save_function(
     """Write a function to a file.
 
     function: as for `Activation`, or a finished run (`load_run`), whose winner is taken; `origin`
-    then says where it comes from. betas: trained values to start from, one for each beta, such as
+    then says where it comes from: `fixed`, the groups that were not searched; `metric` and `test`,
+    its mean on test data. betas: trained values to start from, one for each beta, such as
     `activation.betas.mean(dim=1).tolist()`; None: the function's own. (All values of all channels
     are in a model's state_dict.) origin: whatever is worth knowing, as JSON.
 
@@ -121,4 +122,7 @@ def _winner(run: Run) -> tuple[Function, dict[str, Json]]:
     said: dict[str, Json] = {"run": run.folder.name}
     for name in ("data", "network", "strategy", "seed", "verdict"):
         said[name] = summary.get(name)
-    return function, said | {"test_accuracy": winner.get("mean")}
+    said["fixed"] = list(run.config.network.fixed)
+    metric = summary.get("metric")
+    said["metric"] = metric.get("name") if isinstance(metric, dict) else None
+    return function, said | {"test": winner.get("mean")}

@@ -87,7 +87,7 @@ class Surgery:
         owner: str,
         calls: list[Call],
         names: frozenset[str],
-        callees: set[str],
+        traced: Trace,
         undo: ExitStack,
     ) -> None:
         """Replace the calls of functions that one module's forward makes."""
@@ -111,11 +111,11 @@ class Surgery:
             return
         acts = self._activations(holder, paths, made)
         below = {id(m): m for m in _children(holder)}
-        below |= {id(m): m for m in map(self.model.get_submodule, sorted(callees))}
+        below |= {id(m): m for m in map(self.model.get_submodule, sorted(traced.callees[owner]))}
         counted = len(made.sites) > 1
         new = Sites([act or Original() for act in acts], counted)
         holder.add_module(FUNCTIONAL, new)
-        unlead = lead(self.model, new, made.sites, names)
+        unlead = lead(self.model, new, made.sites, names, traced.owners)
         hooks = redirect(holder, FUNCTIONAL, names, below.values())
         if counted:
             hooks += count(holder, FUNCTIONAL)

@@ -83,7 +83,7 @@ def swap(
         for owner, calls in traced.functions.items():
             mine = [call for call in calls if plain(call.what) in asked.names]
             if mine:
-                work.functions(owner, mine, asked.names, traced.callees[owner], undo)
+                work.functions(owner, mine, asked.names, traced, undo)
             others = {call.what: call for call in calls if plain(call.what) not in asked.names}
             work.kept += [
                 Site(owner or "(model)", f"{what}()", call.shape, note="not asked for")

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from hybridsearch.errors import UserError, told
+from hybridsearch.evaluate.draws import kept
 from hybridsearch.transplant.axes import channels_of, follow, tensors
 from hybridsearch.transplant.names import KNOWN, Wanted, is_activation, name_of, title
 from hybridsearch.transplant.runtime import CHECKPOINT_FILE, MODULE_FILE
@@ -65,13 +66,15 @@ class Slot:
 @dataclass
 class Trace:
     """modules: slot's path -> its calls. functions: owner's path -> its own calls of activation
-    functions. callees: owner -> paths of the modules that it called. astray: slots whose module
+    functions. callees: owner -> paths of the modules that it called. owners: id of a module and its
+    method's name -> the owners whose calls of functions came through it. astray: slots whose module
     was called otherwise than through its slots.
     """
 
     modules: dict[str, list[Call]] = field(default_factory=lambda: defaultdict(list))
     functions: dict[str, list[Call]] = field(default_factory=lambda: defaultdict(list))
     callees: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    owners: dict[tuple[int, str], set[str]] = field(default_factory=lambda: defaultdict(set))
     astray: set[str] = field(default_factory=set)
 
 
@@ -120,8 +123,8 @@ def trace(model: nn.Module, inputs: Any, slots: list[Slot], wanted: Wanted) -> T
 
 
 def run(model: nn.Module, inputs: Any) -> Any:
-    """The model's output in evaluation, without gradients, its mode and the seed left alone."""
-    with evaluating(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
+    """The model's output in evaluation, without gradients, its mode and generators left alone."""
+    with evaluating(model), torch.no_grad(), kept():
         try:
             if isinstance(inputs, Mapping):
                 return model(**inputs)
@@ -207,6 +210,8 @@ class _Tracer(TorchFunctionMode):
         if not self.inside and name_of(func) in self.names and isinstance(x, Tensor):
             call = self._call(func.__name__, x)
             self.found.functions[owner].append(call)
+            for module, name in filter(None, call.methods):
+                self.found.owners[id(module), name].add(owner)
         out = func(*args, **kwargs)
         if any(True for _ in tensors(out)):
             self.reads(tensors([*args, *kwargs.values()]))

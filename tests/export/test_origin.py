@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from hybridsearch.analysis.runs import load_run
 from hybridsearch.errors import UserError
@@ -24,6 +25,14 @@ def test_the_winner_of_a_run(run):
     for part in ("'first'", "data digits", "seed 3", "no difference", "GELU", "+0.10 points"):
         assert part in story
     assert "95% interval -0.20 to +0.40 (2 seeds)" in story
+
+
+def test_what_was_not_searched_is_said(run):
+    folder = run()
+    network = {"name": "mine:net", "fixed": ["late=ReLU", "early=max(x, 0)"]}
+    (folder / "config.yaml").write_text(yaml.safe_dump({"network": network}))
+    story = " ".join(find(str(folder)).story)
+    assert "network mine:net with late=ReLU, early=max(x, 0) fixed, seed" in story
 
 
 def test_the_winner_of_a_search_is_the_one_in_its_log(tiny, tmp_path):

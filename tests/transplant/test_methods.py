@@ -117,6 +117,48 @@ def test_the_class_looks_as_it_was_written(vae):
     assert inspect.signature(model.forward) == inspect.signature(VAE().forward)
 
 
+class Wrapped(nn.Module):
+    """A submodule under a name that a class may have, too, and one method under two names."""
+
+    def __init__(self):
+        super().__init__()
+        self.base, self.head = nn.Linear(6, 4), nn.Linear(4, 2)
+
+    def decode(self, x):
+        return self.head(F.relu(self.base(x)))
+
+    generate = decode
+
+    def forward(self, x):
+        return self.decode(x)
+
+
+def test_a_submodule_of_any_name_is_found():
+    model, x = Wrapped(), torch.randn(3, 6)
+    base = model.base
+    answer = swap(model, SWISH, x)
+    assert [site.name for site in answer.replaced] == ["functional.0"] and not answer.could_not
+    assert model.base is base and type(model) is not Wrapped
+    other = pickle.loads(pickle.dumps(model))
+    assert torch.equal(other.decode(x), model(x)) and "base.weight" in other.state_dict()
+
+
+def test_a_method_of_two_names_uses_the_sites_by_both():
+    model, x = Wrapped(), torch.randn(3, 6)
+    swap(model, SWISH, x)
+    want = model(x)
+    for other in (model, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert torch.equal(other.generate(x), want) and torch.equal(other.decode(x), want)
+
+    class Written(Wrapped):
+        def generate(self, x):
+            return -x
+
+    model = Written()
+    swap(model, SWISH, x)
+    assert torch.equal(model.generate(x), -x)
+
+
 def test_registries_of_subclasses_do_not_hear_of_it():
     known = []
 
@@ -233,6 +275,101 @@ def test_a_method_of_a_module_below_its_owner_is_refused_alone():
         with pytest.raises(RuntimeError, match=r"encode\(\) was called outside .* call that"):
             other.vae.encode(x)
         other(x)
+
+
+class Lent(nn.Module):
+    """Its own forward and those of others call its helper."""
+
+    def __init__(self):
+        super().__init__()
+        self.one = nn.Linear(4, 4)
+
+    def helper(self, x):
+        return F.relu(self.one(x))
+
+    def forward(self, x):
+        return self.helper(x)
+
+
+class Borrower(nn.Module):
+    """Calls the helper itself, too, and recomputes it in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.block, self.last = Lent(), nn.Linear(4, 4)
+
+    def forward(self, x):
+        y = self.last(self.block(x))
+        if self.training:
+            return checkpoint(self.block.helper, y, use_reentrant=True)
+        return self.block.helper(y)
+
+
+class Pair(nn.Module):
+    """Its own forward calls the helper, and that of a head that does not hold it."""
+
+    class Head(nn.Module):
+        def __init__(self, block):
+            super().__init__()
+            self.last, self.borrowed = nn.Linear(4, 4), [block]
+
+        def forward(self, x):
+            return self.borrowed[0].helper(self.last(x))
+
+    def __init__(self):
+        super().__init__()
+        self.block = Lent()
+        self.head = self.Head(self.block)
+
+    def forward(self, x):
+        return self.head(self.block.helper(x))
+
+
+@pytest.mark.parametrize("betas", ["channel", "scalar"])
+@pytest.mark.parametrize(("kind", "owner"), [(Borrower, "block"), (Pair, "")])
+def test_what_another_forward_calls_through_a_shared_method_is_kept(kind, owner, betas):
+    torch.manual_seed(0)
+    model, x = kind(), torch.randn(3, 4)
+    path = f"{owner}.functional" if owner else "functional"
+    left = "functional*" if owner else "head.*"
+    answer = swap(model, SWISH, x, skip=left, betas=betas)
+    assert [site.name for site in answer.replaced] == [f"{path}.0"]
+    assert [site.note for site in answer.kept] == ["skipped"]
+    act, one = model.get_submodule(path)[0], model.block.one
+    last = model.last if owner else model.head.last
+    want = F.relu(one(last(act(one(x)))))
+    for other in (model, copy.deepcopy(model), replica(model)):
+        assert torch.equal(other(x), want)
+        # It may be either's: as a recomputation it would be the kept one's.
+        with pytest.raises(RuntimeError, match=r"helper\(\) was called outside the forward"):
+            other.block.helper(x)
+    assert torch.equal(pickle.loads(pickle.dumps(model))(x), want)
+
+
+def test_a_kept_call_is_never_recomputed_by_the_new_function():
+    model, x = Borrower(), torch.randn(3, 4)
+    swap(model, SWISH, x, skip="functional")
+    out = model.train()(x)
+    with pytest.raises(RuntimeError, match=r"helper\(\) was called outside the forward"):
+        out.sum().backward()
+
+
+def test_a_refused_owner_is_left_alone_and_all_is_taken_back():
+    class Refused(Borrower):
+        def forward(self, x):
+            return super().forward(x) + F.relu(x, inplace=True) + x
+
+    model, x = Refused(), torch.randn(3, 4)
+    answer = swap(model, SWISH, x.clone())
+    assert [site.name for site in answer.replaced] == ["block.functional.0"]
+    assert "in place" in answer.could_not[0].note
+    y = model.last(model.block(x))
+    want = F.relu(model.block.one(y)) + F.relu(x) + F.relu(x)
+    assert torch.equal(model(x.clone()), want)
+    model = Refused()
+    with pytest.raises(UserError, match="which fits none"):
+        swap(model, SWISH, x.clone(), skip="nothing")
+    assert type(model.block) is Lent and "_hybridsearch_shared" not in vars(model)
 
 
 def test_a_generator_is_refused_alone():

@@ -11,6 +11,7 @@ from torch import nn
 
 import hybridsearch
 from hybridsearch.analysis.runs import Run
+from hybridsearch.config import Config
 from hybridsearch.errors import UserError
 from hybridsearch.genome.function import BASELINES, resolve
 from hybridsearch.genome.units import Space
@@ -46,8 +47,10 @@ WINNER = {"expression": "x*sigmoid(x)", "key": resolve("x*sigmoid(x)").key, "mea
 
 
 def a_run(folder: Path, winner) -> Run:
-    run = Run(folder, None, {}, [])
-    run.__dict__["summary"] = {"winner": winner, "data": "digits", "verdict": "not shown"}
+    config = Config(network={"name": "mine:net", "fixed": ["late=ReLU"]})
+    run = Run(folder, config, {}, [])
+    said = {"data": "digits", "verdict": "not shown", "metric": {"name": "r2"}}
+    run.__dict__["summary"] = {"winner": winner, **said}
     return run
 
 
@@ -56,7 +59,8 @@ def test_the_winner_of_a_run(tmp_path):
     save_function(path, a_run(Path("runs/mine"), WINNER))
     assert load_function(path).key == WINNER["key"]
     origin = json.loads(path.read_text())["origin"]
-    assert origin["run"] == "mine" and origin["test_accuracy"] == 0.9
+    assert origin["run"] == "mine" and origin["fixed"] == ["late=ReLU"]
+    assert (origin["metric"], origin["test"]) == ("r2", 0.9) and "test_accuracy" not in origin
     for winner in (None, {"expression": 3}, {}):
         with pytest.raises(UserError, match="expected a finished run with a winner"):
             save_function(path, a_run(tmp_path, winner))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import random
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -13,6 +15,7 @@ from torch.nn import functional as F
 
 import hybridsearch
 from hybridsearch.errors import UserError
+from hybridsearch.evaluate.draws import states
 from hybridsearch.genome.activation import Activation, parameter_groups
 from hybridsearch.transplant.swap import swap
 
@@ -479,6 +482,16 @@ def test_the_trace_leaves_no_mark(build):
     assert torch.equal(torch.get_rng_state(), seed) and model.training and model.inner.training
     for name, tensor in state.items():
         assert torch.equal(model.state_dict()[name], tensor)
+
+
+def test_the_generators_stand_where_they_stood():
+    class Noisy(nn.Module):
+        def forward(self, x):
+            return F.relu(x) + torch.rand(()) + float(np.random.rand()) + random.random()
+
+    before = states()
+    swap(Noisy(), SWISH, torch.ones(2, 3))
+    assert states() == before
 
 
 def test_the_report_reads(build):
