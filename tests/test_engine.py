@@ -271,9 +271,45 @@ def test_a_search_ends_whose_space_is_smaller_than_its_budget(start, strategy):
     assert run.batches < 100
 
 
-@pytest.mark.parametrize("pipeline", [1, 3])
+@pytest.mark.parametrize(
+    "pipeline, endgame, seconds, after", [(7, 0, 10.0, 0), (7, 0, 10.0, 9), (1, 30, 35.0, 70)]
+)
+def test_time_that_is_over_while_several_batches_are_asked_for_is_over_there_again(
+    start, monkeypatch, pipeline, endgame, seconds, after
+):
+    """Asking leaves no record, so the log has to say after how many."""
+    how = {"strategy": "random", "batch": 4, "pipeline": pipeline, "endgame": endgame}
+    how |= {"seconds": seconds}
+    monkeypatch.setattr(engine, "time", SimpleNamespace(monotonic=lambda: 0.0))
+
+    def timed(name, left=None):
+        run = start(name, left, **how)
+        ask = run.proposer.ask
+
+        def slow(n):
+            run.spent += 3.0
+            return ask(n)
+
+        monkeypatch.setattr(run.proposer, "ask", slow)
+        return run
+
+    whole = timed("whole")
+    whole.run()
+    closed = [p for p in payloads(whole) if p["kind"] == "close"]
+    assert [p["asked"] for p in closed] == [seconds // 3 + 1] and whole.batches > 3
+    killed = timed("killed", after)
+    with pytest.raises(Kill):
+        killed.run()
+    assert killed.closed and not killed.checkpoint.exists()
+    again = start("killed", **how)
+    again.spent = 1000.0
+    again.run()
+    assert payloads(again) == payloads(whole)
+
+
+@pytest.mark.parametrize("pipeline, old", [(1, False), (3, False), (3, True), (7, False)])
 def test_time_ends_a_run_with_batches_under_way_and_again_where_it_did(
-    start, monkeypatch, pipeline
+    start, monkeypatch, pipeline, old
 ):
     """The log says when no more was asked for: the clock of a resumed run is another one."""
     how = {"strategy": "rl", "pipeline": pipeline, "seconds": 10.0, "budget": 10_000}
@@ -288,6 +324,9 @@ def test_time_ends_a_run_with_batches_under_way_and_again_where_it_did(
         return ask(n)
 
     monkeypatch.setattr(run.proposer, "ask", slow)
+    if old:  # as another version has logged it
+        log = run.recorder.log
+        run.recorder.close = lambda why, asked: log.append({"kind": "close", "why": why})
     why = run.run()
     assert "10 s" in why
     kinds = [p["kind"] for p in payloads(run)]
