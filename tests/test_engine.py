@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from hybridsearch import engine
 from hybridsearch.engine import Search
+from hybridsearch.fleet import BARREN
+from hybridsearch.genome.genome import Genome
 from hybridsearch.observe import Silent
+from hybridsearch.propose.random import RandomProposer
 from hybridsearch.recorder import Recorder
 from hybridsearch.session import make_proposer
 from hybridsearch.store.cache import Cache
@@ -269,6 +273,63 @@ def test_a_search_ends_whose_space_is_smaller_than_its_budget(start, strategy):
     assert run.run()
     assert 10 <= run.known.distinct <= 18
     assert run.batches < 100
+
+
+AGAIN = Genome.parse("tanh(x)")
+
+
+@pytest.fixture
+def repeating(monkeypatch):
+    """A function that lets random search ask for the same function again whenever a proposal's
+    number says so; one a batch.
+    """
+    ask = RandomProposer.ask
+
+    def make(again):
+        def asked(self, n):
+            return [replace(p, genome=AGAIN) if again(p.id) else p for p in ask(self, n)]
+
+        monkeypatch.setattr(RandomProposer, "ask", asked)
+        return {"strategy": "random", "batch": 1}
+
+    return make
+
+
+def test_what_is_under_way_already_does_not_end_the_last_of_the_budget(start, repeating):
+    how = repeating(lambda k: k % 2 == 1)
+    run = start("a", kind=Shuffled, pipeline=1, endgame=20, budget=21, **how)
+    run.run()
+    assert run.recorder.evaluator.most >= 19
+
+
+def test_where_all_is_known_few_are_asked_for_until_a_training_tells_more(start, repeating):
+    """Such a batch has ended at once, and is not under way any more when it is the last."""
+    how = repeating(lambda k: k == 0 or k > 20)
+    run = start("a", pipeline=1, endgame=25, budget=30, **how)
+    ask, tell, seen = run.proposer.ask, run.proposer.tell, []
+
+    def asked(n):
+        if len(run.fleet) > 1 and run.proposer.next_id > 20:
+            seen.append("a")
+        return ask(n)
+
+    def told(outcomes):
+        if not all(o.known for o in outcomes):
+            seen.append("t")
+        tell(outcomes)
+
+    run.proposer.ask, run.proposer.tell = asked, told
+    assert "in a row brought no new function" in run.run()
+    rows = [len(row) for row in "".join(seen).split("t")[1:]]
+    assert len(rows) > 10 and BARREN in rows and max(rows[1:]) <= BARREN
+
+
+@pytest.mark.parametrize("after", [9, *later(7, 11)])
+@pytest.mark.parametrize("every", [-1.0, 1e9])
+def test_a_kill_changes_nothing_where_most_of_the_last_are_repeats(kill, repeating, after, every):
+    """How many repeats came in a row is no part of any batch that is under way."""
+    how = repeating(lambda k: k % 9 != 0)
+    kill(after, every, pipeline=1, endgame=9, budget=10, **how)
 
 
 @pytest.mark.parametrize(
