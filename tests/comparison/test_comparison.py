@@ -232,7 +232,9 @@ def test_one_seed_has_no_interval_and_shows_nothing(on_table, tmp_path):
     summary = compare(on_table(), ["random", "local", "exhaustive"], 1, tmp_path)
     text = (tmp_path / "README.md").read_text()
     assert "**" not in text and "one seed shows nothing" in text
-    assert not re.search(r"\(\d[\d.,]* to \d", text)
+    assert not re.search(r"\(\d[\d.,]* to \d", text) and "95%" not in text
+    for row in rows(tmp_path / "regret_by_steps.csv"):
+        assert float(row["value"]) >= 0 and row["low"] == row["high"] == ""
     found = json.loads((tmp_path / "comparison.json").read_text())
     for s in found["strategies"].values():
         assert s["mean_regret_1_300"]["value"] is not None
