@@ -217,6 +217,13 @@ def test_a_budget_beyond_the_space_is_told(on_table, tmp_path):
     assert summary.strategies["local"].found[10].mean == 10
 
 
+def test_what_a_strategy_cannot_do_is_told_before_anything_is_written(tiny, tmp_path):
+    config = tiny(evolution={"objectives": "score_time"}, pipeline=1)
+    with pytest.raises(UserError, match=r"score_time .*pipeline \(got 1\)"):
+        compare(config, ["random", "evolution"], 1, tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
 def test_equal_strategies_are_not_told_apart(finished):
     """Ties everywhere: p 1, P a half, and no claim."""
     _, summary = finished
