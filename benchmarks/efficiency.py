@@ -14,6 +14,7 @@ run is kept, a line each, and the same command goes on where it stopped.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,10 +35,11 @@ from hybridsearch.comparison.field import field_of_table
 from hybridsearch.comparison.measures import Measures, measure
 from hybridsearch.comparison.play import steps_of
 from hybridsearch.comparison.run import TRACES, compare, run_config
-from hybridsearch.comparison.summary import Summary, estimate, rng_for, summarise
+from hybridsearch.comparison.summary import Summary, estimate, of_runs, rng_for, summarise
 from hybridsearch.comparison.trace import Ledger, Trace, run_digest
-from hybridsearch.comparison.words import spell
+from hybridsearch.comparison.words import ONE_SEED, share, spell, turned
 from hybridsearch.config import Config
+from hybridsearch.evidence.resampling import Interval
 from hybridsearch.evidence.statistics import probability_better
 from hybridsearch.evidence.strategies import censored_median, holm, paired_p
 from hybridsearch.progress import Display
@@ -107,7 +109,8 @@ def on_table(config: Config, seeds: int, folder: Path) -> tuple[Summary, dict[st
     result = summary.to_json()
     for name, rows in runs.items():
         median = censored_median([steps_to_target(m) for m in rows], rng=rng_for(f"steps/{name}"))
-        result["strategies"][name]["training_steps_to_target"] = estimate(median)
+        told = estimate(of_runs(median, seeds))
+        result["strategies"][name]["training_steps_to_target"] = told
         result["strategies"][name]["area"] = estimate(summary.strategies[name].area)
         incumbent = summary.strategies[name].times["to_incumbent"]
         result["strategies"][name]["evaluations_to_target_as_incumbent"] = estimate(incumbent)
@@ -135,6 +138,7 @@ def sooner(runs: Mapping[str, Sequence[Measures]], budget: int) -> dict[str, Jso
         for name, p in zip(others, p_values, strict=True):
             rng = rng_for(f"sooner/{what}/{name}")
             p_less = probability_better(-needs["hybrid"], -needs[name], rng=rng)
+            p_less = of_runs(p_less, len(needs[name]))
             found[name][what] = {**estimate(p_less), "p_holm": p}
     return found
 
@@ -145,10 +149,8 @@ def show(name: str, summary: Summary, result: dict[str, Json]) -> None:
     better = {}
     for p in summary.pairs:
         if "hybrid" in (p.a, p.b):
-            other, turned = (p.b, False) if p.a == "hybrid" else (p.a, True)
-            ends = (p.better.mean, p.better.low, p.better.high)
-            mean, low, high = (1 - ends[0], 1 - ends[2], 1 - ends[1]) if turned else ends
-            better[other] = f"{mean:.2f} ({low:.2f} to {high:.2f}), p {p.p:.2g}"
+            other, chance = (p.b, p.better) if p.a == "hybrid" else (p.a, turned(p.better))
+            better[other] = f"{share(chance)}, p {p.p:.2g}"
     for strategy, s in summary.strategies.items():
         steps = result["strategies"][strategy]["training_steps_to_target"]["value"]
         rows.append(
@@ -175,7 +177,8 @@ def show(name: str, summary: Summary, result: dict[str, Json]) -> None:
             "P(hybrid sooner)",
         ),
         rows,
-        "interquartile means and medians with 95% intervals; p by Wilcoxon after Holm",
+        ("interquartile means and medians with 95% intervals" if summary.seeds > 1 else ONE_SEED)
+        + "; p by Wilcoxon after Holm",
     )
 
 
@@ -183,7 +186,8 @@ def _chance(found: dict[str, Json] | None) -> str:
     if not found:
         return ""
     p = found["functions"]
-    return f"{p['value']:.2f} ({p['low']:.2f} to {p['high']:.2f}), p {p['p_holm']:.2g}"
+    ends = (math.nan if p[end] is None else p[end] for end in ("value", "low", "high"))
+    return f"{share(Interval(*ends))}, p {p['p_holm']:.2g}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -183,7 +183,7 @@ BUGS = (
     Bug(
         "time that decides again",
         "engine.py",
-        'return following == {"kind": CLOSE if self.fleet else END, "why": self._limit}',
+        'return decided and following.get("asked", self.asked) == self.asked',
         "pass",
         "test_session.py",
     ),

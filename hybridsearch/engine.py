@@ -124,13 +124,16 @@ class Search:
 
     def _over(self, last: float) -> bool:
         """Whether the time of the search is over. Only whole batches count, so it ends at the
-        boundary nearest to the limit. Of a stopped run the log has decided that, as far as it goes.
+        boundary nearest to the limit. Of a stopped run the log has decided that, as far as it goes:
+        with batches under way, after how many, since asking for one writes no record.
         """
         if self.config.seconds is None:
             return False
         following = self.recorder.following
         if following is not None:
-            return following == {"kind": CLOSE if self.fleet else END, "why": self._limit}
+            kind = CLOSE if self.fleet else END
+            decided = (following["kind"], following.get("why")) == (kind, self._limit)
+            return decided and following.get("asked", self.asked) == self.asked
         return self.asked > 0 and self.seconds + last / 2 > self.config.seconds
 
     def _close(self, why: str) -> None:
@@ -139,7 +142,7 @@ class Search:
         """
         self.closed = why
         if self.fleet:
-            self.recorder.close(why)
+            self.recorder.close(why, self.asked)
 
     def _land(self) -> Flight:
         """Evaluate until a batch has ended, and take it out of those under way."""

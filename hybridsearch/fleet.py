@@ -15,6 +15,12 @@ from hybridsearch.ladder import Ladder
 from hybridsearch.records import Records
 from hybridsearch.types import Evaluation, Json, Proposal, Scale
 
+# Batches in a row without a function to train after which no further ones are worth asking for yet.
+# Where half of what is proposed is known or under way, as near the end of a small space, batches of
+# one stop too early once in 16 times; where nothing is left, four are asked for in vain each time
+# that a training tells the strategy something.
+BARREN = 4
+
 
 class Fleet:
     """Batches asked for and not told."""
@@ -23,6 +29,7 @@ class Fleet:
         self.ladder, self.records = ladder, records
         self.now = 0  # by the clock, in training steps
         self.trained = 0  # functions that they train or have trained
+        self._barren = 0  # the last batches asked for that brought none
         self._flights: dict[int, Flight] = {}  # by number
         self._settling: set[str] = set()  # keys of the functions that they settle
         self._waiting: dict[str, Flight] = {}  # by the tasks that they wait for
@@ -38,14 +45,17 @@ class Fleet:
 
     @property
     def fruitful(self) -> bool:
-        """Whether the last batch brought functions to train."""
-        return bool(self._flights) and bool(next(reversed(self._flights.values())).fresh)
+        """Whether a batch more may bring functions to train: one of the last few did, or the
+        strategy has heard of a training since.
+        """
+        return self._barren < BARREN
 
     def start(
         self, number: int, proposals: Sequence[Proposal], known: Container[str], room: int
     ) -> None:
         """A batch more. number: of it, from 1; the others as for `Flight.of`."""
         flight = Flight.of(number, proposals, known, self._settling, room)
+        self._barren = 0 if flight.fresh else self._barren + 1
         self._join(flight)
         self._ask(flight)
 
@@ -95,17 +105,20 @@ class Fleet:
         del self._flights[flight.number]
         self._settling.difference_update(flight.settles)
         self.trained -= len(flight.fresh)
+        if flight.fresh:
+            self._barren = 0
         return flight
 
     def to_json(self) -> Json:
         return {
             "now": self.now,
+            "barren": self._barren,
             "flights": [flight.to_json() for flight in self],
         }
 
     def restore(self, values: Json, known: Mapping[str, Evaluation], scale: Scale) -> None:
         """As it was, and ask again for what it waits for. known: what the log has, by task."""
-        self.now = values["now"]
+        self.now, self._barren = values["now"], values.get("barren", 0)
         for row in values["flights"]:
             flight = Flight.from_json(row, known, scale)
             for child in flight.ascent.children:

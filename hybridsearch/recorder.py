@@ -198,9 +198,14 @@ class Recorder:
         about = {"kind": "outcome", "batch": batch, "order": order, "function": function}
         self.log.append({**about, **outcome.payload()})
 
-    def close(self, why: str) -> None:
-        """Log that no more is asked for, which time may have decided, as in `end`."""
-        self.log.append({"kind": CLOSE, "why": why})
+    def close(self, why: str, asked: int) -> None:
+        """Log that no more is asked for after so many batches: time may have decided it, as in
+        `end`.
+        """
+        about: dict[str, Json] = {"kind": CLOSE, "why": why}
+        if self.following != about:  # as an older version has it
+            about["asked"] = asked
+        self.log.append(about)
 
     def end(self, why: str) -> None:
         """Log that the search has ended: time may have decided it, which decides otherwise when it

@@ -85,8 +85,8 @@ class Records(Protocol):
         """
         ...
 
-    def close(self, why: str) -> None:
-        """Take down that no more is asked for, while batches are under way."""
+    def close(self, why: str, asked: int) -> None:
+        """Take down that no more is asked for after so many batches, some of them under way."""
         ...
 
     def end(self, why: str) -> None:
@@ -154,7 +154,7 @@ class MemoryRecorder:
     def note(self, outcome: Outcome, function: str, batch: int, order: int) -> None:
         """Nothing is taken down."""
 
-    def close(self, why: str) -> None:
+    def close(self, why: str, asked: int) -> None:
         """Nothing is taken down."""
 
     def end(self, why: str) -> None:

@@ -100,6 +100,7 @@ def search(
     config = config or Config()
     folder = Path(out) if out else default_folder(config)
     _expect_free(folder)
+    expect_searchable(config)
     # The cache's place is resolved now, so that a resume from elsewhere finds it again.
     cache = Path(config.cache) if config.cache else folder.parent / "cache.sqlite"
     config = config.model_copy(update={"cache": str(cache.resolve())})
@@ -134,6 +135,7 @@ def resume(
     expect_own(folder, "run")
     if pool is not None:
         config = make_config({**config.model_dump(), "pool": pool}, "--pool")
+    expect_searchable(config)
     config, evaluator = make_evaluator(config, folder)
     with hold(folder):
         return _run(config, folder, evaluator, observer or Silent())
@@ -232,19 +234,27 @@ def safe_name(name: str) -> str:
     return re.sub(r"[^\w.-]+", "-", name)
 
 
-def make_proposer(config: Config) -> Proposer:
-    """The proposer that `config.strategy` names.
-
-    Raises: UserError when the strategy cannot do what the config asks of it.
-    """
-    space = config.space.space()
-    if not config.screened:
-        return STRATEGIES[config.strategy](space, config)
-    if config.strategy not in SOURCES:
+def expect_searchable(config: Config) -> None:
+    """Raises: UserError when the strategy cannot do what the config asks of it."""
+    if config.measures_times and (config.pipeline or config.endgame):
+        raise UserError(
+            "evolution.objectives: score_time times functions while nothing else trains, so "
+            f"it takes neither pipeline (got {config.pipeline}) nor endgame (got "
+            f"{config.endgame}); leave them at 0"
+        )
+    if config.screened and config.strategy not in SOURCES:
         raise UserError(
             f"screen.use: {config.strategy} proposes every function in turn, so there is nothing "
             "to choose; expected off or auto"
         )
+
+
+def make_proposer(config: Config) -> Proposer:
+    """The proposer that `config.strategy` names. Raises: UserError, as `expect_searchable`."""
+    expect_searchable(config)
+    space = config.space.space()
+    if not config.screened:
+        return STRATEGIES[config.strategy](space, config)
     source = SOURCES[config.strategy](space, config)
     return Screen(source, space, config.screen, experience_of(config))
 

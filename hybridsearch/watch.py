@@ -11,7 +11,7 @@ from shlex import quote
 from rich.console import Console
 from rich.markup import escape
 
-from hybridsearch.analysis.runs import ENVIRONMENT, LOG, SUMMARY, run_config
+from hybridsearch.analysis.runs import ENVIRONMENT, LOG, SUMMARY, read_summary, run_config
 from hybridsearch.analysis.tables import show_summary
 from hybridsearch.errors import UserError
 from hybridsearch.follow import Follow
@@ -104,7 +104,8 @@ class Watched:
         return tuple(lines)
 
     def summary(self) -> dict[str, Json]:
-        return {**read_json(self.folder / SUMMARY), "folder": str(self.folder)}
+        """As `Run.summary`, but read anew, and with where it is."""
+        return {**read_summary(self.folder, self.course.config), "folder": str(self.folder)}
 
 
 def watch(folder: Path, console: Console, once: bool = False, every: float = EVERY) -> int:

@@ -79,6 +79,15 @@ def test_bad_files_are_refused_in_one_line(tmp_path, text, words):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("stated", ["", "budget: 300"])
+def test_the_last_of_a_budget_are_compared_with_the_budget_that_is_asked_for(tmp_path, stated):
+    path = tmp_path / "c.yaml"
+    path.write_text(f"{stated}\nendgame: 512")
+    assert load_config(path, budget=4096).endgame == 512
+    with pytest.raises(UserError, match="less than the budget of"):
+        load_config(path)
+
+
 def test_a_missing_file_names_the_nearest_packaged_one():
     with pytest.raises(UserError, match="did you mean 'digits'"):
         load_config("digit")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from hybridsearch import engine
 from hybridsearch.engine import Search
+from hybridsearch.fleet import BARREN
+from hybridsearch.genome.genome import Genome
 from hybridsearch.observe import Silent
+from hybridsearch.propose.random import RandomProposer
 from hybridsearch.recorder import Recorder
 from hybridsearch.session import make_proposer
 from hybridsearch.store.cache import Cache
@@ -271,9 +275,102 @@ def test_a_search_ends_whose_space_is_smaller_than_its_budget(start, strategy):
     assert run.batches < 100
 
 
-@pytest.mark.parametrize("pipeline", [1, 3])
+AGAIN = Genome.parse("tanh(x)")
+
+
+@pytest.fixture
+def repeating(monkeypatch):
+    """A function that lets random search ask for the same function again whenever a proposal's
+    number says so; one a batch.
+    """
+    ask = RandomProposer.ask
+
+    def make(again):
+        def asked(self, n):
+            return [replace(p, genome=AGAIN) if again(p.id) else p for p in ask(self, n)]
+
+        monkeypatch.setattr(RandomProposer, "ask", asked)
+        return {"strategy": "random", "batch": 1}
+
+    return make
+
+
+def test_what_is_under_way_already_does_not_end_the_last_of_the_budget(start, repeating):
+    how = repeating(lambda k: k % 2 == 1)
+    run = start("a", kind=Shuffled, pipeline=1, endgame=20, budget=21, **how)
+    run.run()
+    assert run.recorder.evaluator.most >= 19
+
+
+def test_where_all_is_known_few_are_asked_for_until_a_training_tells_more(start, repeating):
+    """Such a batch has ended at once, and is not under way any more when it is the last."""
+    how = repeating(lambda k: k == 0 or k > 20)
+    run = start("a", pipeline=1, endgame=25, budget=30, **how)
+    ask, tell, seen = run.proposer.ask, run.proposer.tell, []
+
+    def asked(n):
+        if len(run.fleet) > 1 and run.proposer.next_id > 20:
+            seen.append("a")
+        return ask(n)
+
+    def told(outcomes):
+        if not all(o.known for o in outcomes):
+            seen.append("t")
+        tell(outcomes)
+
+    run.proposer.ask, run.proposer.tell = asked, told
+    assert "in a row brought no new function" in run.run()
+    rows = [len(row) for row in "".join(seen).split("t")[1:]]
+    assert len(rows) > 10 and BARREN in rows and max(rows[1:]) <= BARREN
+
+
+@pytest.mark.parametrize("after", [9, *later(7, 11)])
+@pytest.mark.parametrize("every", [-1.0, 1e9])
+def test_a_kill_changes_nothing_where_most_of_the_last_are_repeats(kill, repeating, after, every):
+    """How many repeats came in a row is no part of any batch that is under way."""
+    how = repeating(lambda k: k % 9 != 0)
+    kill(after, every, pipeline=1, endgame=9, budget=10, **how)
+
+
+@pytest.mark.parametrize(
+    "pipeline, endgame, seconds, after", [(7, 0, 10.0, 0), (7, 0, 10.0, 9), (1, 30, 35.0, 70)]
+)
+def test_time_that_is_over_while_several_batches_are_asked_for_is_over_there_again(
+    start, monkeypatch, pipeline, endgame, seconds, after
+):
+    """Asking leaves no record, so the log has to say after how many."""
+    how = {"strategy": "random", "batch": 4, "pipeline": pipeline, "endgame": endgame}
+    how |= {"seconds": seconds}
+    monkeypatch.setattr(engine, "time", SimpleNamespace(monotonic=lambda: 0.0))
+
+    def timed(name, left=None):
+        run = start(name, left, **how)
+        ask = run.proposer.ask
+
+        def slow(n):
+            run.spent += 3.0
+            return ask(n)
+
+        monkeypatch.setattr(run.proposer, "ask", slow)
+        return run
+
+    whole = timed("whole")
+    whole.run()
+    closed = [p for p in payloads(whole) if p["kind"] == "close"]
+    assert [p["asked"] for p in closed] == [seconds // 3 + 1] and whole.batches > 3
+    killed = timed("killed", after)
+    with pytest.raises(Kill):
+        killed.run()
+    assert killed.closed and not killed.checkpoint.exists()
+    again = start("killed", **how)
+    again.spent = 1000.0
+    again.run()
+    assert payloads(again) == payloads(whole)
+
+
+@pytest.mark.parametrize("pipeline, old", [(1, False), (3, False), (3, True), (7, False)])
 def test_time_ends_a_run_with_batches_under_way_and_again_where_it_did(
-    start, monkeypatch, pipeline
+    start, monkeypatch, pipeline, old
 ):
     """The log says when no more was asked for: the clock of a resumed run is another one."""
     how = {"strategy": "rl", "pipeline": pipeline, "seconds": 10.0, "budget": 10_000}
@@ -288,6 +385,9 @@ def test_time_ends_a_run_with_batches_under_way_and_again_where_it_did(
         return ask(n)
 
     monkeypatch.setattr(run.proposer, "ask", slow)
+    if old:  # as another version has logged it
+        log = run.recorder.log
+        run.recorder.close = lambda why, asked: log.append({"kind": "close", "why": why})
     why = run.run()
     assert "10 s" in why
     kinds = [p["kind"] for p in payloads(run)]

@@ -52,6 +52,16 @@ def test_a_finished_run_gives_its_verdict(finished_run):
     assert "resume" not in text
 
 
+def test_a_summary_of_a_version_that_wrote_no_level_has_the_one_of_its_config(copy):
+    folder, _, summary = copy
+    config, told = folder / "config.yaml", json.loads(summary.read_text())
+    assert told.pop("confidence") == 0.95
+    summary.write_text(json.dumps(told))
+    config.write_text(config.read_text().replace("confidence: 0.95", "confidence: 0.8"))
+    _, text = printed(folder)
+    assert "80% interval" in text and "95%" not in text
+
+
 def test_once_says_how_it_is_and_ends(copy):
     stopped_at(copy, 0.3)
     status, text = printed(copy[0], once=True)

@@ -42,13 +42,9 @@ class Run:
 
     @cached_property
     def summary(self) -> dict[str, Json] | None:
-        """The summary; None while the run is not finished. Where another version has not written
-        the level of its intervals, it is that of the config. Raises: UserError when it is damaged.
-        """
-        path = self.folder / SUMMARY
-        if not path.is_file():
-            return None
-        return {"confidence": self.config.retest.confidence, **read_json(path)}
+        """The summary; None while the run is not finished. Raises: UserError when it is damaged."""
+        finished = (self.folder / SUMMARY).is_file()
+        return read_summary(self.folder, self.config) if finished else None
 
     @property
     def measure(self) -> Measure:
@@ -135,6 +131,13 @@ def run_config(folder: Path) -> Config:
     if not (folder / CONFIG).is_file():
         raise UserError(f"{folder} holds no run ({CONFIG} is missing)")
     return saved_config(folder / CONFIG)
+
+
+def read_summary(folder: Path, config: Config) -> dict[str, Json]:
+    """The summary of a finished run; where another version has not written the level of its
+    intervals, it is that of the config. Raises: UserError when it is damaged.
+    """
+    return {"confidence": config.retest.confidence, **read_json(folder / SUMMARY)}
 
 
 def load_run(folder: str | Path) -> Run:

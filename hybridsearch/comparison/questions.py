@@ -66,6 +66,11 @@ def _ends(interval: Interval) -> tuple[Cell, Cell, Cell]:
     return tuple(end if np.isfinite(end) else "" for end in ends)  # type: ignore[return-value]
 
 
+def _kind(what: str, summary: Summary) -> str:
+    """What the numbers of a table are; of one seed there is no interval."""
+    return f"{what}, 95% interval" if summary.seeds > 1 else "one seed"
+
+
 def _curves(rows: dict[str, Array], x: Array) -> list[Curve]:
     """rows: strategy -> [seeds, points]; nan from the point on where one of its runs has ended."""
     curves = []
@@ -103,7 +108,7 @@ def _by_functions(runs: Runs, summary: Summary, unit: str) -> Question:
 
     return Question(
         "regret_by_functions",
-        f"True regret over distinct functions ({unit}; interquartile mean, 95% interval)",
+        f"True regret over distinct functions ({unit}; {_kind('interquartile mean', summary)})",
         ["strategy", "after", "value", "low", "high"],
         rows,
         ["strategy", early, *(f"at {m}" for m in marks)],
@@ -129,10 +134,12 @@ def _by_steps(runs: Runs, summary: Summary, unit: str) -> Question:
     rows: list[list[Cell]] = []
     shown = []
     for c in told:
-        ends = np.array([c.value, c.low, c.high]).T.tolist()
-        named = zip(np.asarray(c.x).tolist(), ends, strict=True)
-        rows += [[c.name, round(x), *row] for x, row in named]
-        shown.append([c.name, *(spell(Interval(*row)) for row in ends)])
+        found = [Interval(*row) for row in np.array([c.value, c.low, c.high]).T.tolist()]
+        rows += [
+            [c.name, round(x), *_ends(i)]
+            for x, i in zip(np.asarray(c.x).tolist(), found, strict=True)
+        ]
+        shown.append([c.name, *map(spell, found)])
 
     def draw(path: Path) -> None:
         plot_curves(
@@ -146,7 +153,7 @@ def _by_steps(runs: Runs, summary: Summary, unit: str) -> Question:
 
     return Question(
         "regret_by_steps",
-        f"True regret over training steps ({unit}; interquartile mean, 95% interval)",
+        f"True regret over training steps ({unit}; {_kind('interquartile mean', summary)})",
         ["strategy", "training_steps", "value", "low", "high"],
         rows,
         ["strategy", *(f"at {x:,.0f} steps" for x in at_marks)],
@@ -189,7 +196,7 @@ def _until(runs: Runs, summary: Summary, name: str, what: str) -> Question:
 
     return Question(
         name,
-        f"Evaluations until {events[what]} (median, 95% interval; runs in which it was)",
+        f"Evaluations until {events[what]} ({_kind('median', summary)}; runs in which it was)",
         ["strategy", "median", "low", "high", "met", "censored"],
         rows,
         ["strategy", "median", "runs"],

@@ -39,9 +39,19 @@ def chance_of(pair: Pair) -> str:
     """How often the one that looks better is better: P(name better), with its interval."""
     p, name = pair.better, pair.a
     if p.mean < 0.5:
-        p, name = Interval(1 - p.mean, 1 - p.high, 1 - p.low), pair.b
+        p, name = turned(p), pair.b
+    return f"P({name} better) {share(p)}"
+
+
+def turned(p: Interval) -> Interval:
+    """The probability of the contrary."""
+    return Interval(1 - p.mean, 1 - p.high, 1 - p.low)
+
+
+def share(p: Interval) -> str:
+    """A probability with its interval, for people."""
     ends = "-" if math.isnan(p.low) else f"{p.low:.2f} to {p.high:.2f}"
-    return f"P({name} better) {p.mean:.2f} ({ends})"
+    return f"{p.mean:.2f} ({ends})"
 
 
 def number(value: float, digits: int = 4) -> str:

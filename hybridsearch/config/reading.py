@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from hybridsearch.config.run import Config
+from hybridsearch.config.run import PART, Config
 from hybridsearch.config.section import Section
 from hybridsearch.errors import UserError, nearest
 from hybridsearch.paths import is_file
@@ -71,7 +71,7 @@ def read_settings(name: str | Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: expected settings as `key: value` lines, got {type(settings).__name__}"
         )
-    make_config(settings, str(path))
+    make_config(settings, str(path), PART)
     for key in ("data", "network", "metric"):
         if isinstance(settings.get(key), str):
             settings[key] = {"name": settings[key]}
@@ -103,10 +103,14 @@ def _saved_settings(path: Path) -> dict[str, Any]:
     return settings
 
 
-def make_config(settings: dict[str, Any], source: str = "config") -> Config:
-    """A `Config` from plain settings. Raises: UserError with one line that names the setting."""
+def make_config(
+    settings: dict[str, Any], source: str = "config", context: str | None = None
+) -> Config:
+    """A `Config` from plain settings. context: PART where others are to be added, so that none is
+    judged by the default of another. Raises: UserError with one line that names the setting.
+    """
     try:
-        return Config.model_validate(settings)
+        return Config.model_validate(settings, context=context)
     except ValidationError as error:
         raise UserError(f"{source}: {explain(error)}") from error
 

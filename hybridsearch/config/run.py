@@ -27,6 +27,7 @@ BATCH = 32  # proposals per batch, unless the config says
 SCREENED_BATCH = range(2, 33)  # under a screen, the first and the last
 PER_BATCH = 16  # functions known per proposal of a screened batch
 SCREENED = ("rl", "hybrid")  # strategies with a screen unless `screen.use` is set
+PART = "part"  # the context of a validation of settings to which others are added
 POOLS, CLUSTERS = ("loky", "inline", "auto"), ("dask", "ray")
 NODE = "ray://auto"  # the Ray cluster that this machine is a node of
 
@@ -77,9 +78,9 @@ class Config(Section):
     endgame: int = Field(
         0,
         ge=0,
-        description="So many functions at the end of the budget are asked for at once, beyond "
-        "`pipeline`, with what is known by then; else workers run dry one after another while the "
-        "last trainings end.",
+        description="So many functions at the end of the budget (less than all of it) are asked "
+        "for at once, beyond `pipeline`, with what is known by then; else workers run dry one "
+        "after another while the last trainings end.",
     )
     patience: int = Field(
         50, ge=1, description="Batches in a row with nothing new after which the search ends."
@@ -154,7 +155,8 @@ class Config(Section):
     @field_validator("endgame")
     @classmethod
     def _after_some(cls, value: int, info: ValidationInfo) -> int:
-        budget = info.data.get("budget", math.inf)
+        part = info.context == PART  # the budget may be yet to come
+        budget = math.inf if part else info.data.get("budget", math.inf)
         if value < budget:
             return value
         raise ValueError(

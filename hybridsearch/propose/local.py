@@ -80,7 +80,8 @@ class LocalProposer(NoPolicy, Novel):
 
     def adopt(self, outcomes: Sequence[Outcome]) -> None:
         """Neighbours and starts that others proposed count as its own. Those of a former point,
-        which come late, may be the next start, but bring it no nearer.
+        which come late, are steps where they are better than the present one, as in `tell`; else
+        one may be the next start, but brings it no nearer.
         """
         found = self._taken(outcomes)
         if not found:
@@ -93,11 +94,13 @@ class LocalProposer(NoPolicy, Novel):
             if o.status is not Status.OK:
                 continue
             beside = o.proposal.operator == NEIGHBOUR
-            here = beside and self._point and o.proposal.parents == (self._point.id,)
+            member = Member.of(o)
+            point = self._point if beside else None
+            here = point and (o.proposal.parents == (point.id,) or member.reward > point.reward)
             if here or o.proposal.genome.tokens in near:
-                steps.append(Member.of(o))
+                steps.append(member)
             else:
-                others.append(Member.of(o))
+                others.append(member)
                 self._starts -= beside  # which `_learn` counts
         self._learn(steps, others)
 

@@ -25,7 +25,8 @@ class Claims:
     def __init__(self, path: Path) -> None:
         self.path, self.expired = path, 0
         self.me = _name_of(os.getpid())
-        self._held: set[str] = set()
+        self._held: frozenset[str] = frozenset()
+        self._lock = threading.Lock()  # of what is renewed: it must not bring back what is released
         self._db = self._open()
         self._stop = threading.Event()
         self._heart: threading.Thread | None = None
@@ -74,7 +75,7 @@ class Claims:
             self._give_up()
             return set(wanted)
         taken = {row[0] for row in mine}
-        self._held |= taken
+        self._held |= taken  # a new set: the thread may be reading the old one
         self._beat()
         return taken
 
@@ -84,15 +85,17 @@ class Claims:
         if self._db is None or not gone:
             return
         rows = [(name, self.me) for name in gone]
-        self._held = self._held - gone
-        try:
-            self._db.executemany("DELETE FROM claims WHERE task = ? AND holder = ?", rows)
-        except sqlite3.DatabaseError:
-            self._give_up()
+        with self._lock:
+            self._held -= gone
+            try:
+                self._db.executemany("DELETE FROM claims WHERE task = ? AND holder = ?", rows)
+            except sqlite3.DatabaseError:
+                self._give_up()
 
     def others(self) -> bool:
-        """Whether anybody else claims anything, and so may wait for what this driver has; claims of
-        dead drivers, for which nobody waits, are removed.
+        """Whether anybody else claims anything, and so may wait for what this driver has. Claims of
+        dead drivers, for which nobody waits, are removed; not those of one that is only paused, nor
+        of one that looks dead from here and renews them (in another container).
         """
         if self._db is None:
             return False
@@ -103,12 +106,11 @@ class Claims:
                 "GROUP BY holder, boot",
                 (self.me,),
             ).fetchall()
-            void = [row for row in rows if not _lasts(row, now, boot)]
-            if void:  # unless renewed meanwhile
+            if void := [row for row in rows if _void(row, now, boot)]:  # unless renewed meanwhile
                 self._db.executemany(
                     "DELETE FROM claims WHERE holder = ? AND boot = ? AND renewed <= ?", void
                 )
-            return len(void) < len(rows)
+            return any(_lasts(row, now, boot) for row in rows)
         except sqlite3.DatabaseError:
             self._give_up()
             return False
@@ -138,9 +140,16 @@ class Claims:
             try:
                 with contextlib.closing(sqlite3.connect(self.path, timeout=RENEW)) as db:
                     db.execute("PRAGMA synchronous = OFF")
-                    with db:
-                        db.execute(
-                            "UPDATE claims SET renewed = ? WHERE holder = ?", (_now(), self.me)
+                    boot = _boot()
+                    with self._lock, db:
+                        # Also what another removed while this process was paused; what was taken
+                        # over meanwhile stays with who has it.
+                        now = _now()
+                        mine = [(name, self.me, boot, now) for name in self._held]
+                        db.executemany(
+                            "INSERT INTO claims VALUES (?, ?, ?, ?) ON CONFLICT (task) DO UPDATE "
+                            "SET renewed = excluded.renewed WHERE holder = excluded.holder",
+                            mine,
                         )
             except sqlite3.Error:
                 continue  # at the next beat
@@ -174,6 +183,12 @@ def _lasts(claim: tuple[str, str, float], now: float, here: str) -> bool:
     """Whether a claim (holder, boot, renewed) holds. here: this run of the machine."""
     holder, boot, renewed = claim
     return boot == here and now - renewed < LASTS and _alive(holder)
+
+
+def _void(claim: tuple[str, str, float], now: float, here: str) -> bool:
+    """Whether a claim will never hold again."""
+    holder, boot, renewed = claim
+    return boot != here or (now - renewed >= LASTS and not _alive(holder))
 
 
 def _alive(holder: str) -> bool:

@@ -9,6 +9,7 @@ import pytest
 
 from hybridsearch.comparison.field import field_of_table
 from hybridsearch.comparison.measures import measure
+from hybridsearch.comparison.summary import summarise
 from hybridsearch.comparison.trace import Trace
 from hybridsearch.config import make_config
 
@@ -52,6 +53,22 @@ def test_a_table_from_end_to_end(tmp_path, small_table):
     json.dumps(found, allow_nan=False)
     again, repeated = efficiency.on_table(config, 2, tmp_path / "out")  # from the ledger
     assert repeated == found and again.seeds == 2
+
+
+def test_of_one_seed_no_interval_is_shown(small_table, capsys):
+    field = field_of_table(small_table)
+    order = [int(row) for row in small_table.truth.argsort()]
+    asked = {"hybrid": order[-5:], "rl": order[-5:][::-1], "random": order[:5]}
+    runs = {
+        name: [measure(trace(name, rows), field, (4, 16, 0), 5)] for name, rows in asked.items()
+    }
+    found = efficiency.sooner(runs, 5)
+    assert found["random"]["functions"]["value"] == 1 and found["random"]["steps"]["low"] is None
+    steps = {name: {"training_steps_to_target": {"value": None}} for name in runs}
+    result = {"strategies": steps, "hybrid_sooner": found}
+    efficiency.show("small", summarise(runs, field, 5), result)
+    text = capsys.readouterr().out
+    assert "nan" not in text and "95%" not in text and text.count("1.00 (-)") == 2
 
 
 def test_a_table_that_is_not_there_ends_in_one_line(capsys):

@@ -217,6 +217,13 @@ def test_a_budget_beyond_the_space_is_told(on_table, tmp_path):
     assert summary.strategies["local"].found[10].mean == 10
 
 
+def test_what_a_strategy_cannot_do_is_told_before_anything_is_written(tiny, tmp_path):
+    config = tiny(evolution={"objectives": "score_time"}, pipeline=1)
+    with pytest.raises(UserError, match=r"score_time .*pipeline \(got 1\)"):
+        compare(config, ["random", "evolution"], 1, tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
 def test_equal_strategies_are_not_told_apart(finished):
     """Ties everywhere: p 1, P a half, and no claim."""
     _, summary = finished
@@ -232,7 +239,9 @@ def test_one_seed_has_no_interval_and_shows_nothing(on_table, tmp_path):
     summary = compare(on_table(), ["random", "local", "exhaustive"], 1, tmp_path)
     text = (tmp_path / "README.md").read_text()
     assert "**" not in text and "one seed shows nothing" in text
-    assert not re.search(r"\(\d[\d.,]* to \d", text)
+    assert not re.search(r"\(\d[\d.,]* to \d", text) and "95%" not in text
+    for row in rows(tmp_path / "regret_by_steps.csv"):
+        assert float(row["value"]) >= 0 and row["low"] == row["high"] == ""
     found = json.loads((tmp_path / "comparison.json").read_text())
     for s in found["strategies"].values():
         assert s["mean_regret_1_300"]["value"] is not None

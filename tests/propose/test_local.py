@@ -91,6 +91,19 @@ def test_a_neighbour_that_was_drawn_and_is_chosen_late_is_a_step_until_the_point
     assert proposer._point.id == 20
 
 
+def test_a_late_neighbour_of_a_former_point_is_a_step_if_it_is_better_than_the_present_one():
+    """As it is where the search proposes by itself: with others under way it may come after."""
+    proposer = LocalProposer(Space(), CONFIG, 0)
+    drawn = proposer.draw(at_a_point(proposer))
+    early, worse, late = (drawn[k].proposal(10 + k, "local") for k in range(3))
+    proposer.adopt([outcome(early, 0.6)])
+    proposer.adopt([outcome(worse, 0.55)])
+    assert proposer._point.id == 10
+    proposer.adopt([outcome(late, 0.7)])
+    assert proposer._point.id == 12
+    assert {c.parents for c in proposer.draw(4)} == {(12,)}
+
+
 def random(n):
     rng = np.random.default_rng(9)
     return [Candidate(Space().sample(rng), operator="random") for _ in range(n)]

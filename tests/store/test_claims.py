@@ -58,17 +58,52 @@ def test_what_another_claims_is_not_taken_until_he_is_dead(holder, mine):
     assert not mine.others()
 
 
-def test_the_claims_of_a_killed_driver_keep_nobody_from_its_rest_and_are_removed(holder, mine):
+def rows(claims):
+    return claims._db.execute("SELECT task, holder FROM claims ORDER BY task").fetchall()
+
+
+def test_the_claims_of_a_killed_driver_keep_nobody_from_its_rest_and_are_removed(
+    holder, mine, monkeypatch
+):
     """Else every later run would commit after every rung."""
     killed, alive = holder("a", "b"), holder("c")
     killed.kill()
     killed.wait()
     assert mine.others()
-    left = mine._db.execute("SELECT task FROM claims").fetchall()
-    assert left == [("c",)]
+    assert len(rows(mine)) == 3  # it may only look dead
+    monkeypatch.setattr(module, "LASTS", 0.4)
+    time.sleep(0.5)
+    assert mine.others()
+    assert [task for task, _ in rows(mine)] == ["c"]
     alive.kill()
     alive.wait()
     assert not mine.others()
+
+
+def test_a_driver_that_was_paused_keeps_its_claims(mine, monkeypatch):
+    """They are not removed, and where somebody has done so they come back; what somebody has taken
+    over stays his.
+    """
+    monkeypatch.setattr(module, "RENEW", 0.02)
+    paused, other = Claims(mine.path), f"{os.getppid()}:"
+    paused.me = f"{os.getpid()}:paused"
+    monkeypatch.setattr(module, "_alive", lambda holder: True)
+    with monkeypatch.context() as patch:
+        patch.setattr(Claims, "_beat", lambda self: None)
+        paused.take(["a", "b", "c"])
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "LASTS", -1.0)
+        assert not mine.others()
+    assert len(rows(mine)) == 3
+    mine._db.execute("DELETE FROM claims WHERE task != 'c'")
+    mine._db.execute("UPDATE claims SET holder = ?", (other,))
+    paused.release(["b"])
+    paused._beat()
+    deadline = time.monotonic() + 10
+    while len(rows(mine)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert rows(mine) == [("a", paused.me), ("c", other)]
+    paused.close()
 
 
 def test_a_process_that_is_dead_and_not_yet_waited_for_holds_nothing(holder, mine):
