@@ -111,17 +111,10 @@ class TrainingEvaluator:
     """Trains child networks in a pool of workers.
 
     children: folder for the checkpoints of children that may go on. Raises UserError at once, not
-    in a worker, when the data, network or device of the config cannot be had, or when functions
-    would be timed beside trainings.
+    in a worker, when the data, network or device of the config cannot be had.
     """
 
     def __init__(self, config: Config, children: Path, pool: Pool | None = None) -> None:
-        if config.measures_times and (config.pipeline or config.endgame):
-            raise UserError(
-                "evolution.objectives: score_time times functions while nothing else trains, so "
-                f"it takes neither pipeline (got {config.pipeline}) nor endgame (got "
-                f"{config.endgame}); leave them at 0"
-            )
         self.devices = pick_devices(config.device)
         self._workers = pick_workers(config, self.devices)
         self.pool = pool or make_pool(config.pool, self._workers)
