@@ -183,8 +183,9 @@ def expect_published(base: Config, columns: Sequence[tuple[str, Config]]) -> Non
             if section == "training":  # a scale may have changed it
                 fine += [getattr(settings(network), name, fine[0]) for network, _ in columns]
             if value not in (about.default, *fine):
+                usual = "its default" if fine[0] is None else repr(fine[0])
                 other = "try others with --lr-grid" if name == "lr" else "leave it out"
                 raise UserError(
-                    f"{section}.{name}: a benchmark trains as was published, with {fine[0]!r}, "
+                    f"{section}.{name}: a benchmark trains as was published, with {usual}, "
                     f"not {value!r}; {other}"
                 )

@@ -144,7 +144,7 @@ def test_the_config_of_a_search_on_the_papers_settings_is_taken(tmp_path):
                 assert one.config.training == other.config.training
                 assert one.config.network == other.config.network
                 assert one.config.data.train is None
-    with pytest.raises(UserError, match=r"data.train: .* with None, not 20000"):
+    with pytest.raises(UserError, match=r"data.train: .* with its default, not 20000"):
         plan(Asked(), load_config("cifar10_small"), tmp_path)
 
 
