@@ -18,6 +18,8 @@ from hybridsearch.genome.primitives import Array
 
 LISTED = 8  # of turning points, zeros and kinks, the nearest to 0; beyond that "and so on"
 WIDE = 37.0  # beyond it the density of N(0,1) times a value below 1e10 is nothing
+# Ends with turning points beyond those that are listed, or that may have them.
+UNENDING = ("oscillates", "swings", "up", "down")
 
 T = TypeVar("T")
 
@@ -42,7 +44,9 @@ class Normal:
 
 @dataclass(frozen=True)
 class Facts:
-    """Of one curve. more: there are more turning points or zeros than those listed."""
+    """Of one curve. more: there are more turning points or zeros than those listed. nowhere: it is
+    not defined at any x, so that nothing else is to be said of it.
+    """
 
     left: Tail
     right: Tail
@@ -59,6 +63,7 @@ class Facts:
     symmetry: str
     smooth: str
     normal: Normal
+    nowhere: bool
 
 
 def facts(curve: Curve) -> Facts:
@@ -69,7 +74,10 @@ def facts(curve: Curve) -> Facts:
     stretches, more = course.stretches(at, kinks)
     turns = course.turns(curve, stretches)
     zeros, intervals, many = course.zeros(at, kinks, turns)
-    low, high = _range(at, (left, right), turns, kinks, stretches)
+    nowhere = not (at.seen.defined.any() or math.isfinite(curve.value(0.0)))
+    low = high = Bound(None, False)
+    if not nowhere:
+        low, high = _range(at, (left, right), turns, kinks, stretches)
     return Facts(
         left,
         right,
@@ -86,6 +94,7 @@ def facts(curve: Curve) -> Facts:
         _symmetry(curve),
         _smooth(at, kinks),
         _normal(at, kinks),
+        nowhere,
     )
 
 
@@ -114,17 +123,18 @@ def _range(
     open_ends = [v for k in kinks if k.kind in ("jump", "pole") for v in (k.left, k.right)]
     poles = [v for k in kinks if k.kind == "pole" for v in (k.left, k.right)]
     torn = {EDGE, POLE} <= {kind for kind, _ in at.crossings}  # too fine for the grid
+    there = [t for t in tails if t.kind != "undefined"]
     bounds = []
     for sign in (-1, 1):
-        outer = [t.low if sign < 0 else t.high for t in tails if t.kind != "undefined"]
+        outer = [t.low if sign < 0 else t.high for t in there]
         if any(sign * v == math.inf for v in outer) or any(sign * v > 1e3 for v in poles):
             bounds.append(Bound(None, False))
             continue
-        limits = [t.value for t in tails if t.kind == "limit" and t.value is not None]
-        swings = [v for v, t in zip(outer, tails, strict=False) if t.kind == "oscillates"]
+        limits = [t.value for t in there if t.kind == "limit" and t.value is not None]
+        swings = [v for v, t in zip(outer, there, strict=True) if t.kind in UNENDING]
         finite = [v for v in reached if math.isfinite(v)]
         every = [sign * v for v in (*finite, *limits, *open_ends, *swings)]
-        certain = all(t.kind != "unknown" for t in tails) and not torn
+        certain = all(t.kind != "unknown" for t in there) and not torn
         if not certain:
             every.append(float((sign * at.seen.value[at.finite]).max()))
         best = sign * max(every)
@@ -137,7 +147,7 @@ def _tidy(value: float, reached: Sequence[float]) -> float:
     """The value of a turning point in place of one that differs by no more than sampling does."""
     close = [v for v in reached if abs(v - value) < 1e-9 * max(1.0, abs(value))]
     if close:
-        return close[0]
+        return min(close, key=lambda v: abs(v - value))
     near = nice(value)
     return value if near is None else near
 

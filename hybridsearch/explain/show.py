@@ -19,8 +19,9 @@ def show(answer: dict[str, Json], console: Console) -> None:
     _lines(_does(answer), console)
     if answer["parameters"]:
         console.print(_parameters(answer["parameters"]))
-    console.print()
-    _lines(_near(answer), console)
+    if not answer["nowhere"]:
+        console.print()
+        _lines(_near(answer), console)
     if answer["run"]:
         _run(answer["run"], console)
     if answer["picture"]:
@@ -50,6 +51,8 @@ def _written(answer: dict[str, Json]) -> list[tuple[str, str]]:
 
 
 def _does(answer: dict[str, Json]) -> list[tuple[str, str]]:
+    if answer["nowhere"]:
+        return [("range", "not defined anywhere"), ("computed", answer["method"])]
     normal = answer["normal"]
     undefined = normal["second"] is None
     rows = [

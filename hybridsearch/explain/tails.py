@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
+from numpy.polynomial import chebyshev
 
 from hybridsearch.explain.curve import Curve
 from hybridsearch.explain.growth import (
@@ -33,14 +35,17 @@ PER_DECADE = 600
 SURE = 1e-7  # relative rounding error of a value that still counts
 SMALL = 1e-9  # absolute, likewise
 TURNS = 4  # changes of the slope's sign in the last decade that make an oscillation
+LAWSON = 12  # rounds in which the weights of a fit come near to those of the least maximum (Lawson)
+BENT = 0.75  # by so much less is left by what bends than by a constant, or it is chance
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 @dataclass(frozen=True)
 class Tail:
     """One end. kind: "limit" (to value), "line" (slope*x + offset), "up", "down" (unbounded),
-    "oscillates" (between low and high around slope*x), "swings" (ever wider), "undefined" or
-    "unknown". low, high: bounds of what is beyond 1 there; infinite where there is none.
+    "oscillates" (between low and high around slope*x), "swings" (ever wider; at most one of low and
+    high is finite), "undefined" or "unknown". low, high: bounds of what is beyond 1 there; infinite
+    where there is none.
     says: in words. reach: how far out it was seen. constant: it is its limit all the way.
     """
 
@@ -96,7 +101,7 @@ def _tail(curve: Curve, side: int) -> Tail:
     last = known & (distance > reach / 10)
     tilt = side * _tilt(side, distance, value)
     if _turns(slope[last]) >= TURNS or _turns((slope - tilt)[last]) >= TURNS:
-        return _oscillating(side, distance, value, reach)
+        return _oscillating(side, distance, value, (slope, slope - tilt), reach)
     if _turns(slope[known & (distance > 10)]) >= TURNS - 1:
         return _slowly(value[distance > 10], value, reach)
     if value[-1] == value[np.searchsorted(distance, reach / 10)] and _steady(value[last]):
@@ -191,44 +196,146 @@ def _line(side: int, distance: Array, value: Array, reach: float) -> Tail | None
     offset = settles(distance[steps], rest[steps], reach, noise)
     if offset is None:
         return None
-    word = "up" if slope * side > 0 else "down"
-    low = float(value.min()) if word == "up" else -math.inf
-    high = float(value.max()) if word == "down" else math.inf
-    tilt = {1.0: "x", -1.0: "-x"}.get(slope, f"{number(slope)} x")
-    shown = "" if offset == 0 else f"{' - ' if offset < 0 else ' + '}{number(abs(offset))}"
-    return Tail("line", tilt + shown, reach, low, high, None, slope, offset)
+    return _tilted(slope, side, offset, reach, float(value.min()), float(value.max()))
 
 
-def _oscillating(side: int, distance: Array, value: Array, reach: float) -> Tail:
-    """An end with ever new turning points."""
+def _oscillating(
+    side: int, distance: Array, value: Array, rates: tuple[Array, Array], reach: float
+) -> Tail:
+    """An end with ever new turning points. rates: the slope, and the slope less that of the line
+    that it is about; the one that turns more often tells how often the end does.
+    """
     slope = _tilt(side, distance, value)
+    if abs(slope) * reach <= np.ptp(value[distance > reach / 10]) / 2:
+        slope = 0.0  # lost in the oscillation, or made by the chance of the samples
     rest = value - slope * side * distance
-    edges = reach * 10.0 ** np.arange(-4, 1)
-    tops = [
-        float(np.abs(rest[(distance > low) & (distance <= high)]).max(initial=0.0))
-        for low, high in pairwise(edges)
-    ]
-    if tops[-1] < 0.2 * tops[-2] < 0.1 * tops[-3]:
+    edges = np.geomspace(max(float(distance[0]), reach / 1e4), reach, 5)
+    parts = [(distance >= low) & (distance <= high) for low, high in pairwise(edges)]
+    swings = [_swing(distance[p], rest[p], max(_turns(r[p]) for r in rates)) for p in parts]
+    wide = [s.half for s in swings]
+    moved = [b.centre - a.centre for a, b in pairwise(swings)]
+    low, high = float(value.min()), float(value.max())
+    bent = any(s.bent for s in swings[-2:])  # a fit leaves some of its noise
+    dying = wide[-1] <= SMALL or wide[-1] < 0.5 * wide[-2] < 0.25 * wide[-3]
+    gains = [b - a for a, b in pairwise(wide)]
+    if not dying and gains[-1] > max(0.5 * gains[-2], (0.1 if bent else 0.02) * wide[-1]):
+        return _swinging(distance, value, reach)
+    # Of what dies, no more is known of the centre than its waves leave.
+    room = (1.0 if dying else 0.2 if bent else 0.02) * wide[-2]
+    still = abs(moved[-1]) <= max(room, SMALL * abs(swings[-1].centre))
+    if not still and abs(moved[-1]) >= 0.34 * abs(moved[-2]):
+        if abs(moved[-1]) < 0.75 * abs(moved[-2]):
+            return Tail("unknown", f"not known: not settled by |x| = {reach:.3g}", reach, low, high)
+        half = 0.0 if dying or abs(gains[-1]) > 0.2 * wide[-1] else wide[-1]
+        return _drifting(slope * side, moved[-1], half, reach, low, high)
+    if dying:
+        end = rest[distance > reach / 3]
+        limit = float(np.median(end))
+        if not still:
+            limit = swings[-1].centre + moved[-1] ** 2 / (moved[-2] - moved[-1])  # Aitken
+        limit = _about(limit, max(float(np.ptp(end)), abs(moved[-1]), SMALL))
         if slope == 0:
-            return _limit(0.0, value, reach)
-        word = {1.0: "x", -1.0: "-x"}.get(slope, f"{number(slope)} x")
-        up = slope * side > 0
-        low = float(value.min()) if up else -math.inf
-        high = math.inf if up else float(value.max())
-        return Tail("line", word, reach, low, high, None, slope, 0.0)
-    gains = [b - a for a, b in pairwise(tops)]
-    if gains[-1] > 0.5 * gains[-2] > 0 and gains[-1] > 0.02 * tops[-1]:
-        return Tail("swings", "oscillates ever wider, without bound", reach, slope=slope)
+            return _limit(limit, value, reach)
+        return _tilted(slope, side, limit, reach, low, high)
     last = rest[distance > reach / 10]
     # Samples miss the very top by a little.
-    low, high = rounded(float(last.min())), rounded(float(last.max()))
+    bottom, top = rounded(float(last.min())), rounded(float(last.max()))
     if slope == 0:
-        words = f"oscillates between about {number(low)} and {number(high)}"
-        low_, high_ = min(low, float(value.min())), max(high, float(value.max()))
-        return Tail("oscillates", words, reach, low_, high_, slope=0.0)
+        words = f"oscillates between about {number(bottom)} and {number(top)}"
+        return Tail("oscillates", words, reach, min(bottom, low), max(top, high), slope=0.0)
     tilt = {1.0: "x", -1.0: "-x"}.get(slope, f"{number(slope)} x")
-    words = f"{tilt} plus an oscillation between about {number(low)} and {number(high)}"
+    words = f"{tilt} plus an oscillation between about {number(bottom)} and {number(top)}"
     up = slope * side > 0
-    low_ = float(value.min()) if up else -math.inf
-    high_ = math.inf if up else float(value.max())
-    return Tail("oscillates", words, reach, low_, high_, None, slope, None)
+    low, high = (low, math.inf) if up else (-math.inf, high)
+    return Tail("oscillates", words, reach, low, high, None, slope, None)
+
+
+def _about(limit: float, error: float) -> float:
+    """As people write it, with the digits that are known: 0 where that may be it."""
+    if abs(limit) <= error:
+        return 0.0
+    near = rounded(limit, min(error, 1e-3))
+    return near if near in NICE else round(limit, -math.ceil(math.log10(error)))
+
+
+class _Swing(NamedTuple):
+    """What an oscillation does within a part of the way, a decade of it if it is seen so far.
+    centre: what it goes around at the end; half: how far it goes to either side. bent: the centre
+    moves within the part as well.
+    """
+
+    centre: float
+    half: float
+    bent: bool
+
+
+def _swing(distance: Array, values: Array, turns: int) -> _Swing:
+    """Of some values. Their centre is the polynomial in log x that they leave least far, of so low
+    a degree that it cannot follow the oscillation; a constant, where that is about as good.
+    """
+    if values.size == 0:
+        return _Swing(0.0, 0.0, False)
+    low, high = float(values.min()), float(values.max())
+    best = _Swing((low + high) / 2, (high - low) / 2, False)
+    degree = min(6, turns // 2, values.size // 20)
+    size = max(-low, high)
+    if degree == 0 or size == 0:
+        return best
+    logs = np.log(distance)
+    basis = chebyshev.chebvander(2 * (logs - logs[0]) / (logs[-1] - logs[0]) - 1, degree)
+    scaled, weights, least = values / size, np.ones_like(values), BENT * best.half
+    for _ in range(LAWSON):
+        root = np.sqrt(weights)
+        fitted = basis @ np.linalg.lstsq(basis * root[:, None], scaled * root, rcond=None)[0]
+        rest = np.abs(scaled - fitted)
+        half = float(rest.max())
+        if half * size < least:
+            best, least = _Swing(float(fitted[-1]) * size, half * size, True), half * size
+        if half == 0:
+            break
+        weights = weights * rest
+        weights /= weights.max()
+    return best
+
+
+def _drifting(
+    tilt: float, moved: float, half: float, reach: float, low: float, high: float
+) -> Tail:
+    """An end whose centre has no bound, and grows faster than the oscillation around it. tilt: the
+    slope outwards; moved: where its centre goes where that is 0. half: of the oscillation, 0 where
+    it dies or is not known.
+    """
+    up = (tilt or moved) > 0
+    about = (
+        f", oscillating by about {number(rounded(float(f'{half:.2g}'), 0.05 * half))} on the way"
+    )
+    words = f"{'+' if up else '-'}infinity" + (about if half else "")
+    low, high = (low, math.inf) if up else (-math.inf, high)
+    return Tail("up" if up else "down", words, reach, low, high)
+
+
+def _swinging(distance: Array, value: Array, reach: float) -> Tail:
+    """An end that oscillates ever wider: with a bound on one side where it keeps its sign."""
+    ever = "oscillates ever wider, without bound"
+    far = value[distance > reach / 100]
+    sign = 1 if (far >= 0).all() else -1 if (far <= 0).all() else 0
+    if sign == 0:
+        return Tail("swings", ever, reach)
+    before = np.abs(value[(distance > reach / 100) & (distance <= reach / 10)])
+    last = np.abs(value[distance > reach / 10])
+    # Samples miss a zero by a little, and by the more the wider it swings.
+    if last.min() > 2 * before.min() and last.min() > 0.01 * last.max():
+        words = f"{'+' if sign > 0 else '-'}infinity, oscillating ever wider on the way"
+    else:
+        words = f"{ever} {'above' if sign > 0 else 'below'}"
+    low, high = (float(value.min()), math.inf) if sign > 0 else (-math.inf, float(value.max()))
+    return Tail("swings", words, reach, low, high)
+
+
+def _tilted(slope: float, side: int, offset: float, reach: float, low: float, high: float) -> Tail:
+    """An asymptote; low and high: of the values."""
+    up = slope * side > 0
+    tilt = {1.0: "x", -1.0: "-x"}.get(slope, f"{number(slope)} x")
+    shown = "" if offset == 0 else f"{' - ' if offset < 0 else ' + '}{number(abs(offset))}"
+    low, high = (low, math.inf) if up else (-math.inf, high)
+    return Tail("line", tilt + shown, reach, low, high, None, slope, offset)

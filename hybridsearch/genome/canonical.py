@@ -26,10 +26,20 @@ FINGERPRINT_POINTS: Array = np.sort(
     np.concatenate([_RNG.uniform(-2.5, 2.5, 36), _RNG.uniform(-8.0, 8.0, 36)])
 )
 # Rows: assignments of the betas. The first is the start value; in the others every beta has a
-# value of its own, so that b1*x+b2 and b2*x+b1 differ.
+# value of its own, so that b1*x+b2 and b2*x+b1 differ. Columns: the most betas of a genome, 3 in
+# each of 8 units; the keys of nearly all functions are of the first 8, which stay as they are.
 _SPREAD = np.array([0.0, 0.113, -0.071, 0.157, -0.129, 0.049, -0.173, 0.091])
+_FURTHER = np.array(
+    [0.023, -0.097, 0.139, -0.151, 0.071, -0.043, 0.181, -0.109,
+     0.101, -0.029, 0.167, -0.187, 0.059, -0.083, 0.127, -0.013]
+)  # fmt: skip
 BETAS: Array = np.stack(
-    [np.full(8, BETA_START), 0.62 + _SPREAD, -0.83 - _SPREAD, 1.71 + _SPREAD[::-1]]
+    [
+        np.full(24, BETA_START),
+        0.62 + np.concatenate([_SPREAD, _FURTHER]),
+        -0.83 - np.concatenate([_SPREAD, _FURTHER]),
+        1.71 + np.concatenate([_SPREAD[::-1], _FURTHER[::-1]]),
+    ]
 )
 DROPPED_BITS = 23  # of the 52 of a double's mantissa: 29 stay, rounding is to 1e-9 relative
 _FEW_FINITE = 12  # with fewer finite values than this, the fingerprint alone proves too little

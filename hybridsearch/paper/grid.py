@@ -65,13 +65,12 @@ def missing(column: Column, functions: Sequence[Function], seeds: int) -> int:
     those that remain depend on which are chosen, not their number.
     """
     recordings = column.recordings()
-    if len(recordings) > 1:
-        tries = sum((f.key, 0) not in r.cells for r in recordings.values() for f in functions)
-        if tries:
-            return tries + len(functions) * (seeds - 1)
-    return sum(
+    rates = recordings.values() if len(recordings) > 1 else ()  # of a single one nothing is tried
+    tries = {f.key: sum((f.key, 0) not in r.cells for r in rates) for f in functions}
+    tried = [f for f in functions if not tries[f.key]]
+    return sum(n + seeds - 1 for n in tries.values() if n) + sum(
         (f.key, k) not in recordings[rate].cells
-        for rate, some in _chosen(recordings, functions).items()
+        for rate, some in _chosen(recordings, tried).items()
         for f in some
         for k in range(seeds)
     )

@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 
 from hybridsearch.evidence.statistics import Interval, bootstrap_median
 from hybridsearch.paper.grid import Result
-from hybridsearch.paper.published import LABELS, NUMBERS, SETS, TITLES, accuracy
+from hybridsearch.paper.published import LABELS, NUMBERS, SETS, TITLES, accuracy, name_of
 from hybridsearch.types import Json, seed_for
 
 BESIDE = "ReLU"  # stands beside every set in the paper's tables
@@ -66,8 +66,7 @@ def table_of(
     for network, rows in results.items():
         rng = np.random.default_rng(seed_for(root, f"paper/{data}/{network}"))
         columns[network] = [
-            Entry(row, accuracy(data, network, row.function.name), _median(row, rng))
-            for row in rows
+            Entry(row, accuracy(data, network, row.function), _median(row, rng)) for row in rows
         ]
     return PaperTable(data, columns, seeds, note)
 
@@ -85,7 +84,7 @@ def correlations(table: PaperTable) -> Iterator[tuple[str, str, float, int]]:
             pairs = [
                 (e.published, e.measured.mean)
                 for e in entries
-                if e.name in {*members, BESIDE} and e.published is not None
+                if e.published is not None and name_of(e.result.function) in {*members, BESIDE}
             ]
             if len(pairs) >= 4:
                 yield network, name, float(spearmanr(*zip(*pairs, strict=True))[0]), len(pairs)

@@ -7,11 +7,13 @@ accuracy of five trainings in percent; the training settings are those of the ne
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
-from hybridsearch.config import Config
-from hybridsearch.genome.function import BASELINES, PAPER_FOUND
+from hybridsearch.config import Config, DataConfig, NetworkConfig, TrainingConfig
+from hybridsearch.errors import UserError
+from hybridsearch.genome.function import BASELINES, PAPER_FOUND, Function, resolve
 from hybridsearch.types import Json
 
 LABELS = {  # the columns of the tables, network -> heading
@@ -21,6 +23,7 @@ LABELS = {  # the columns of the tables, network -> heading
 }
 NETWORKS = tuple(LABELS)
 SETS = {"baselines": BASELINES, "paper-found": PAPER_FOUND}  # functions with a name together
+VALIDATION = 5_000  # of the training images, held out
 FULL_WIDTH = 16  # channels of the first stage, of a wide ResNet times its factor
 NUMBERS = {"cifar10": 4, "cifar100": 5}  # of the tables of baselines
 TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
@@ -45,12 +48,23 @@ _ROWS = {
 }
 
 
-def accuracy(data: str, network: str, name: str) -> float | None:
+@cache
+def _names() -> dict[str, str]:
+    """Key -> name of the published functions."""
+    return {resolve(name).key: name for name in _ROWS}
+
+
+def name_of(function: Function) -> str | None:
+    """The name under which a function was published, however it is spelt."""
+    return _names().get(function.key)
+
+
+def accuracy(data: str, network: str, function: Function) -> float | None:
     """The published accuracy of a function, in 0..1; None where there is none. Of a network that
-    the paper does not have it is the mean over those that it has. name: as in `genome.function`, a
-    baseline or one of `PAPER_FOUND`.
+    the paper does not have it is the mean over those that it has.
     """
-    if data not in NUMBERS or name not in _ROWS:
+    name = name_of(function)
+    if data not in NUMBERS or name is None:
         return None
     first = 0 if data == "cifar10" else len(NETWORKS)
     row = _ROWS[name][first : first + len(NETWORKS)]
@@ -117,21 +131,61 @@ SCALES = {
 }
 
 
+# What a benchmark takes of these sections: it changes nothing of what was published.
+_OWN = {
+    "data": ("folder", "split_seed", "validation"),
+    "network": (),
+    "training": ("kernel", "graph", "recompute", "stack", "diverged_above"),
+}
+# Asked for by options of the command, of no use beside `drops`, or taken where it is set.
+_ELSEWHERE = ("name", "width", "steps", "hold", "precision")
+
+
 def config_of(base: Config, data: str, network: str, scale: Scale) -> Config:
     """The config of one column: published settings, and what the scale changes of them.
 
-    base: gives seed, workers, device and where the data are. Weights are drawn as He et al. 2015
-    for every function, since that is how the tables were made.
+    base: gives seed, workers, device, where the data are and what else is _OWN. Weights are drawn
+    as He et al. 2015 for every function, since that is how the tables were made.
     """
     known = settings(network)
-    training = {**(known.training() if known else {}), **scale.training, "precision": "auto"}
+    own = {s: {n: getattr(getattr(base, s), n) for n in names} for s, names in _OWN.items()}
+    precise = "precision" in base.training.model_fields_set
+    training = {
+        **own["training"],
+        **(known.training() if known else {}),
+        **scale.training,
+        "precision": base.training.precision if precise else "auto",
+    }
     return base.model_copy(
         update={
             "fitness": "accuracy",
-            "data": base.data.model_copy(update={"name": data, "augment": "crop_flip"}),
-            "network": base.network.model_copy(
-                update={"name": network, "width": scale.width, "init": "he"}
-            ),
-            "training": base.training.model_copy(update=training),
+            "data": DataConfig(**own["data"], name=data, augment="crop_flip"),
+            "network": NetworkConfig(name=network, width=scale.width, init="he"),
+            "training": TrainingConfig(**training),
         }
     )
+
+
+def expect_published(base: Config, columns: Sequence[tuple[str, Config]]) -> None:
+    """That base asks for nothing that `config_of` passes over. columns: networks and their configs.
+
+    Raises: UserError that names the first setting that is neither the default nor one of theirs.
+    """
+    for section, own in _OWN.items():
+        asked = getattr(base, section)
+        for name, about in type(asked).model_fields.items():
+            if name in _ELSEWHERE or (name in own and name != "validation"):
+                continue
+            value = getattr(asked, name)
+            fine = [getattr(getattr(config, section), name) for _, config in columns]
+            if name == "validation":
+                fine = [VALIDATION]
+            if section == "training":  # a scale may have changed it
+                fine += [getattr(settings(network), name, fine[0]) for network, _ in columns]
+            if value not in (about.default, *fine):
+                usual = "its default" if fine[0] is None else repr(fine[0])
+                other = "try others with --lr-grid" if name == "lr" else "leave it out"
+                raise UserError(
+                    f"{section}.{name}: a benchmark trains as was published, with {usual}, "
+                    f"not {value!r}; {other}"
+                )

@@ -23,8 +23,10 @@ from hybridsearch.paper.published import (
     NUMBERS,
     SCALES,
     SETS,
+    VALIDATION,
     Scale,
     config_of,
+    expect_published,
     settings,
 )
 from hybridsearch.paths import is_folder
@@ -69,7 +71,7 @@ class Estimate:
 
     @property
     def hours(self) -> float:
-        images = TEST_IMAGES + (self.column.config.data.validation or 5_000)
+        images = TEST_IMAGES + (self.column.config.data.validation or VALIDATION)
         rounds = math.ceil(self.trainings / self.workers)
         return rounds * self.cost.training(self.steps, images) / 3600
 
@@ -116,6 +118,7 @@ def plan(asked: Asked, base: Config, folder: Path) -> tuple[list[Column], list[F
     for network in scale.networks:
         check_network(base.network.model_copy(update={"name": network}))
     configs = [(d, n, config_of(base, d, n, scale)) for d in asked.data for n in scale.networks]
+    expect_published(base, [(network, config) for _, network, config in configs])
     return list(columns(configs, asked.rates, folder)), chosen, scale
 
 
@@ -209,7 +212,8 @@ def _how(columns_: Sequence[Column]) -> str:
             f"- {column.network} (width {column.config.network.width}) on {column.data}: "
             f"{t.steps:,} steps of {t.batch_size} images, SGD with Nesterov momentum "
             f"{t.momentum:g}, learning rate {', '.join(f'{r:g}' for r in column.rates)}, times "
-            f"{t.drop:g} at {drops or 'no'} of the steps, warm-up {t.warmup}, weight decay "
-            f"{t.weight_decay:g} (weights only)" + (f"; after {known.source}" if known else "")
+            f"{t.drop:g} at {drops or 'no'} of the steps, linear warm-up of {t.warmup} steps, "
+            f"weight decay {t.weight_decay:g} (weights only)"
+            + (f"; after {known.source}" if known else "")
         )
     return "\n".join([*lines, ""])

@@ -85,6 +85,13 @@ def test_what_people_read_of_swish():
     assert "None" not in text
 
 
+def test_a_function_that_is_defined_nowhere_is_said_to_be():
+    answer = explain(ask("sqrt(-cosh(x))"), None)
+    assert answer["nowhere"] and json.dumps(answer, allow_nan=False)
+    text = shown(answer)
+    assert "not defined anywhere" in text and "infinity" not in text and "like" not in text
+
+
 def test_a_baseline_that_is_no_genome_is_explained_too():
     answer = explain(ask("PReLU"), None)
     assert answer["tokens"] is answer["latex"] is None

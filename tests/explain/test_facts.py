@@ -43,6 +43,11 @@ def of(text: str):
         ("x-max(x, 0)", None, "0]"),
         ("log(|x|+eps)", f"[{math.log(1e-7):.11f}", None),
         ("x/(x+eps)", None, None),  # a pole at -eps
+        ("asinh(x)+sin(x)", None, None),
+        ("log(|x|+eps)+cos(x)", f"[{math.log(1e-7) + 1:.11f}", None),
+        ("sigmoid(sin(x))*|x|", "[0", None),
+        ("sin(x)^2*|x|", "[0", None),
+        ("sigmoid(sqrt(x))*sin(x)", "(-1", "1)"),  # on its right end, the only one
     ],
 )
 def test_ranges(text, low, high):
@@ -176,6 +181,15 @@ def test_parts_where_it_is_not_defined_are_left_out():
     ]
     assert found.zeros == (-1.0, 1.0)
     assert math.isnan(found.normal.second)
+
+
+def test_what_is_defined_nowhere_has_no_range():
+    found = of("sqrt(-cosh(x))")
+    assert found.nowhere and found.low.value is found.high.value is None
+    assert found.stretches == found.zeros == ()
+    point = of("sqrt(-x^2)")  # 0 at 0
+    assert not point.nowhere and (point.low.value, point.high.value) == (0, 0)
+    assert not of("sqrt(x)").nowhere
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,9 @@ def ends(text: str):
         ("sigmoid(x)", 0.0, 1.0),
         ("exp(-x^2)", 0.0, 0.0),
         ("sinc(x)", 0.0, 0.0),
+        ("tanh(x)+sinc(x)", -1.0, 1.0),
+        ("mul sinc x sinc x | add tanh x id u1", -1.0, 1.0),  # waves that rounding hides at last
+        ("sin(x)/sqrt(|x|+beta)", 0.0, 0.0),
         ("x*exp(-x)", None, 0.0),
         ("cosh(x)-sinh(x)", None, 0.0),  # all rounding from x = 20 on
         ("exp(exp(x))", 1.0, None),
@@ -55,6 +58,7 @@ def test_limits(text, left, right):
         ("|x|", (-1, 0), (1, 0)),
         ("LReLU", (0.01, 0), (1, 0)),
         ("sinc(x)+x", (1, 0), (1, 0)),
+        ("tanh(x)+sinc(x)+x", (1, -1), (1, 1)),
         ("atan(x)^2-x", (-1, math.pi**2 / 4), (-1, math.pi**2 / 4)),
         ("x*atan(x)", (-math.pi / 2, -1), (math.pi / 2, -1)),
         ("log(1+exp(x))-x", (-1, 0), None),
@@ -82,6 +86,14 @@ def test_lines(text, left, right):
         ("x*asinh(x)^2", "-infinity, like x (log |x|)^2", "+infinity, like x (log x)^2"),
         ("sqrt(x)", "not defined there", "+infinity, like sqrt(x)"),
         ("x+log(|x|+eps)", None, "+infinity, like x, which it leaves ever further"),
+        (
+            "asinh(x)+sin(x)",
+            "-infinity, oscillating by about 1 on the way",
+            "+infinity, oscillating by about 1 on the way",
+        ),
+        ("sqrt(x)+sin(x)", "not defined there", "+infinity, oscillating by about 1 on the way"),
+        ("x+asinh(x)*sin(x)", None, "+infinity, oscillating ever wider on the way"),
+        ("|x*sin(x)|", None, "oscillates ever wider, without bound above"),
     ],
 )
 def test_growth(text, left, right):
@@ -95,7 +107,9 @@ def test_growth(text, left, right):
         ("sin(x)", "oscillates", 0),
         ("cos(x)-x", "oscillates", -1),
         ("x*sin(x)", "swings", None),
+        ("cos(x)/(beta-beta+eps)", "oscillates", 0),  # 1e7 wide: no line is seen through it
         ("asinh(x)*sin(x)", "swings", None),
+        ("sin(x)*cosh(x)", "swings", None),
         ("sqrt(sin(x))", "unknown", None),
     ],
 )
@@ -113,10 +127,30 @@ def test_an_oscillation_has_its_bounds():
     assert right.says == "-x plus an oscillation between about -1 and 1"
 
 
+def test_an_oscillation_is_bounded_where_its_centre_or_its_sign_bounds_it():
+    left, right = ends("log(|x|+eps)+cos(x)")
+    assert (left.kind, right.kind) == ("up", "up")
+    assert right.low == pytest.approx(0.087, abs=1e-3) and right.high == math.inf
+    left, right = ends("sigmoid(sin(x))*x")
+    assert (left.low, right.high) == (-math.inf, math.inf)
+    assert left.high == pytest.approx(-0.30, abs=0.01)
+    assert right.low == pytest.approx(0.70, abs=0.01)
+
+
 def test_only_a_constant_end_is_its_limit_all_the_way():
     assert [end.constant for end in ends("ReLU")] == [True, False]
     assert [end.constant for end in ends("tanh(x)")] == [False, False]  # though a float says 1
     assert not ends("exp(-x^2)")[1].constant
+
+
+def test_a_limit_that_waves_hide_is_told_with_the_digits_that_are_known():
+    left, right = ends("sinc(x)/(sigmoid(x)+eps)")  # 1e7 times as wide on the left
+    assert left.says == right.says == "0"
+    assert ends("exp(-beta*(atan(x)-sinc(x))^2)")[1].says == "0.0848"  # exp(-pi^2/4) = 0.084805
+
+
+def test_a_centre_that_creeps_up_is_seen():
+    assert ends("asinh(asinh(x))-cos(x)")[1].says.startswith("+infinity")
 
 
 def test_what_does_not_settle_is_not_known():

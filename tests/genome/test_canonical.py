@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybridsearch.genome.batch import behaviour
-from hybridsearch.genome.canonical import FINGERPRINT_POINTS, key, keys, rounded
+from hybridsearch.genome.canonical import BETAS, FINGERPRINT_POINTS, key, keys, rounded
+from hybridsearch.genome.text import from_token_text
 from hybridsearch.genome.units import Space, normal_form
 
 # Other points and other betas than the fingerprint's: 1 to 3 betas, all 64 assignments.
@@ -45,6 +46,24 @@ def differ(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
 
 def same_kind(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (a == b) | (np.isnan(a) & np.isnan(b))
+
+
+def test_every_beta_has_a_value_of_its_own():
+    assert BETAS.shape == (4, 24) and (BETAS[0] == 1).all()
+    assert all(len(set(row)) == 24 for row in BETAS[1:].tolist())
+    # Of the first 8 are all keys in tables and logs made.
+    spread = np.array([0.0, 0.113, -0.071, 0.157, -0.129, 0.049, -0.173, 0.091])
+    first = [np.ones(8), 0.62 + spread, -0.83 - spread, 1.71 + spread[::-1]]
+    assert np.array_equal(BETAS[:, :8], np.stack(first))
+    assert k("gate scale x id x") == "11c23bbb0062fcce21bdf11c179054c4"
+
+
+def test_the_ninth_beta_is_not_the_first():
+    """A sum of two betas that is read twice has 8 betas in all; two sums of two have 10."""
+    units = "add beta x beta x | mul scale x shift u1 | mul scale u2 shift x | add scale u3 scale x"
+    eight = from_token_text(f"{units} | sub id u4 id u1")
+    ten = from_token_text(f"{units} | add beta x beta x | sub id u4 id u5")
+    assert key(eight) != key(ten)
 
 
 def test_points_are_others():

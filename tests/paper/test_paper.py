@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from hybridsearch.cli import main
-from hybridsearch.config import Config
+from hybridsearch.config import Config, load_config
 from hybridsearch.errors import UserError
 from hybridsearch.genome.function import BASELINES, PAPER_FOUND, resolve
 from hybridsearch.paper import run as running
@@ -60,6 +60,10 @@ def result(name, *test):
     return Result(resolve(name), 0.1, np.array(test), np.array(test), np.ones(len(test)))
 
 
+def published(data, network, name):
+    return accuracy(data, network, resolve(name))
+
+
 # What was published ------------------------------------------------------------------------
 
 
@@ -68,12 +72,35 @@ def test_every_published_function_is_one_of_ours():
         assert resolve(name).name == name
         for data in ("cifar10", "cifar100"):
             for network in NETWORKS:
-                assert 0.5 < accuracy(data, network, name) < 0.96
-    assert accuracy("cifar10", "wrn28-10", "LReLU") == pytest.approx(0.956)
-    assert accuracy("cifar100", "densenet100-12", "max(x, sigmoid(x))") == pytest.approx(0.842)
-    assert accuracy("cifar10", "resnet8", "ReLU") == pytest.approx((0.938 + 0.953 + 0.948) / 3)
-    assert accuracy("digits", "wrn28-10", "ReLU") is None
-    assert accuracy("cifar10", "wrn28-10", "sin(x)") is None
+                assert 0.5 < published(data, network, name) < 0.96
+    assert published("cifar10", "wrn28-10", "LReLU") == pytest.approx(0.956)
+    assert published("cifar100", "densenet100-12", "max(x, sigmoid(x))") == pytest.approx(0.842)
+    assert published("cifar10", "resnet8", "ReLU") == pytest.approx((0.938 + 0.953 + 0.948) / 3)
+    assert published("digits", "wrn28-10", "ReLU") is None
+    assert published("cifar10", "wrn28-10", "sin(x)") is None
+
+
+@pytest.mark.parametrize(
+    "spelling, name",
+    [
+        ("x+sinc(x)", "sinc(x)+x"),
+        ("x*sigmoid(x)", "Swish-1"),
+        ("mul sigmoid x id x", "Swish-1"),
+        ("max(tanh(x), x)", "max(x, tanh(x))"),
+    ],
+)
+def test_a_published_function_is_known_in_every_spelling(spelling, name):
+    assert published("cifar10", "wrn28-10", spelling) == published("cifar10", "wrn28-10", name)
+    rows = [result("ReLU", 0.9), result(spelling, 0.8)]
+    table = table_of("cifar10", {"resnet8": rows}, 1, "", 0)
+    assert table.columns["resnet8"][1].published is not None
+
+
+def test_the_rank_correlation_counts_other_spellings():
+    names = ["ReLU", "x*sigmoid(beta*x)", "max(sigmoid(x), x)", "x+sinc(x)"]
+    rows = [result(n, 0.9 - 0.01 * k) for k, n in enumerate(names)]
+    [found] = correlations(table_of("cifar10", {"resnet8": rows}, 1, "", 0))
+    assert found[1] == "paper-found" and found[3] == 4
 
 
 @pytest.mark.parametrize(
@@ -87,6 +114,47 @@ def test_settings_are_the_published_epochs(network, epochs):
     assert config.network.init == "he" and config.network.width == 16
     assert config.training.steps == known.steps and config.training.drops == known.drops
     assert config.fitness == "accuracy"
+
+
+@pytest.mark.parametrize(
+    "section, changed",
+    [
+        ("data", {"train": 20_000}),
+        ("data", {"augment": "shift"}),
+        ("network", {"fixed": ("early=ReLU",)}),
+        ("training", {"optimizer": "adamw"}),
+        ("training", {"momentum": 0.5}),
+        ("training", {"lr": 0.05}),
+        ("training", {"weight_decay": 0.01}),
+    ],
+)
+def test_what_was_published_is_not_changed_in_silence(section, changed, tmp_path):
+    part = getattr(Config(), section).model_copy(update=changed)
+    base = Config().model_copy(update={section: part})
+    with pytest.raises(UserError, match=f"^{section}.{next(iter(changed))}: a benchmark trains"):
+        plan(Asked(), base, tmp_path)
+
+
+def test_the_config_of_a_search_on_the_papers_settings_is_taken(tmp_path):
+    for name in ("cifar10_paper", "cifar10"):
+        for scale in ("full", "small") if name == "cifar10_paper" else ("full",):
+            made, _, _ = plan(Asked(scale=scale), load_config(name), tmp_path)
+            alone, _, _ = plan(Asked(scale=scale), Config(), tmp_path)
+            for one, other in zip(made, alone, strict=True):
+                assert one.config.training == other.config.training
+                assert one.config.network == other.config.network
+                assert one.config.data.train is None
+    with pytest.raises(UserError, match=r"data.train: .* with its default, not 20000"):
+        plan(Asked(), load_config("cifar10_small"), tmp_path)
+
+
+def test_what_changes_no_result_is_kept(tmp_path):
+    own = {"kernel": "eager", "precision": "fp32", "recompute": True}
+    base = Config(training=own, data={"folder": "here", "split_seed": 3})
+    column = plan(Asked(), base, tmp_path)[0][0]
+    assert own.items() <= column.config.training.model_dump().items()
+    assert (column.config.data.folder, column.config.data.split_seed) == ("here", 3)
+    assert plan(Asked(), Config(), tmp_path)[0][0].config.training.precision == "auto"
 
 
 def test_other_networks_have_no_published_settings():
@@ -143,6 +211,9 @@ def test_a_learning_rate_is_chosen_by_validation_from_the_first_seed(column):
     }
     assert [r.rate for r in found] == [0.1, 0.1] and len(found[0].test) == 3
     assert missing(both, two, 3) == 0
+    more = [*two, resolve("sin(x)")]
+    assert missing(both, more, 3) == 2 + 2  # of the new one only
+    assert missing(both, more, 4) == 2 + (2 + 3)
     plain = train(column(0.1), two, 3, watch)
     assert np.array_equal(plain[0].test, found[0].test)
 
@@ -256,7 +327,8 @@ def test_the_command_from_end_to_end(tmp_path, monkeypatch, capsys, tiny):
     cells = found["cifar10"]["columns"]["resnet8"]
     assert [c["function"] for c in cells] == ["ReLU", "tanh(x)"]
     assert len(cells[0]["test"]) == 2 and cells[0]["published"] == pytest.approx(0.946, abs=1e-3)
-    assert "20 steps of 64 images" in (tmp_path / "b" / "README.md").read_text()
+    told = (tmp_path / "b" / "README.md").read_text()
+    assert "20 steps of 64 images" in told and "linear warm-up of 1 steps" in told
     monkeypatch.setattr(Recording, "train", None)  # nothing is left to train
     assert main(words) == 0
     assert "all is trained already" in capsys.readouterr().out
