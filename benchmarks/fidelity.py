@@ -108,7 +108,10 @@ def on_table(
 def trained(
     config: Config, strategies: Sequence[str], seeds: int, folder: Path
 ) -> tuple[dict[str, dict[str, Spent]], float]:
-    """The same where children train: searches one after the other, each with its retest."""
+    """The same where children train: searches one after the other, each with a retest of its last
+    incumbent, whom no race replaces.
+    """
+    config = config.model_copy(update={"race": config.race.model_copy(update={"candidates": 0})})
     runs = [
         (strategy, name, run_config(way(config, name), strategy, config.seed + k))
         for k in range(seeds)

@@ -1,6 +1,6 @@
 """What it does to an answer that the same seeds name a winner and judge it, from recordings.
 
-    python benchmarks/naming.py [--table digits] [--draws 20000] [--json FILE] [--quick]
+    python benchmarks/naming.py [--table digits] [--draws 8000] [--json FILE] [--quick]
 
 Of the best functions of a table that have twenty replicates, five are drawn as finalists, and one
 or nine as baselines; their replicates are halved at random. The first half names winner and best
@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_arguments(parser)
     parser.add_argument("--table", default="digits")
-    parser.add_argument("--draws", type=int, default=20_000)
+    parser.add_argument("--draws", type=int, default=8_000)
     options = parser.parse_args(arguments)
     draws = 500 if options.quick else options.draws
     scores = scores_of(load_table(options.table))

@@ -46,10 +46,9 @@ def promote(scores: Mapping[str, float], keep: float, earlier: Sequence[float] =
 
 
 def probe(stopped: Sequence[str], chance_of: Mapping[str, float], chance: float, draw: int) -> str:
-    """One of the stopped children that goes on all the same ("" where none could).
-
-    The fit needs pairs from below the promoted range too, or it would have to extrapolate there.
-    `draw` is a random integer from the batch's own seed.
+    """One of the stopped children that goes on to the next rung all the same ("" where none could):
+    what comes of them tells whether the right ones were stopped. `draw` is a random integer from
+    the batch's own seed.
     """
     able = [name for name in stopped if chance_of[name] > chance]
     return able[draw % len(able)] if able else ""
@@ -81,6 +80,8 @@ class Extrapolation:
 
     def _fit(self, pairs: list[tuple[float, float]]) -> Fit:
         low, top = np.array(sorted(pairs)).T
+        for score in np.unique(low[low > self.chance]):  # of equal scores one thing is expected
+            top[low == score] = top[low == score].mean()
         blocks = isotonic_regression(top).blocks
         means = [(float(low[a:b].mean()), float(top[a:b].mean())) for a, b in pairwise(blocks)]
         return Fit(self.chance, *map(tuple, zip(*means, strict=True)))

@@ -75,6 +75,14 @@ def test_fit_is_monotone_keeps_chance_and_is_frozen():
     assert fit.predict(0.5) == pytest.approx(0.7, abs=0.03)
 
 
+def test_of_equal_scores_one_thing_is_expected():
+    model = Extrapolation(chance=0.1)
+    for low, top in [(0.5, 0.1), (0.5, 0.9), (0.6, 0.95)]:
+        model.add(0, low, top)
+    assert model.fit(0).predict(0.5) == pytest.approx(0.5)
+    assert model.fit(0).predict(0.55) == pytest.approx(0.725)
+
+
 def test_few_pairs_leave_scores_as_they_are():
     model = Extrapolation(chance=0.1)
     for k in range(ENOUGH - 1):

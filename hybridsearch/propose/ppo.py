@@ -132,7 +132,8 @@ class ControllerProposer:
 
         The objective gains `imitation` times their mean log-probability per decision: a
         cross-entropy term of its own, apart from the policy gradient, which would need the
-        probability under which a sample was drawn. It lasts for one batch.
+        probability under which a sample was drawn. It lasts until that batch; rehearsals before it
+        imitate them as well.
         """
         self._examples = list(map(tuple, genomes))
 
