@@ -5,11 +5,13 @@
 
 Per task and search seed an ordinary run of `python -m hybridsearch` that searches for S seconds
 (the retest not counted), with the retest on seeds 100 to 119: winner and best baseline are named on
-validation, then the test split is opened, once. A winner that is a baseline is rediscovered, not
-found. Then every task's winner, that of the run where validation data speak for it most, is trained
-beside the best baseline of its run on the networks and data of the other tasks, and on another
-network of its own. Every run and training is kept; the same command goes on where it stopped.
-With --seeds 0 nothing is searched: those runs of every task are told of that were ever finished.
+validation, then the test split is opened, once, and the two are compared on seeds 120 to 139, which
+named neither (runs of before that was so are given it). A winner that is a baseline is
+rediscovered, not found. Then every task's winner, that of the run where validation data speak for
+it most, is trained beside the best baseline of its run on the networks and data of the other tasks,
+and on another network of its own. Every run and training is kept; the same command goes on where it
+stopped. With --seeds 0 nothing is searched: those runs of every task are told of that were ever
+finished.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import numpy as np
 from reporting import add_arguments, listed, print_table, run_folder, write_json
 from rich.console import Console
 
-from hybridsearch.analysis.runs import CONFIG, SUMMARY
+from hybridsearch.analysis.runs import CONFIG, LOG, SUMMARY
 from hybridsearch.comparison.summary import rng_for
 from hybridsearch.config import Config, make_config, read_settings
 from hybridsearch.errors import UserError
@@ -76,7 +78,8 @@ def run(config: Config, folder: Path, observer: Observer) -> dict[str, Json]:
     """The summary of a run, made now, continued, or read."""
     if (folder / SUMMARY).exists():
         found: dict[str, Json] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-        return found
+        if "duel" in found or not (folder / LOG).exists():
+            return found
     if (folder / CONFIG).exists():
         return resume(folder, observer)
     return search(config, folder, observer)
@@ -103,6 +106,7 @@ def answer(summaries: Sequence[dict[str, Json]]) -> dict[str, Json]:
             "winner": s["winner"]["expression"],
             "best_baseline": s["best_baseline"]["label"],
             "difference": s["difference_to_best_baseline"],
+            "on_further_seeds": bool(s.get("duel")),
             "verdict": s["verdict"],
             "functions": s["budgets"]["distinct"],
         }
@@ -174,11 +178,12 @@ def show(name: str, found: dict[str, Json]) -> None:
                 r["winner"],
                 r["best_baseline"],
                 points(r["difference"]),
-                r["verdict"],
+                r["verdict"] + ("" if r["on_further_seeds"] else "*"),
             )
             for r in found["runs"]
         ],
-        "winner less best baseline, both named on validation; 95% intervals over seeds and images",
+        "winner less best baseline, both named on validation; 95% intervals over seeds and images; "
+        "* on the seeds that named them",
     )
     if "transfer" in found:
         print_table(
