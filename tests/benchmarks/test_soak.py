@@ -15,6 +15,7 @@ from soaking import faults, fuzz, memory
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 def test_a_small_soak_goes_well(tmp_path):
     command = [sys.executable, str(ROOT / "benchmarks" / "soak.py"), "--quick"]
     command += ["--out", str(tmp_path / "out"), "--json", str(tmp_path / "soak.json")]
