@@ -125,4 +125,6 @@ def _winner(run: Run) -> tuple[Function, dict[str, Json]]:
     said["fixed"] = list(run.config.network.fixed)
     metric = summary.get("metric")
     said["metric"] = metric.get("name") if isinstance(metric, dict) else None
-    return function, said | {"test": winner.get("mean")}
+    # Where there is one, from seeds that did not name it.
+    tested = (summary.get("duel") or {}).get("winner", winner)
+    return function, said | {"test": tested.get("mean")}

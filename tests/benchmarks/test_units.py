@@ -31,7 +31,10 @@ def test_winners_are_compared_seed_by_seed(monkeypatch, tmp_path, capsys):
         winner = {"mean": test, "validation": -0.1 * config.space.max_units, "expression": "x"}
         return {"winner": winner, "budgets": {"distinct": 7}}
 
-    best = lambda config, *_: {"mean": 0.91 + 0.001 * config.seed, "validation": -0.1}  # noqa: E731
+    best = lambda config, *_: {  # noqa: E731
+        "winner": {"mean": 0.0, "validation": -0.1},
+        "duel": {"winner": {"mean": 0.91 + 0.001 * config.seed}},
+    }
     monkeypatch.setattr(units, "run", run)
     monkeypatch.setattr(units, "retested", best)
     path = tmp_path / "u.json"

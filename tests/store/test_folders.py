@@ -6,6 +6,7 @@ from hybridsearch.analysis.runs import LOG
 from hybridsearch.cli import main
 from hybridsearch.comparison.folder import RESULT as COMPARED
 from hybridsearch.comparison.run import TRACES, compare
+from hybridsearch.config import make_config
 from hybridsearch.errors import UserError
 from hybridsearch.paper.run import RESULT, Asked, benchmark
 from hybridsearch.session import search
@@ -65,10 +66,10 @@ def test_what_was_begun_and_has_no_result_yet_is_refused_too(tiny, tmp_path, mon
     with pytest.raises(KeyboardInterrupt):
         compare(tiny(), ["random"], 1, tmp_path / "comparison")
     asked = Asked(scale="small", networks=("resnet8",), only=("ReLU",), seeds=1)
-    monkeypatch.setattr("hybridsearch.paper.run.config_of", lambda base, *rest: base)
+    monkeypatch.setattr("hybridsearch.paper.run.config_of", lambda *rest: tiny())
     monkeypatch.setattr("hybridsearch.paper.grid._train", stopped)
     with pytest.raises(KeyboardInterrupt):
-        benchmark(asked, tiny(), tmp_path / "benchmark")
+        benchmark(asked, make_config({}), tmp_path / "benchmark")
     for made in ("comparison", "benchmark"):
         with pytest.raises(UserError, match=f"holds a {made}"):
             search(tiny(), tmp_path / made)

@@ -9,7 +9,6 @@ import numpy as np
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate.data.materialise import is_loadable, materialise
 from hybridsearch.evaluate.data.splits import Array, Split
-from hybridsearch.evaluate.draws import seeded
 from hybridsearch.evaluate.own import import_callable, one_line
 
 Inputs = Literal["normalised", "as_given"]
@@ -24,6 +23,8 @@ def read(spec: str, part: Literal["train", "validation", "test"], inputs: Inputs
     other numbers float32. Targets are int64 or float32, [N] or [N, ...].
     Raises: UserError when the callable fails or returns else.
     """
+    from hybridsearch.evaluate.draws import seeded  # it brings torch, as the user's code may
+
     source = f"{spec}({part!r})"
     function = import_callable(spec)
     try:
