@@ -168,6 +168,7 @@ def points(difference: dict[str, float]) -> str:
 
 
 def show(name: str, found: dict[str, Json]) -> None:
+    fresh = all(r["on_further_seeds"] for r in found["runs"])
     print_table(
         f"{name}: better in {found['found']} of {len(found['seeds'])} searches",
         ("seed", "functions", "winner", "best baseline", "test, points", "verdict"),
@@ -182,8 +183,8 @@ def show(name: str, found: dict[str, Json]) -> None:
             )
             for r in found["runs"]
         ],
-        "winner less best baseline, both named on validation; 95% intervals over seeds and images; "
-        "* on the seeds that named them",
+        "winner less best baseline, both named on validation; 95% intervals over seeds and images"
+        + ("" if fresh else "; * on the seeds that named them"),
     )
     if "transfer" in found:
         print_table(

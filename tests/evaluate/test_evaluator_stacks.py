@@ -108,7 +108,8 @@ def test_what_is_cached_changes_no_number(make, tmp_path):
     assert '"stack":[11,12,13,14]' in (tmp_path / "log.jsonl").read_text()
 
 
-@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.slow  # test_session has such a run with stacks, of processes and of this one
+@pytest.mark.parametrize("workers", [1, 2])
 def test_processes_give_what_this_process_gives(make, workers):
     inline, loky = make(stack=2), make(stack=2, pool="loky", workers=workers)
     tasks = [*tasks_of(inline), *tasks_of(inline, "GELU"), inline.task("ReLU", "k", 12, 1)]
