@@ -149,7 +149,7 @@ SLOW = pytest.mark.slow
 @pytest.mark.parametrize(
     ("share", "keep_cache"),
     [
-        (0.4, False),
+        pytest.param(0.4, False, marks=SLOW),
         (0.6, True),
         pytest.param(0.0, True, marks=SLOW),
         pytest.param(0.8, False, marks=SLOW),
