@@ -13,9 +13,8 @@ from hybridsearch.observe import Snapshot
 from hybridsearch.race import rounds
 from hybridsearch.records import END, EVALUATION
 from hybridsearch.store.log import Record
-from hybridsearch.types import TIME, Json, numbers_for
+from hybridsearch.types import TEST, TIME, Json, numbers_for
 
-TEST = "test"  # how the name of a test split begins; its digest follows
 RECENT = 6  # functions that are remembered
 
 

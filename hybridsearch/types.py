@@ -21,6 +21,7 @@ from hybridsearch.genome.genome import Genome
 
 Json = Any  # what json.dumps takes
 TIME = "time"  # the split of a task whose function is timed, not trained
+TEST = "test-"  # how the name of a test split begins; its digest follows
 
 
 class Status(StrEnum):

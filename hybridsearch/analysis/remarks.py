@@ -21,12 +21,6 @@ def named(summary: dict[str, Json]) -> str:
     return "best found" if is_beaten(summary) else "winner"
 
 
-def compared_on(summary: dict[str, Json]) -> int:
-    """The seeds on which winner and best baseline were compared."""
-    duel = summary.get("duel")
-    return int(duel["seeds"]) if duel else len(summary["winner"]["test_scores"])
-
-
 def retested(summary: dict[str, Json]) -> list[tuple[str, dict[str, Json]]]:
     """Every function of the retest, once, with what it is: "winner" ("best found" where it is
     beaten), "best baseline", BOTH, "finalist" or "baseline"; the finalists first.

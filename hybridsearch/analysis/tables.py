@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from hybridsearch.analysis.remarks import compared_on, named, remarks
+from hybridsearch.analysis.remarks import named, remarks
 from hybridsearch.evidence.statistics import CONFIDENCE
 from hybridsearch.types import Json, Measure
 
@@ -32,9 +32,11 @@ def level(summary: dict[str, Json]) -> str:
     return f"{100 * summary.get('confidence', CONFIDENCE):g}% interval"
 
 
-def further(summary: dict[str, Json]) -> str:
-    """What sets the seeds apart on which winner and best baseline were compared."""
-    return " that named neither" if summary.get("duel") else ""
+def compared_on(summary: dict[str, Json], what: str = "seeds") -> str:
+    """The seeds on which winner and best baseline were compared: how many, and which."""
+    if duel := summary.get("duel"):
+        return f"{duel['seeds']} {what} that named neither"
+    return f"{len(summary['winner']['test_scores'])} {what}"
 
 
 def resampled(summary: dict[str, Json]) -> str:
@@ -88,7 +90,7 @@ def verdict_lines(summary: dict[str, Json]) -> list[str]:
             f"{named(summary).capitalize()} on validation: {winner['label']}",
             f"Best baseline on validation: {best['label']}",
             f"Test {measure.name}, {named(summary)} minus best baseline: {mean}, "
-            f"{level(summary)} {interval} ({compared_on(summary)} seeds{further(summary)}, paired; "
+            f"{level(summary)} {interval} ({compared_on(summary)}, paired; "
             f"{resampled(summary)} resampled)",
         ]
     return [*lines, *remarks(summary)]

@@ -308,8 +308,9 @@ class Trainer:
             if not bool(outputs.isfinite().all()):
                 mode = "training" if training else "evaluation"
                 raise ValueError(f"the outputs are not finite before any step, in {mode} mode")
-        with self.precision():
-            child.network(self.normalise(self.validation.images[: self.evaluation_batch]))
+        if self.own:  # ours scores what it trains
+            with self.precision():
+                child.network(self.normalise(self.validation.images[: self.evaluation_batch]))
 
     @torch.no_grad()
     def score(self, child: Child, split: Resident) -> Score:

@@ -36,9 +36,8 @@ from hybridsearch.evaluate.training import (
 from hybridsearch.genome.function import resolve
 from hybridsearch.packed import pack
 from hybridsearch.threads import one_thread
-from hybridsearch.types import TIME, Evaluation, Status, Task
+from hybridsearch.types import TEST, TIME, Evaluation, Status, Task
 
-TEST = "test-"  # before the digest of a test split
 LONG = 20.0  # seconds of measuring after which two steps are enough
 
 

@@ -243,10 +243,8 @@ def _oscillating(
     if slope == 0:
         words = f"oscillates between about {number(bottom)} and {number(top)}"
         return Tail("oscillates", words, reach, min(bottom, low), max(top, high), slope=0.0)
-    tilt = {1.0: "x", -1.0: "-x"}.get(slope, f"{number(slope)} x")
+    tilt, low, high = _along(slope, side, low, high)
     words = f"{tilt} plus an oscillation between about {number(bottom)} and {number(top)}"
-    up = slope * side > 0
-    low, high = (low, math.inf) if up else (-math.inf, high)
     return Tail("oscillates", words, reach, low, high, None, slope, None)
 
 
@@ -334,8 +332,12 @@ def _swinging(distance: Array, value: Array, reach: float) -> Tail:
 
 def _tilted(slope: float, side: int, offset: float, reach: float, low: float, high: float) -> Tail:
     """An asymptote; low and high: of the values."""
-    up = slope * side > 0
-    tilt = {1.0: "x", -1.0: "-x"}.get(slope, f"{number(slope)} x")
+    tilt, low, high = _along(slope, side, low, high)
     shown = "" if offset == 0 else f"{' - ' if offset < 0 else ' + '}{number(abs(offset))}"
-    low, high = (low, math.inf) if up else (-math.inf, high)
     return Tail("line", tilt + shown, reach, low, high, None, slope, offset)
+
+
+def _along(slope: float, side: int, low: float, high: float) -> tuple[str, float, float]:
+    """A line through 0 in words, and the bounds of what goes along it. low, high: of the values."""
+    tilt = {1.0: "x", -1.0: "-x"}.get(slope, f"{number(slope)} x")
+    return (tilt, low, math.inf) if slope * side > 0 else (tilt, -math.inf, high)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hybridsearch.analysis.remarks import beaten, compared_on, disguised, named
+from hybridsearch.analysis.remarks import beaten, disguised, named
 from hybridsearch.analysis.runs import CONFIG, SUMMARY, Run, load_run
-from hybridsearch.analysis.tables import further, gap_words, sentence
+from hybridsearch.analysis.tables import compared_on, gap_words, sentence
 from hybridsearch.errors import UserError
 from hybridsearch.genome.function import Function, resolve
 from hybridsearch.genome.genome import Genome
@@ -76,7 +76,7 @@ def winner(run: Run) -> Origin:
         gap, rival = summary["difference_to_best_baseline"], summary["best_baseline"]
         measure = run.measure
         mean, interval = gap_words(gap, measure)
-        seeds = f"{compared_on(summary)} seeds{further(summary)}"
+        seeds = compared_on(summary)
         label, who = plain(rival["label"]), named(summary)
         notes = [plain(note) for note in (beaten(summary), disguised(summary)) if note]
     except (KeyError, TypeError, ValueError) as error:

@@ -13,6 +13,7 @@ from functools import cache
 
 from hybridsearch.config import Config, DataConfig, NetworkConfig, TrainingConfig
 from hybridsearch.errors import UserError
+from hybridsearch.evaluate.data import VALIDATION
 from hybridsearch.genome.function import BASELINES, PAPER_FOUND, Function, resolve
 from hybridsearch.types import Json
 
@@ -23,7 +24,6 @@ LABELS = {  # the columns of the tables, network -> heading
 }
 NETWORKS = tuple(LABELS)
 SETS = {"baselines": BASELINES, "paper-found": PAPER_FOUND}  # functions with a name together
-VALIDATION = 5_000  # of the training images, held out
 FULL_WIDTH = 16  # channels of the first stage, of a wide ResNet times its factor
 NUMBERS = {"cifar10": 4, "cifar100": 5}  # of the tables of baselines
 TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
@@ -179,7 +179,7 @@ def expect_published(base: Config, columns: Sequence[tuple[str, Config]]) -> Non
             value = getattr(asked, name)
             fine = [getattr(getattr(config, section), name) for _, config in columns]
             if name == "validation":
-                fine = [VALIDATION]
+                fine = [VALIDATION[config.data.name] for _, config in columns]
             if section == "training":  # a scale may have changed it
                 fine += [getattr(settings(network), name, fine[0]) for network, _ in columns]
             if value not in (about.default, *fine):

@@ -10,6 +10,7 @@ from pathlib import Path
 from hybridsearch.analysis.runs import load_run
 from hybridsearch.config import Config
 from hybridsearch.errors import UserError, nearest
+from hybridsearch.evaluate.data import VALIDATION
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.evaluate.networks import check_network
 from hybridsearch.genome.function import Function, resolve
@@ -23,7 +24,6 @@ from hybridsearch.paper.published import (
     NUMBERS,
     SCALES,
     SETS,
-    VALIDATION,
     Scale,
     config_of,
     expect_published,
@@ -71,7 +71,8 @@ class Estimate:
 
     @property
     def hours(self) -> float:
-        images = TEST_IMAGES + (self.column.config.data.validation or VALIDATION)
+        data = self.column.config.data
+        images = TEST_IMAGES + (data.validation or VALIDATION[data.name])
         rounds = math.ceil(self.trainings / self.workers)
         return rounds * self.cost.training(self.steps, images) / 3600
 

@@ -15,9 +15,9 @@ from scipy.special import expit
 from hybridsearch.analysis import course
 from hybridsearch.analysis.pictures import axis, draw_run
 from hybridsearch.analysis.plots import baseline_curve, function_curve, plot_functions
-from hybridsearch.analysis.remarks import compared_on, named, remarks, retested
+from hybridsearch.analysis.remarks import named, remarks, retested
 from hybridsearch.analysis.runs import CONFIG, Run, load_run
-from hybridsearch.analysis.tables import further, gap_words, level, resampled, sentence
+from hybridsearch.analysis.tables import compared_on, gap_words, level, resampled, sentence
 from hybridsearch.errors import UserError
 from hybridsearch.genome.function import resolve
 from hybridsearch.genome.genome import Genome
@@ -113,8 +113,7 @@ def _section(run: Run, name: str, place: Path) -> dict[str, Any]:
         "baseline": baseline["label"] if baseline else "",
         "difference": "{} ({})".format(*gap_words(gap, run.measure)) if gap else "",
         "seeds": len(winner["test_scores"]) if winner else 0,
-        "compared_on": compared_on(summary) if winner else 0,
-        "further": further(summary),
+        "compared_on": compared_on(summary, "fresh seeds") if winner else "",
         "validation": axis(run),
         "measure": run.measure.name,
         "resampled": resampled(summary) if winner else "",

@@ -126,5 +126,5 @@ def _winner(run: Run) -> tuple[Function, dict[str, Json]]:
     metric = summary.get("metric")
     said["metric"] = metric.get("name") if isinstance(metric, dict) else None
     # Where there is one, from seeds that did not name it.
-    tested = (summary.get("duel") or {}).get("winner", winner)
+    tested = (summary.get("duel") or summary)["winner"]
     return function, said | {"test": tested.get("mean")}

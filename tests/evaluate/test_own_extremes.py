@@ -4,8 +4,6 @@ that fill the memory, data that are drawn anew.
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -239,9 +237,8 @@ def test_data_that_no_seed_fixes_are_refused(evaluator_of):
 
 
 def test_test_data_that_were_edited_are_refused():
-    config, test = settings("tailed"), SimpleNamespace(split="test-0123456789abcdef")
     with pytest.raises(UserError, match="got other data"):
-        worker.test_split(config, "cpu", test.split)
+        worker.test_split(settings("tailed"), "cpu", "test-0123456789abcdef")
 
 
 def test_what_is_wrong_with_a_network_is_not_said_of_the_loss():

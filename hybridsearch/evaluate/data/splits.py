@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ class Split:
         """Whether the targets are one class per example."""
         return self.labels.ndim == 1 and self.labels.dtype.kind == "i"
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Hex digits that stand for its content."""
         return hashlib.sha256(self.images.tobytes() + self.labels.tobytes()).hexdigest()
