@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 # Threads of several test processes that spin for two cores slow each other a hundredfold.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -96,3 +97,20 @@ def abandoned():
         else:
             thing.claims.close()
             thing._db.close()
+
+
+@pytest.fixture
+def own_module(tmp_path, monkeypatch):
+    """A function that makes a module of the user's, from its name and text, to be imported until
+    the test ends.
+    """
+    made = []
+
+    def make(name, text):
+        (tmp_path / f"{name}.py").write_text(text)
+        monkeypatch.syspath_prepend(str(tmp_path))
+        made.append(name)
+
+    yield make
+    for name in made:
+        sys.modules.pop(name, None)

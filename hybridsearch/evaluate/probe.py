@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from hybridsearch.config import Config
 from hybridsearch.errors import UserError, told
@@ -39,22 +40,24 @@ class Probed(NamedTuple):
     fault: str = ""
 
 
-class _Sizes(list[int]):
-    """Stays one list when a network copies its layers, as nn.TransformerEncoder does."""
+class _Calls(list["tuple[_Recorder, int]"]):
+    """Who was called and with how many elements. Stays one list when a network copies its layers,
+    as nn.TransformerEncoder does.
+    """
 
-    def __deepcopy__(self, memo: object) -> _Sizes:
+    def __deepcopy__(self, memo: object) -> _Calls:
         return self
 
 
 class _Recorder(nn.Module):
     """Stands for an activation and notes the size of what it is given."""
 
-    def __init__(self, sizes: _Sizes) -> None:
+    def __init__(self, calls: _Calls) -> None:
         super().__init__()
-        self._sizes = sizes
+        self._calls = calls
 
     def forward(self, x: Tensor) -> Tensor:
-        self._sizes.append(x.numel())
+        self._calls.append((self, x.numel()))
         return x.relu()
 
 
@@ -62,19 +65,26 @@ def probe(config: Config, data: SearchData) -> Probed | None:
     """None for a network of the user's that cannot be built: its error is reported where it is
     trained.
 
-    Raises: UserError where the config names what the network has not, or the network has no place
-    for the function under test.
+    Raises: UserError where the config names what the network has not, the network has no place for
+    the function under test, keeps it where its parameters are not found, or is the same at every
+    call of its builder.
     """
-    sizes, made = _Sizes(), 0
+    calls, made = _Calls(), 0
 
     def recorder(channels: int, axis: int) -> nn.Module:
         nonlocal made
         made += 1
-        return _Recorder(sizes)
+        return _Recorder(calls)
+
+    def build() -> nn.Module:
+        return build_network(config.network, recorder, data.in_shape, data.outputs, 0, 0.5)
 
     name = config.network.name
     try:
-        network = build_network(config.network, recorder, data.in_shape, data.outputs, 0, 0.5)
+        network = build()
+        if built_in(name) is None:
+            _expect_new(name, network, build())
+            made //= 2
         parts, others = _parts(network), _others(network)
     except UserError:
         raise
@@ -95,19 +105,40 @@ def probe(config: Config, data: SearchData) -> Probed | None:
     try:
         with torch.no_grad(), seeded(0):
             outputs = network.eval()(inputs)
-            if not sizes and built_in(name) is None:
+            if not calls and built_in(name) is None:
                 network.train()(inputs)
         shape = tuple(outputs.shape[1:])
         batch = config.training.batch_size
-        per_step = tuple(n * batch // len(inputs) for n in sizes)
+        per_step = tuple(n * batch // len(inputs) for _, n in calls)
     except Exception as error:
         return Probed((), None, parts, others, told(error))
-    if not sizes:
+    if not calls:
         raise UserError(
             f"network {name!r} makes {made} activation(s) with make_activation, but its forward "
             "pass uses none of them, so every function would give the same; call them there"
         )
+    known = set(network.modules())
+    if any(one not in known for one, _ in calls):
+        raise UserError(
+            f"network {name!r} keeps activations where PyTorch does not find their parameters (in "
+            "a plain list, dict or closure), so that no beta would be trained; keep them in "
+            "nn.ModuleList, nn.ModuleDict or attributes"
+        )
     return Probed(per_step, shape, parts, others)
+
+
+def _expect_new(name: str, one: nn.Module, other: nn.Module) -> None:
+    """Raises: UserError where two networks of one builder share what training changes: a child
+    would go on with what another has learned.
+    """
+    trained = {p for p in one.parameters() if p.requires_grad}
+    tracked = {m for m in one.modules() if isinstance(m, _NormBase) and m.track_running_stats}
+    if trained & set(other.parameters()) or tracked & set(other.modules()):
+        raise UserError(
+            f"network {name!r} holds the same layers at every call, so that each child would go on "
+            "with what the one before has learned; make new ones at every call (of a loaded "
+            "backbone, copy.deepcopy)"
+        )
 
 
 def _parts(network: nn.Module) -> tuple[str, ...]:

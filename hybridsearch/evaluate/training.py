@@ -146,21 +146,26 @@ class Trainer:
     def optimizer(self, network: nn.Module) -> Optimizer:
         """SGD or AdamW; weight decay spares betas, biases and norms."""
         # In one call for all parameters; with gaps in memory that would silently be wrong.
-        dense = all(_is_dense(p) for p in network.parameters())
+        dense = all(_is_dense(p) and p.is_floating_point() for p in network.parameters())
         groups = parameter_groups(network, self.training.weight_decay)
         fused = dense and self.device.type != "meta"
         if self.training.optimizer == "adamw":
-            steered = self.accelerator.asynchronous
             return torch.optim.AdamW(
-                groups, lr=self.training.lr, fused=fused, capturable=steered and not fused
+                groups,
+                lr=self.training.lr,
+                fused=fused,
+                capturable=self.accelerator.asynchronous,  # asked for by graphs, fused or not
             )
-        return torch.optim.SGD(
-            groups,
-            lr=self.training.lr,
-            momentum=self.training.momentum,
-            nesterov=self.training.momentum > 0,
-            fused=fused,
+        momentum = self.training.momentum
+        sgd = torch.optim.SGD(
+            groups, lr=self.training.lr, momentum=momentum, nesterov=momentum > 0, fused=fused
         )
+        if momentum and built_in(self.config.network.name) is None:
+            # PyTorch's fused SGD fails where a layer that was skipped at first gets its gradient
+            # later than others: it wants buffers for all or for none.
+            for p in network.parameters():
+                sgd.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        return sgd
 
     def learning_rate(self, step: int) -> float:
         """Linear warm-up, then constant, then 1/sqrt(step) after `hold`: no horizon in it. With

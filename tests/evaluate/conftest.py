@@ -1,11 +1,8 @@
-"""A device that exists only in tests (queues, graphs and memory of a GPU, computed on the CPU), and
-modules of the user's.
-"""
+"""A device that exists only in tests (queues, graphs and memory of a GPU, computed on the CPU)."""
 
 from __future__ import annotations
 
 import gc
-import sys
 from contextlib import contextmanager
 
 import pytest
@@ -175,20 +172,3 @@ def single_thread():
 def fake_gpu():
     """The class of the fake device."""
     return FakeGpu
-
-
-@pytest.fixture
-def own_module(tmp_path, monkeypatch):
-    """A function that makes a module of the user's, from its name and text, to be imported until
-    the test ends.
-    """
-    made = []
-
-    def make(name, text):
-        (tmp_path / f"{name}.py").write_text(text)
-        monkeypatch.syspath_prepend(str(tmp_path))
-        made.append(name)
-
-    yield make
-    for name in made:
-        sys.modules.pop(name, None)

@@ -28,8 +28,11 @@ CNN = {"network": {"name": "resnet8"}, "data": {"augment": "crop_flip"}}
 HARD = "max(x,tanh(x))*exp(-beta*(x-sin(x))^2)"
 
 
-def trained(tiny, steps=40, graph="auto", precision="fp32", kernel=None, function=HARD):
-    config = tiny(**CNN, training={"graph": graph, "precision": precision})
+def trained(
+    tiny, steps=40, graph="auto", precision="fp32", kernel=None, function=HARD, optimizer="sgd"
+):
+    about = {"graph": graph, "precision": precision, "optimizer": optimizer}
+    config = tiny(**CNN, training=about | ({"lr": 0.01} if optimizer == "adamw" else {}))
     with accelerator_for(GPU).session():
         trainer = Trainer(config, load_search_data(config.data), GPU)
         child = trainer.new_child(resolve(function), 3)
@@ -80,10 +83,12 @@ def test_times_order_functions(tiny):
     assert 0 < relu < hard
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_graphed_training_equals_a_plain_one(tiny, precision):
+def test_a_graphed_training_equals_a_plain_one(tiny, precision, optimizer):
     (one, loss), (other, other_loss) = (
-        trained(tiny, graph=graph, precision=precision) for graph in ("on", "off")
+        trained(tiny, graph=graph, precision=precision, optimizer=optimizer)
+        for graph in ("on", "off")
     )
     assert accelerator_for(GPU).captures, "the capture failed"
     assert loss == other_loss

@@ -82,6 +82,17 @@ def test_it_trains_as_the_cpu_does(make):
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
+def test_adamw_can_be_captured(make):
+    """PyTorch refuses to capture an AdamW that does not say so, fused or not."""
+    trainer = make(**CNN, training={"optimizer": "adamw", "lr": 0.01})
+    child = trained(trainer)
+    assert trainer.accelerator.log == ["capture"]
+    assert all(group["fused"] and group["capturable"] for group in child.optimizer.param_groups)
+    plain = trained(make(Host(), **CNN, training={"optimizer": "adamw", "lr": 0.01}))
+    assert not any(group["capturable"] for group in plain.optimizer.param_groups)
+    assert child.curve[-1][1] == pytest.approx(plain.curve[-1][1], rel=1e-3)
+
+
 def test_a_promoted_child_goes_on_under_a_graph_of_its_own(make, tmp_path):
     trainer = make(**CNN)
     straight = trained(trainer, 60)

@@ -111,6 +111,27 @@ def copied(make_activation):
     blocks = [copy.deepcopy(block) for _ in range(3)]
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), *blocks, nn.Linear(8, 10))
 
+def listed(make_activation):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Linear(8, 10))
+    acts = [make_activation(8, -1)]
+    network[1].register_forward_hook(lambda module, inputs, out: acts[0](out))
+    return network
+
+BACKBONE = nn.Linear(64, 8)
+NORM = nn.BatchNorm1d(8, affine=False)
+
+def backbone(make_activation):
+    return nn.Sequential(nn.Flatten(), BACKBONE, make_activation(8, -1), nn.Linear(8, 10))
+
+def norm(make_activation):
+    first = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), NORM)
+    return nn.Sequential(first, make_activation(8, -1), nn.Linear(8, 10))
+
+FROZEN = nn.Linear(64, 8).requires_grad_(False)
+
+def frozen(make_activation):
+    return nn.Sequential(nn.Flatten(), FROZEN, make_activation(8, -1), nn.Linear(8, 10))
+
 def grouped(make_activation):
     return nn.Sequential(
         nn.Flatten(), nn.Linear(64, 8), make_activation(8, -1, group="all"), nn.Linear(8, 10)
@@ -132,6 +153,9 @@ def places(tmp_path, monkeypatch):
         ("without", (), "no place for the function to search: it never calls make_activation"),
         ("idle", (), r"1 activation\(s\) .* but its forward pass uses none"),
         ("grouped", ("all=ReLU",), r"gives every group a function \(all=ReLU\)"),
+        ("listed", (), "keeps activations where PyTorch does not find their parameters"),
+        ("backbone", (), "holds the same layers at every call"),
+        ("norm", (), "holds the same layers at every call"),
     ],
 )
 def test_a_network_in_which_no_function_matters_is_refused(
@@ -146,7 +170,7 @@ def test_a_network_in_which_no_function_matters_is_refused(
 
 
 def test_what_is_used_in_training_alone_or_copied_is_not_refused(places, tiny, tmp_path):
-    for kind, count in (("auxiliary", 1), ("copied", 3)):
+    for kind, count in (("auxiliary", 1), ("copied", 3), ("frozen", 1)):
         config = tiny(network={"name": f"{places}:{kind}"})
         assert len(probe(config, load_search_data(config.data)).sizes) == count
 

@@ -25,7 +25,8 @@ import random
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, RandomSampler
+from torch.utils.data import SubsetRandomSampler, TensorDataset
 
 def build(make_activation):
     return nn.Sequential(nn.Linear(4, 8), make_activation(8, -1), nn.Linear(8, 1))
@@ -76,6 +77,19 @@ class Endless(IterableDataset):
 
 def endless(part):
     return Endless()
+
+def sampled(part):
+    return DataLoader(Jittered(), sampler=SubsetRandomSampler(range(0, 60, 2)))
+
+def repeated(part):
+    return DataLoader(Jittered(), sampler=RandomSampler(Jittered(), replacement=True))
+
+class Odd(BatchSampler):
+    def __iter__(self):
+        yield from ([k] for k in range(1, 60, 2))
+
+def batched(part):
+    return DataLoader(Jittered(), batch_sampler=Odd(range(60), 1, False))
 
 def triples(part):
     return TensorDataset(torch.zeros(9, 2), torch.zeros(9), torch.zeros(9))
@@ -161,6 +175,9 @@ def test_a_loader_gives_the_same_data_at_every_reading():
     ("data", "words"),
     [
         ("endless", "a dataset with a length"),
+        ("sampled", "of all its dataset, got one whose SubsetRandomSampler may .* give .*Subset"),
+        ("repeated", "of all its dataset, got one whose RandomSampler"),
+        ("batched", "of all its dataset, got one whose Odd"),
         ("triples", "pairs .input, target., got 3 parts"),
         ("nothing", "got an empty one"),
     ],

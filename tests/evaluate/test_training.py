@@ -109,6 +109,36 @@ def test_a_promoted_child_of_adamw_equals_one_trained_straight_through(tiny, tmp
     assert betas <= {id(p) for p in spared["params"]}
 
 
+SKIPPING = """
+from torch import nn
+
+class Skipping(nn.Module):
+    def __init__(self, act):
+        super().__init__()
+        self.first, self.block, self.last = nn.Linear(64, 8), nn.Linear(8, 8), nn.Linear(8, 10)
+        self.act, self.steps = act, 0
+
+    def forward(self, x):
+        x, self.steps = self.act(self.first(x.flatten(1))), self.steps + self.training
+        return self.last(x if self.training and self.steps < 3 else x + self.block(x))
+
+def build(make_activation):
+    return Skipping(make_activation(8, -1))
+"""
+
+
+def test_a_layer_that_is_skipped_at_first_trains_later(own_module, tiny):
+    """As of dropped layers and experts; PyTorch's fused SGD wants all its buffers at once."""
+    own_module("skipping", SKIPPING)
+    trainer = make_trainer(tiny(network={"name": "skipping:build"}))
+    child = trainer.new_child(resolve("ReLU"), 1)
+    before = weights(child)
+    trainer.train(child, 2)
+    assert torch.equal(before["block.weight"], weights(child)["block.weight"])
+    trainer.train(child, 6)
+    assert not torch.equal(before["block.weight"], weights(child)["block.weight"])
+
+
 def test_unusable_checkpoints_are_ignored(trainer, tmp_path):
     path = tmp_path / "c.safetensors"
     child = trainer.new_child(resolve("ReLU"), 5)
