@@ -12,7 +12,6 @@ goes on where it was stopped when it is given a --cache. Use a quiet machine.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -36,6 +35,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from hybridsearch.errors import UserError
+from hybridsearch.threads import usable_cores
 
 PARTS = {
     "resnet20": resnet20.run,
@@ -76,8 +76,7 @@ def main() -> int:
         )
         return 2
     default_environment()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    count = arguments.workers or (1 if cuda else cores or 1)
+    count = arguments.workers or (1 if cuda else usable_cores())
     options = Options(arguments.quick, device, count, arguments.cache)
     chosen = arguments.part or (ON_CUDA if options.cuda else ON_CPU)
     columns = (

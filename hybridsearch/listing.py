@@ -20,7 +20,7 @@ from hybridsearch.analysis.remarks import is_beaten
 from hybridsearch.analysis.runs import CONFIG, ENVIRONMENT, LOG, SUMMARY, run_config
 from hybridsearch.analysis.tables import gap_words
 from hybridsearch.errors import UserError, told
-from hybridsearch.progress import duration
+from hybridsearch.observe import duration
 from hybridsearch.store.disk import held_by, read_json
 from hybridsearch.store.log import last_record
 from hybridsearch.types import Json, Measure

@@ -31,6 +31,13 @@ class Snapshot:
     limit: float | None = None
 
 
+def duration(seconds: float) -> str:
+    """In the unit that people would say: 90 s, 17 min, 3.2 h."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
 class Observer(Protocol):
     """Somebody who is told how a run goes."""
 

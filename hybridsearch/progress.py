@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from hybridsearch.genome.function import resolve
-from hybridsearch.observe import Snapshot
+from hybridsearch.observe import Snapshot, duration
+from hybridsearch.types import fitness_words
 
 TELLING, SHARE = 20, 0.1  # done of a stage, one of them, before what is left is guessed
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
@@ -43,15 +44,9 @@ def describe(now: Snapshot) -> list[tuple[str, str]]:
 def scored(fitness: float, what: str) -> str:
     """A fitness in words that people know. what: the setting `fitness`."""
     if what == "loss":
-        return f"loss {-fitness:.4f}"
-    return f"accuracy {fitness:.4f}" if what == "accuracy" else f"{fitness:.4f}"
-
-
-def duration(seconds: float) -> str:
-    """In the unit that people would say: 90 s, 17 min, 3.2 h."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+        return f"loss {fitness_words(-fitness)}"
+    words = fitness_words(fitness)
+    return f"accuracy {words}" if what == "accuracy" else words
 
 
 class Display:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import re
 import shutil
@@ -27,11 +26,11 @@ from hybridsearch.config import Config, make_config
 from hybridsearch.engine import Search
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate.evaluator import Evaluator, TrainingEvaluator
-from hybridsearch.genome.function import resolve
+from hybridsearch.genome.function import BASELINES, resolve
 from hybridsearch.genome.kin import kin_of
 from hybridsearch.genome.units import Space
 from hybridsearch.kernels.build import processor_name
-from hybridsearch.observe import Observer, Silent, Snapshot
+from hybridsearch.observe import Observer, Silent, Snapshot, duration
 from hybridsearch.past import experience_of, settled
 from hybridsearch.paths import is_folder
 from hybridsearch.propose.base import Source
@@ -43,7 +42,7 @@ from hybridsearch.propose.ppo import ControllerProposer
 from hybridsearch.propose.random import RandomProposer
 from hybridsearch.propose.regularized import RegularizedProposer
 from hybridsearch.propose.screen import Screen
-from hybridsearch.race import Race, race
+from hybridsearch.race import Race, race, rounds
 from hybridsearch.recorder import Recorder
 from hybridsearch.retest import Retest, retest
 from hybridsearch.store.cache import Cache
@@ -55,7 +54,7 @@ from hybridsearch.tables.card import write_card
 from hybridsearch.tables.recording import Recording
 from hybridsearch.tables.replay import TableEvaluator, table_config
 from hybridsearch.tables.table import Table, expect_replicates, load_table, pack
-from hybridsearch.threads import one_thread
+from hybridsearch.threads import one_thread, usable_cores
 from hybridsearch.times import time_report
 from hybridsearch.types import Json, Proposer
 
@@ -280,6 +279,8 @@ def _run(config: Config, folder: Path, evaluator: Evaluator, observer: Observer)
             observer.note(f"checkpoint not used, {why}; the search is computed again from its log")
         observer.note(evaluator.note())
         evaluator.calibrate()
+        if isinstance(evaluator, TrainingEvaluator):
+            observer.note(_outlook(config, evaluator))
         ended = run.run()
         observer.note(f"search ended: {ended}")
         found = run.snapshot()
@@ -303,6 +304,24 @@ def _run(config: Config, folder: Path, evaluator: Evaluator, observer: Observer)
     write_json(folder / SUMMARY, summary)
     draw_run(folder)
     return {**summary, "folder": str(folder)}
+
+
+def _outlook(config: Config, evaluator: TrainingEvaluator) -> str:
+    """What comes after the search, of which neither its budget nor the time left tells anything."""
+    candidates, finalists = min(config.race.candidates, config.budget), config.retest.finalists
+    sizes = rounds(candidates, finalists) if candidates > finalists else []
+    count = config.race.seeds * sum(sizes)
+    parts = {"race": count} if count else {}
+    parts["retest"] = (min(finalists, config.budget) + len(BASELINES)) * config.retest.seeds
+    if config.retest.duel:
+        parts["comparison"] = 2 * config.retest.seeds
+    total = sum(parts.values())
+    told = ", ".join(f"{name} {count:,}" for name, count in parts.items())
+    line = f"after the search up to {total:,} full trainings ({told})"
+    if evaluator.full_seconds is None or evaluator.device != "cpu":
+        return line  # a GPU trains several at a time
+    lasting = duration(total * evaluator.full_seconds / evaluator.workers)
+    return f"{line}, about {lasting} with ReLU's speed"
 
 
 def summarise(
@@ -387,7 +406,7 @@ def environment() -> dict[str, Json]:
         "versions": versions,
         "platform": platform.platform(),
         "processor": processor_name(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": usable_cores(),
         "cuda": _cuda(),
         "git": _git(),
     }

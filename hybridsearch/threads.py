@@ -1,11 +1,21 @@
-"""One thread while computing, so that bits and speed do not depend on the machine's load."""
+"""The cores there are, and one thread while computing, so that bits and speed do not depend on
+the machine's load.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+
+def usable_cores() -> int:
+    """The cores that this process may use; where the system does not tell (macOS, Windows), all."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextmanager

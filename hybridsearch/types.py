@@ -162,6 +162,11 @@ class Measure:
         return 1 if self.higher else -1
 
     @property
+    def title(self) -> str:
+        """Its name, and which way it goes where that is not the usual way."""
+        return self.name if self.higher else f"{self.name} (less is better)"
+
+    @property
     def bounds(self) -> tuple[float, float]:
         """What a mean of it can be, where that is known."""
         return _BOUNDS.get(self.name, (-math.inf, math.inf))
@@ -171,6 +176,11 @@ class Measure:
         if self.name == "accuracy":
             return f"{100 * value:+.2f} points" if difference else f"{100 * value:.2f}%"
         return f"{value:+.4g}" if difference else f"{value:.4g}"
+
+
+def fitness_words(fitness: float) -> str:
+    """A fitness to four decimals; with as many digits, where it is so small that those say less."""
+    return f"{fitness:.4f}" if abs(fitness) >= 0.01 or fitness == 0 else f"{fitness:.4g}"
 
 
 _BOUNDS = {

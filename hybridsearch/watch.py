@@ -15,8 +15,8 @@ from hybridsearch.analysis.runs import ENVIRONMENT, LOG, SUMMARY, read_summary, 
 from hybridsearch.analysis.tables import show_summary
 from hybridsearch.errors import UserError
 from hybridsearch.follow import Follow
-from hybridsearch.observe import Snapshot
-from hybridsearch.progress import WORDS, Display, describe, duration, scored
+from hybridsearch.observe import Snapshot, duration
+from hybridsearch.progress import WORDS, Display, describe, scored
 from hybridsearch.store.disk import LOCK, held_by, read_json
 from hybridsearch.store.log import Follower
 from hybridsearch.types import Json

@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 
 from hybridsearch import progress
-from hybridsearch.observe import Snapshot
-from hybridsearch.progress import Display, describe, duration
+from hybridsearch.observe import Snapshot, duration
+from hybridsearch.progress import Display, describe
 
 
 @pytest.mark.parametrize(

@@ -125,9 +125,12 @@ def plot_intervals(
     panels: Mapping[str, Sequence[Row]], path: Path | str, *, title: str, xlabel: str
 ) -> None:
     """Estimates with intervals, a panel each, the strategies in the order given from the top."""
-    count = max(len(rows) for rows in panels.values())
+    count = max((len(rows) for rows in panels.values()), default=0)
     with style.figure(path, 10, 1.6 + 0.36 * max(3, count)) as figure:
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+        if not panels:
+            style.empty(figure.add_subplot(), "too few functions were evaluated")
+            return
         drawn = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axes, (name, rows) in zip(drawn, panels.items(), strict=True):
             for y, row in enumerate(rows):

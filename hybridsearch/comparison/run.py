@@ -16,9 +16,7 @@ from hybridsearch.comparison.summary import Summary, summarise
 from hybridsearch.comparison.trace import Ledger, Trace, run_digest
 from hybridsearch.config import Config
 from hybridsearch.errors import UserError, nearest
-from hybridsearch.evaluate.data import load_search_data
-from hybridsearch.evaluate.evaluator import pick_workers
-from hybridsearch.evaluate.judge import make_objective
+from hybridsearch.evaluate.evaluator import TrainingEvaluator, pick_workers
 from hybridsearch.observe import Observer, Silent
 from hybridsearch.past import settled
 from hybridsearch.pools.failure import Failure
@@ -61,10 +59,13 @@ def compare(
     check(strategies, seeds, config)
     table = load_table(config.table) if config.table else None
     field = field_of_table(table) if table else None
+    context, chance = "", 0.0
     if table:
         config = table_config(table, config)
+    else:
+        context, chance = _training(config, folder)
     wanted = {
-        run_digest(one, table.digest if table else ""): one
+        run_digest(one, table.digest if table else "", context): one
         for one in (
             run_config(config, s, config.seed + k) for s in strategies for k in range(seeds)
         )
@@ -99,10 +100,18 @@ def compare(
             observer.advance(done)
         traces = [ledger[run] for run in wanted]
     if field is None:
-        chance = make_objective(config, load_search_data(config.data)).scale(config.fitness).chance
         field = field_of_traces(traces, chance, len(steps_of(config)) - 2)
     where = f"the recorded table {config.table}" if table else f"{config.data.name}, trained"
     return conclude(folder, traces, field, config, where)
+
+
+def _training(config: Config, folder: Path) -> tuple[str, float]:
+    """Of runs that train: what their results depend on beside settings, and the score of a child
+    that has learned nothing. Raises: UserError when data, network or device cannot be had.
+    """
+    evaluator = TrainingEvaluator(config, folder / "children", make_pool("inline", 1))
+    evaluator.close()
+    return evaluator.context, evaluator.scale.chance
 
 
 def default_folder(config: Config) -> Path:

@@ -70,11 +70,12 @@ class Trace:
         )
 
 
-def run_digest(config: Config, judge: str) -> str:
+def run_digest(config: Config, judge: str, context: str = "") -> str:
     """Identifies a run, 32 hex digits: strategy, seed, and the settings that can change it.
 
-    judge: what evaluates, a table's digest or "" for training. Sections that only other strategies
-    read are left out, so that tuning one of them does not run all again.
+    judge: what evaluates, a table's digest or "" for training. context: of training what the
+    settings do not say (`TrainingEvaluator.context`): data, code of the user's, device. Sections
+    that only other strategies read are left out, so that tuning one of them does not run all again.
     """
     unread: set[str] = set()
     if config.strategy in OWN:
@@ -84,6 +85,7 @@ def run_digest(config: Config, judge: str) -> str:
     on_table = {"race", "retest", "device"} if judge else set()
     settings = config.model_dump(mode="json", exclude={*IDLE, *unread, *on_table})
     parts = {"version": VERSION, "judge": judge, "config": settings}
+    parts |= {"context": context} if context else {}
     parts |= {"torch": torch.__version__, "numpy": np.__version__}
     return hashlib.blake2b(dump(parts).encode(), digest_size=16).hexdigest()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import secrets
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -41,6 +40,7 @@ from hybridsearch.pools.line import Ranked, urgency
 from hybridsearch.pools.make import make_pool
 from hybridsearch.pools.parcel import Code, gather_code
 from hybridsearch.pools.wire import TOKEN, Good, Kit, pack
+from hybridsearch.threads import usable_cores
 from hybridsearch.types import TIME, Evaluation, Json, Measure, Scale, Status, Task
 
 VERSION = 4  # raised by every change after which the same task gives another number
@@ -103,7 +103,7 @@ def training_config(config: Config, precision: str) -> Config:
 def pick_workers(config: Config, devices: Sequence[str]) -> int:
     """The number of worker processes: as configured, else one per usable core; one per GPU."""
     if devices[0] == "cpu":
-        return config.workers or len(os.sched_getaffinity(0))
+        return config.workers or usable_cores()
     return min(config.workers or len(devices), len(devices))
 
 
@@ -139,6 +139,7 @@ class TrainingEvaluator:
         self._stack = config.training.stack if together else 1
         self._time_limit = config.time_limit
         self._limit: float | None = None
+        self.full_seconds: float | None = None  # of a whole training of ReLU, once calibrated
         self._test = ""
         self.test_images = 0
         self._kind = config.training.kernel
@@ -217,6 +218,14 @@ class TrainingEvaluator:
         own = bool(own_code(self.config)) or not self.objective.plain
         version = {"version": OWN_VERSION} if own else {}
         return {**version, **code_of(self.config)}
+
+    @property
+    def origin(self) -> str:
+        """What stands for the data, the network and the user's code, as 32 hex digits: what of the
+        context neither settings nor the machine change.
+        """
+        own = self._own_code()
+        return _hex({"data": self._data, "network": self._network, "own": own})
 
     def _timing_digest(self, shape: tuple[int, ...], outputs: int) -> str:
         """Everything but function and kernel that changes how long an activation takes: which
@@ -300,7 +309,7 @@ class TrainingEvaluator:
         self.children.mkdir(parents=True, exist_ok=True)
         if self._limit is None:
             longest = LIMIT_FLOOR
-            for _, measured in self._measure():
+            for function, measured in self._measure():
                 if isinstance(measured, Failure):
                     name = self.config.network.name
                     raise UserError(
@@ -308,7 +317,10 @@ class TrainingEvaluator:
                     )
                 if isinstance(measured, UserError):
                     raise measured
-                longest = max(longest, LIMIT_FACTOR * measured * self._full_steps)
+                seconds = measured * self._full_steps
+                if function == "ReLU":
+                    self.full_seconds = seconds
+                longest = max(longest, LIMIT_FACTOR * seconds)
             self._limit = self._time_limit or longest
         return self._limit
 

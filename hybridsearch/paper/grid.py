@@ -94,7 +94,7 @@ def train(
     for rate, some in _chosen(recordings, functions).items():
         recording = recordings[rate]
         _train(recording, some, range(seeds), column.network, observer)
-        guess = recording.scale.chance  # of an accuracy, 1 / classes
+        guess = recording.guess
         for function in some:
             cells = [recording.cells[function.key, k] for k in range(seeds)]
             found[function.key] = Result(
@@ -131,7 +131,7 @@ def _chosen(
     chosen: dict[float, list[Function]] = {}
     for f in functions:
         cells = {rate: recordings[rate].cells[f.key, 0] for rate in rates}
-        guess = recordings[rates[0]].scale.chance
+        guess = recordings[rates[0]].guess
         scores = {rate: _score(cell, VALIDATION, guess) for rate, cell in cells.items()}
         chosen.setdefault(max(scores, key=scores.__getitem__), []).append(f)
     return chosen

@@ -1,7 +1,8 @@
 """Recording: train every function of a space, several times, and note every rung.
 
-A recording is a folder: `config.yaml`, `functions.jsonl` (what is recorded, in order) and shards
-`cells-NNN.jsonl`, one line per (function, replicate). A line is written when its training ends and
+A recording is a folder: `config.yaml`, `functions.jsonl` (what is recorded, in order), shards
+`cells-NNN.jsonl`, one line per (function, replicate), and of data or a network of the user's
+`origin.txt`, by which it is known when they change. A line is written when its training ends and
 never changed, so that a recording goes on wherever it was stopped.
 """
 
@@ -32,11 +33,13 @@ from hybridsearch.genome.index import representative
 from hybridsearch.genome.preflight import inspect
 from hybridsearch.observe import Observer
 from hybridsearch.pools.failure import Failure
+from hybridsearch.pools.make import make_pool
 from hybridsearch.propose.exhaustive import ExhaustiveProposer
 from hybridsearch.store.disk import cut_torn_tail, make_folder, read_lines, write_text
-from hybridsearch.types import Json, Scale, Status, Task, number_for
+from hybridsearch.types import Json, Scale, Status, Task, accuracy_of, number_for
 
 CONFIG, FUNCTIONS, SHARDS = "config.yaml", "functions.jsonl", "cells-{:03d}.jsonl"
+ORIGIN = "origin.txt"  # what stands for data and code of the user's
 CELL = ("key", "replicate", "status", "scores", "seconds")
 PER_SHARD = 2000  # lines
 BLOCK = 64  # functions handed to the pool at a time
@@ -112,14 +115,17 @@ class Recording:
         """A new recording, or the one that is there with what it lacks of functions; default all of
         the config's space. The baselines are in every one.
 
-        Raises: UserError when the folder holds one of another config, or when what the config asks
-        of children is not what a table holds.
+        Raises: UserError when the folder holds one of another config, or of other data or another
+        network under the same names, or when what the config asks of children is not what a table
+        holds.
         """
         folder = Path(folder)
         text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        origin = _origin(config, folder)
         if (folder / CONFIG).exists():
             found = cls(folder)
             if _same(found.config, config):
+                found._expect_origin(origin)
                 found._add(functions or ())
                 return found
             if found.cells:
@@ -137,8 +143,25 @@ class Recording:
         chosen = space_functions(config) if functions is None else list(functions)
         every = {f.key: f for f in [*chosen, *baselines()]}
         write_text(folder / FUNCTIONS, "".join(map(_line, every.values())))
+        if origin:
+            write_text(folder / ORIGIN, origin + "\n")
         write_text(folder / CONFIG, text)
         return cls(folder)
+
+    def _expect_origin(self, origin: str) -> None:
+        """Raises: UserError when the cells are of other data or code than there are now."""
+        path = self.folder / ORIGIN
+        before = path.read_text(encoding="utf-8").strip() if path.exists() else ""
+        if before == origin:
+            return
+        if before and self.cells:
+            names = dict.fromkeys((self.config.data.name, self.config.network.name))
+            own = " or ".join(name for name in names if ":" in name)
+            raise UserError(
+                f"{self.folder} was recorded before {own} was changed; undo that to go on with it, "
+                "or choose another folder"
+            )
+        write_text(path, origin + "\n")
 
     def _add(self, functions: Iterable[Function]) -> None:
         """List functions that it does not have yet."""
@@ -177,7 +200,16 @@ class Recording:
 
     @cached_property
     def scale(self) -> Scale:
-        return Scale.of_classes(self.config.fitness, load_search_data(self.config.data).classes)
+        return Scale.of_classes(self.config.fitness, self._classes)
+
+    @property
+    def guess(self) -> float:
+        """The accuracy of a child that has learned nothing, whatever the fitness is."""
+        return accuracy_of(self._classes).chance
+
+    @cached_property
+    def _classes(self) -> int:
+        return load_search_data(self.config.data).classes
 
     # Stages ----------------------------------------------------------------------------------
 
@@ -326,6 +358,15 @@ class _Writer:
     def close(self) -> None:
         os.fsync(self._file.fileno())
         self._file.close()
+
+
+def _origin(config: Config, folder: Path) -> str:
+    """What stands for the data and the network where one of them is the user's, else ""."""
+    if not any(":" in name for name in (config.data.name, config.network.name)):
+        return ""
+    evaluator = TrainingEvaluator(config, folder / "children", make_pool("inline", 1))
+    evaluator.close()
+    return evaluator.origin
 
 
 def space_functions(config: Config) -> list[Function]:

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import struct
+import sys
 
 import numpy as np
 import pytest
@@ -187,6 +188,36 @@ def test_a_digest_tells_what_a_run_depends_on(on_table):
     ):
         assert run_digest(other, "table") != run_digest(base, "table")
     assert run_digest(base, "another") != run_digest(base, "table")
+    assert run_digest(base, "", "context") != run_digest(base, "", "another")
+
+
+OWN = """
+import numpy as np
+
+shift = 0
+
+def load(part):
+    draw = np.random.default_rng(len(part))
+    return draw.normal(shift, 1, (40, 1, 4, 4)).astype("float32"), np.arange(40) % 4
+"""
+
+
+def test_runs_on_other_data_under_the_same_name_are_run_again(own_module, tiny, tmp_path):
+    own_module("compared_data", OWN)
+    config = tiny(
+        data={"name": "compared_data:load", "train": 40, "validation": 40},
+        budget=2,
+        retest={"seeds": 2, "finalists": 1},
+    )
+    kept = tmp_path / "c" / "runs.jsonl"
+    for _ in range(2):
+        compare(config, ["random"], 1, tmp_path / "c")
+    (first,) = kept.read_text().splitlines()
+    sys.modules["compared_data"].shift = 1
+    compare(config, ["random"], 1, tmp_path / "c")
+    before, after = map(json.loads, kept.read_text().splitlines())
+    assert before == json.loads(first)
+    assert after["run"] != before["run"]
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

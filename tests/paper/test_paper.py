@@ -218,10 +218,12 @@ def test_a_learning_rate_is_chosen_by_validation_from_the_first_seed(column):
     assert np.array_equal(plain[0].test, found[0].test)
 
 
-def test_a_diverged_training_guesses(column):
+@pytest.mark.parametrize("fitness", ["accuracy", "loss"])
+def test_a_diverged_training_guesses(column, fitness):
     base = column(50.0)
     training = base.config.training.model_copy(update={"diverged_above": 1.01})
-    blown = replace(base, config=base.config.model_copy(update={"training": training}))
+    changed = {"training": training, "fitness": fitness}
+    blown = replace(base, config=base.config.model_copy(update=changed))
     (one,) = train(blown, [resolve("exp(x)")], 1, Count())
     assert one.test[0] == pytest.approx(0.1)
 

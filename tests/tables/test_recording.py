@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -116,6 +117,37 @@ def test_other_settings_in_the_same_folder_are_refused(recorded):
 def test_other_settings_may_begin_where_nothing_was_recorded_yet(tmp_path):
     Recording.start(tmp_path / "a", settings(seed=5))
     assert Recording.start(tmp_path / "a", settings()).config.seed == 0
+
+
+OWN = """
+import numpy as np
+
+shift = 0
+
+def load(part):
+    draw = np.random.default_rng(len(part))
+    return draw.normal(shift, 1, (40, 1, 4, 4)).astype("float32"), np.arange(40) % 4
+"""
+
+
+def test_cells_of_other_data_under_the_same_name_are_not_mixed(own_module, tmp_path):
+    own_module("recorded_data", OWN)
+    config = settings(
+        data={"name": "recorded_data:load", "train": 40, "validation": 40},
+        space={"unary": ["id", "tanh"], "binary": ["add"]},
+        record={"replicates": 2, "rungs": [1.0], "half": 2, "best": 2, "top": 1},
+    )
+    record(config, tmp_path / "a")
+    cells = Recording(tmp_path / "a").cells
+    assert Recording.start(tmp_path / "a", config).cells == cells
+    sys.modules["recorded_data"].shift = 1
+    with pytest.raises(
+        UserError, match=r"was recorded before recorded_data:load was changed; undo"
+    ):
+        record(config, tmp_path / "a")
+    assert Recording.start(tmp_path / "b", config).cells == {}
+    sys.modules["recorded_data"].shift = 0
+    assert Recording.start(tmp_path / "a", config).cells == cells
 
 
 def test_a_recording_that_is_going_on_is_left_alone(recorded):
