@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hybridsearch.genome.function import Function, resolve
     from hybridsearch.genome.genome import Genome
     from hybridsearch.genome.units import Space
+    from hybridsearch.rates import own_rates
     from hybridsearch.session import resume, search
     from hybridsearch.transplant.saving import load_function, save_function
     from hybridsearch.transplant.swap import swap
@@ -41,6 +42,7 @@ __all__ = [
     "load_function",
     "load_run",
     "load_runs",
+    "own_rates",
     "parameter_groups",
     "resolve",
     "resume",
@@ -62,6 +64,7 @@ _HOMES = {
     "load_function": "transplant.saving",
     "load_run": "analysis.runs",
     "load_runs": "analysis.runs",
+    "own_rates": "rates",
     "parameter_groups": "genome.activation",
     "resolve": "genome.function",
     "resume": "session",

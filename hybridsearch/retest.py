@@ -102,7 +102,7 @@ def retest(
     named = baselines()
     functions = {f.key: f for f in [*chosen, *named]}
     evaluator, measure = recorder.evaluator, recorder.evaluator.measure
-    tasks = _replicates(config, recorder, functions.values(), config.retest.first)
+    tasks = replicates(config, recorder, functions.values(), config.retest.first)
     every = [task for row in tasks.values() for task in row]
 
     observer.stage("retest", len(every))
@@ -119,14 +119,14 @@ def retest(
     recorder.log.sync()
 
     observer.stage("test", len(every))
-    values = _tested(config, recorder, tasks, observer.advance)
+    values = tested(config, recorder, tasks, observer.advance)
     pair = values[winner.key], values[best.key]
     duel = None
     if config.retest.duel and winner.key != best.key:
         further = config.retest.first + config.retest.seeds
-        rows = _replicates(config, recorder, (winner, best), further)
+        rows = replicates(config, recorder, (winner, best), further)
         observer.stage("duel", 2 * config.retest.seeds)
-        found = _tested(config, recorder, rows, observer.advance)
+        found = tested(config, recorder, rows, observer.advance)
         pair = found[winner.key], found[best.key]
         duel = Duel(*(tuple(float(row.mean()) for row in one) for one in pair))
     evaluator.forget()
@@ -172,18 +172,18 @@ def retest(
     )
 
 
-def _replicates(
+def replicates(
     config: Config, recorder: Recorder, functions: Iterable[Function], first: int
 ) -> dict[str, list[Task]]:
     """Full trainings by key, from as many fresh seeds as the config says; first: the number of the
     first of them.
     """
     seeds = numbers_for(config.seed, "retest", first, config.retest.seeds)
-    steps, replicates = config.training.steps, recorder.evaluator.replicates
-    return {f.key: replicates(f.spec, f.key, steps, seeds) for f in functions}
+    steps, make = config.training.steps, recorder.evaluator.replicates
+    return {f.key: make(f.spec, f.key, steps, seeds) for f in functions}
 
 
-def _tested(
+def tested(
     config: Config,
     recorder: Recorder,
     tasks: Mapping[str, Sequence[Task]],

@@ -56,6 +56,7 @@ LEVEL = {
     "report": 11,
     "watch": 11,
     "paper": 11,
+    "rates": 11,
     "transplant": 11,
     "cli": 12,
     "__main__": 13,

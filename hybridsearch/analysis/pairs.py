@@ -72,12 +72,16 @@ class Paired:
         return told + f"{better} is shown to be better than {worse}."
 
 
-def _winner(name: str) -> Callable[[Run], float | None]:
-    def of(run: Run) -> float | None:
-        winner = (run.summary or {}).get("winner")
-        return float(winner[name]) if winner else None
+def _test(run: Run) -> float | None:
+    """What the winner has on seeds that did not name it, where it was trained from such."""
+    found = (run.summary or {}).get("duel") or run.summary or {}
+    winner = found.get("winner")
+    return float(winner["mean"]) if winner else None
 
-    return of
+
+def _validation(run: Run) -> float | None:
+    winner = (run.summary or {}).get("winner")
+    return float(winner["validation"]) if winner else None
 
 
 def _incumbent(run: Run) -> float | None:
@@ -91,8 +95,8 @@ def _course(run: Run) -> float | None:
 
 
 JUDGES = {
-    "test": Judge("Test {metric} of the winner", _winner("mean")),
-    "validation": Judge("Fitness of the winner on fresh seeds", _winner("validation")),
+    "test": Judge("Test {metric} of the winner", _test),
+    "validation": Judge("Fitness of the winner on fresh seeds", _validation),
     "search": Judge("Best fitness of the search", _incumbent),
     "course": Judge("Mean of the best fitness so far", _course),
 }
@@ -102,8 +106,9 @@ FITNESS = Measure("fitness", True, -math.inf, math.inf)
 
 def paired(runs: Sequence[Run], first: str, second: str, by: str = "test") -> Paired:
     """Compare two strategies (labels, as in the column `strategy`) by one of JUDGES: test (the
-    metric of the winner on test data), validation (its fitness in the retest), search (the best
-    fitness of the search, one training) or course (the mean of the best so far).
+    metric of the winner on test data, on seeds that did not name it), validation (its fitness in
+    the retest), search (the best fitness of the search, one training) or course (the mean of the
+    best so far).
 
     Runs with the same strategy and seed stand for one, the last. That the runs were asked the same
     is the caller's care (`alike`). Raises: UserError for an unknown judge.

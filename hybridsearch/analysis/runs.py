@@ -19,7 +19,7 @@ from hybridsearch.types import Json, Measure, accuracy_of
 
 # The files of a run's folder (runs/README.md) that are read by others than its driver.
 CONFIG, ENVIRONMENT = "config.yaml", "environment.json"
-LOG, SUMMARY = "trials.jsonl", "summary.json"
+LOG, SUMMARY, RATES = "trials.jsonl", "summary.json", "rates.json"
 # The settings that say what a search was asked; strategy and seed say who was asked.
 QUESTION = (
     *("data", "network", "training", "metric", "fitness", "fidelity", "space", "table", "race"),

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from hybridsearch.analysis.remarks import named, remarks
 from hybridsearch.evidence.statistics import CONFIDENCE
-from hybridsearch.types import Json, Measure
+from hybridsearch.types import Json, Measure, fitness_words
 
 SAYS = {
     "better": "better: on test, the winner beats the best baseline",
@@ -37,6 +37,62 @@ def compared_on(summary: dict[str, Json], what: str = "seeds") -> str:
     if duel := summary.get("duel"):
         return f"{duel['seeds']} {what} that named neither"
     return f"{len(summary['winner']['test_scores'])} {what}"
+
+
+def compared_scores(summary: dict[str, Json]) -> str:
+    """What winner and best baseline have on the seeds on which they were compared; "" where those
+    are the seeds of the table.
+    """
+    if not (duel := summary.get("duel")):
+        return ""
+    measure = Measure(**summary["metric"])
+    ours, theirs = (measure.words(duel[name]["mean"]) for name in ("winner", "best_baseline"))
+    names = summary["winner"]["label"], summary["best_baseline"]["label"]
+    return f"On those seeds {names[0]} has {ours}, {names[1]} {theirs}"
+
+
+def show_rates(found: dict[str, Json], console: Console) -> None:
+    """Print what `own_rates` has found: scores by learning rate, then the comparison."""
+    loss = found["fitness"] == "loss"
+    of = "minus the loss" if loss else str(found["fitness"])
+    table = Table(title="By learning rate, on validation", caption=of)
+    table.add_column("")
+    table.add_column("function", overflow="fold")
+    for rate in found["rates"]:
+        own = " (the run's)" if rate == found["own"] else ""
+        table.add_column(f"{rate:g}{own}", justify="right", no_wrap=True)
+    best = found["best_baseline"]["key"]
+    marks = {found["winner"]["key"]: "winner", best: "best baseline"}
+    rows = sorted(found["baselines"], key=lambda row: -max(row["validation"]))
+    for row in (found["winner"], *rows):
+        cells = [
+            f"[bold]{fitness_words(value)}[/bold]" if rate == row["rate"] else fitness_words(value)
+            for rate, value in zip(found["rates"], row["validation"], strict=True)
+        ]
+        table.add_row(marks.get(row["key"], "baseline"), escape(row["label"]), *cells)
+    console.print(table)
+    console.print("\n".join(map(escape, rate_lines(found))), highlight=False, soft_wrap=True)
+
+
+def rate_lines(found: dict[str, Json]) -> list[str]:
+    """What `own_rates` has found, in sentences."""
+    measure = Measure(**found["metric"])
+    rows = found["winner"], found["best_baseline"]
+    mean, interval = gap_words(found["difference"], measure)
+    ours, theirs = (f"{r['label']} {measure.words(r['mean'])} at {r['rate']:g}" for r in rows)
+    lines = [
+        f"Each at its own learning rate: {found['verdict']}: test {measure.title}, {ours}, "
+        f"{theirs}: {mean}, {level(found)} {interval} ({found['seeds']} seeds that named neither "
+        "function nor rate)"
+    ]
+    for row in rows:
+        if len(found["rates"]) > 1 and row["rate"] in (found["rates"][0], found["rates"][-1]):
+            which = "lowest" if row["rate"] == found["rates"][0] else "highest"
+            lines.append(
+                f"{row['label']} is best at the {which} rate tried, {row['rate']:g}: a better one "
+                "may lie beyond (--factors)"
+            )
+    return lines
 
 
 def resampled(summary: dict[str, Json]) -> str:
@@ -89,10 +145,12 @@ def verdict_lines(summary: dict[str, Json]) -> list[str]:
         lines += [
             f"{named(summary).capitalize()} on validation: {winner['label']}",
             f"Best baseline on validation: {best['label']}",
-            f"Test {measure.name}, {named(summary)} minus best baseline: {mean}, "
+            f"Test {measure.title}, {named(summary)} minus best baseline: {mean}, "
             f"{level(summary)} {interval} ({compared_on(summary)}, paired; "
             f"{resampled(summary)} resampled)",
         ]
+        if scores := compared_scores(summary):
+            lines.append(f"{scores}; the table has the seeds that named the two")
     return [*lines, *remarks(summary)]
 
 
@@ -100,8 +158,9 @@ def _table(summary: dict[str, Json]) -> Table:
     """One row per function, best on validation first within its group."""
     measure = Measure(**summary["metric"])
     unit = " in %" if measure.name == "accuracy" else ""
-    title = f"Retest on fresh seeds: test {measure.name}{unit} (mean, {level(summary)})"
-    table = Table(title=title)
+    title = f"Retest on fresh seeds: test {measure.title}{unit} (mean, {level(summary)})"
+    loss = summary["fitness"] == "loss"
+    table = Table(title=title, caption="validation: minus the loss" if loss else None)
     table.add_column("")
     table.add_column("function", overflow="fold")
     for heading in ("validation", "test", "low", "high"):
@@ -114,7 +173,7 @@ def _table(summary: dict[str, Json]) -> Table:
             table.add_row(
                 marks.get((group, row["key"]), group[:-1]),
                 escape(row["label"]),
-                f"{row['validation']:.4f}",
+                fitness_words(row["validation"]),
                 *(measure.words(row[name]).removesuffix("%") for name in ("mean", "low", "high")),
                 style="bold" if row["key"] in (winner, best) else None,
             )
@@ -131,7 +190,7 @@ def _front(summary: dict[str, Json]) -> Table:
     table.add_column(f"search, {summary['fitness']}", justify="right")
     table.add_column("ns per element", justify="right")
     for row in summary["pareto"]:
-        numbers = f"{row['fitness']:.4f}", f"{row['nanoseconds_per_element']:.3g}"
+        numbers = fitness_words(row["fitness"]), f"{row['nanoseconds_per_element']:.3g}"
         table.add_row("front", escape(row["label"]), *numbers)
     table.add_section()
     for name, time in summary["times"].items():

@@ -71,6 +71,44 @@ def resume(
 
 
 @app.command
+def rates(
+    folder: Path,
+    /,
+    *,
+    factors: Annotated[
+        str,
+        Parameter(help="The rates to try, as factors of the run's, with commas between them."),
+    ] = "0.333,1,3",
+    output: Output = PLAIN,
+) -> int:
+    """Ask of a finished run whether its answer is one of the learning rate: winner and
+    best baseline are compared once more, each at the rate that suits it on validation.
+
+    Parameters
+    ----------
+    folder
+        The run's folder, for instance runs/first.
+    """
+    from hybridsearch.analysis.tables import rate_lines, show_rates
+    from hybridsearch.rates import own_rates
+
+    try:
+        asked = [float(word) for word in _listed(factors)]
+    except ValueError:
+        raise UserError(f"--factors: expected numbers with commas, got {factors!r}") from None
+    console = output.progress
+    try:
+        with output.watching(console) as observer:
+            found = own_rates(folder, asked, observer)
+    except KeyboardInterrupt:
+        words = "\nStopped; what was trained is kept. Continue with the same command."
+        console.print(words, highlight=False)
+        return STOPPED
+    output.answer(found, rate_lines(found), lambda console: show_rates(found, console))
+    return 0
+
+
+@app.command
 def data(name: str, /, *, folder: str | None = None) -> int:
     """Get a data set: download it with its checksum verified, or take a folder that has it.
 

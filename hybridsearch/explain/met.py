@@ -40,8 +40,8 @@ class Ancestor:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One evaluation. purpose: "search", "race", "retest" or "time". rung: from 1; None where it
-    is no rung's. logged, cached: where it stands.
+    """One evaluation. purpose: "search", "race", "retest", "duel" or "time". rung: from 1; None
+    where it is no rung's. logged, cached: where it stands.
     """
 
     purpose: str
@@ -164,8 +164,11 @@ def _purpose(run: Run, seed: int) -> str:
     config = run.config
     if seed == number_for(config.seed, "search", 0):
         return "search"
-    if seed in numbers_for(config.seed, "retest", config.retest.first, config.retest.seeds):
+    first, count = config.retest.first, config.retest.seeds
+    if seed in numbers_for(config.seed, "retest", first, count):
         return "retest"
+    if config.retest.duel and seed in numbers_for(config.seed, "retest", first + count, count):
+        return "duel"
     return "race" if seed in numbers_for(config.seed, "race", 0, RACED) else "another"
 
 

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.tree import Tree
 
 from hybridsearch.explain.growth import number
-from hybridsearch.types import Json
+from hybridsearch.types import Json, fitness_words
 
 
 def show(answer: dict[str, Json], console: Console) -> None:
@@ -242,7 +242,7 @@ def _grow(tree: Tree, node: dict[str, Json]) -> None:
 
 def _ancestor(node: dict[str, Json]) -> str:
     by = f"{node['proposer']}, {node['how']}" if node["how"] else node["proposer"]
-    score = "not scored" if node["fitness"] is None else f"{node['fitness']:.4f}"
+    score = "not scored" if node["fitness"] is None else fitness_words(node["fitness"])
     again = " (its parents stand above)" if node["again"] else ""
     text = f"#{node['id']} {node['formula']}  {score}, {node['status']}, by {by}{again}"
     return escape(text)

@@ -41,14 +41,15 @@ class Common:
 @dataclass(frozen=True)
 class Cost:
     """What a run took and what it was spared. Steps are the optimiser's; several trainings run side
-    by side, so their seconds are more than those of the search.
+    by side, so their seconds are more than those of the search, which are not known (None) before
+    it is finished.
     """
 
     functions: int
     proposals: int
     rejected: int
-    search_seconds: float
-    retest_seconds: float
+    search_seconds: float | None
+    retest_seconds: float | None
     training_seconds: float
     cached_seconds: float
     cached: int
@@ -153,16 +154,18 @@ def cost(run: Run) -> Cost:
     spent = (run.summary or {}).get("budgets", {})
     about = [v for p, v in run.trials if p["kind"] == "evaluation"]
     steps = run.config.training.steps
+    rungs = rung_steps(run.config.fidelity, steps)
+    so_far = sum(rungs[o["rung"]] for o in run.distinct if o["rung"] >= 0)
     return Cost(
         functions=len(run.distinct),
         proposals=len(run.outcomes),
         rejected=sum(o["status"] == "rejected" and not o["known"] for o in run.outcomes),
-        search_seconds=float(spent.get("seconds", 0.0)),
-        retest_seconds=float((run.summary or {}).get("retest_seconds", 0.0)),
+        search_seconds=spent.get("seconds"),
+        retest_seconds=(run.summary or {}).get("retest_seconds"),
         training_seconds=sum(v["seconds"] for v in about if not v["cached"]),
         cached_seconds=sum(v["seconds"] for v in about if v["cached"]),
         cached=sum(bool(v["cached"]) for v in about),
-        steps=int(spent.get("training_steps", 0)),
+        steps=int(spent.get("training_steps", so_far)),
         full_steps=steps * len(run.distinct),
     )
 

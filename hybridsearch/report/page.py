@@ -16,16 +16,24 @@ from hybridsearch.analysis import course
 from hybridsearch.analysis.pictures import axis, draw_run
 from hybridsearch.analysis.plots import baseline_curve, function_curve, plot_functions
 from hybridsearch.analysis.remarks import named, remarks, retested
-from hybridsearch.analysis.runs import CONFIG, Run, load_run
-from hybridsearch.analysis.tables import compared_on, gap_words, level, resampled, sentence
+from hybridsearch.analysis.runs import CONFIG, RATES, Run, load_run
+from hybridsearch.analysis.tables import (
+    compared_on,
+    compared_scores,
+    gap_words,
+    level,
+    rate_lines,
+    resampled,
+    sentence,
+)
 from hybridsearch.errors import UserError
 from hybridsearch.genome.function import resolve
 from hybridsearch.genome.genome import Genome
 from hybridsearch.genome.primitives import BINARY, UNARY
 from hybridsearch.report import facts
 from hybridsearch.report.figures import plot_best_so_far, plot_diversity, plot_token_shares
-from hybridsearch.store.disk import expect_parent, make_folder, write_text
-from hybridsearch.types import Json, Measure
+from hybridsearch.store.disk import expect_parent, make_folder, read_json, write_text
+from hybridsearch.types import Json, Measure, fitness_words
 
 PAGE = "report.html"
 SHOWN = 8  # rows of what is common among the best
@@ -113,9 +121,11 @@ def _section(run: Run, name: str, place: Path) -> dict[str, Any]:
         "baseline": baseline["label"] if baseline else "",
         "difference": "{} ({})".format(*gap_words(gap, run.measure)) if gap else "",
         "seeds": len(winner["test_scores"]) if winner else 0,
+        "scores": compared_scores(summary),
+        "rates": _rates(run),
         "compared_on": compared_on(summary, "fresh seeds") if winner else "",
         "validation": axis(run),
-        "measure": run.measure.name,
+        "measure": run.measure.title,
         "resampled": resampled(summary) if winner else "",
         "level": level(summary),
         "tested": _tested(summary, run.measure) if winner else [],
@@ -135,6 +145,12 @@ def _section(run: Run, name: str, place: Path) -> dict[str, Any]:
     }
 
 
+def _rates(run: Run) -> list[str]:
+    """What was found when each had its own learning rate, where that was asked."""
+    path = run.folder / RATES
+    return rate_lines(read_json(path)) if path.is_file() else []
+
+
 def _tested(summary: dict[str, Json], measure: Measure) -> list[dict[str, Json]]:
     """Finalists and baselines, the best on validation first."""
     rows = retested(summary)
@@ -143,7 +159,7 @@ def _tested(summary: dict[str, Json], measure: Measure) -> list[dict[str, Json]]
             "role": role,
             "mark": role not in ("finalist", "baseline"),
             "label": row["label"],
-            "validation": f"{row['validation']:.4f}",
+            "validation": fitness_words(row["validation"]),
             "mean": measure.words(row["mean"]),
             "interval": f"{measure.words(row['low'])} to {measure.words(row['high'])}",
         }
@@ -229,7 +245,9 @@ def _spent(cost: facts.Cost) -> list[tuple[str, str]]:
     ]
 
 
-def _lasting(seconds: float) -> str:
+def _lasting(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
     if seconds < 60:
         return f"{seconds:.0f} s"
     return str(timedelta(seconds=round(seconds)))

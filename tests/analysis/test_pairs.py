@@ -89,6 +89,13 @@ def test_a_judge_is_read_off_the_run(by, value):
     assert JUDGES[by].of(run("rl", 0, 0.9)) == pytest.approx(value)
 
 
+def test_a_winner_is_judged_on_seeds_that_did_not_name_it():
+    found = run("rl", 0, 0.9)
+    found.summary["duel"] = {"winner": {"mean": 0.7}}
+    assert JUDGES["test"].of(found) == 0.7
+    assert JUDGES["validation"].of(found) == -0.1
+
+
 def test_an_unknown_judge_is_answered_with_the_nearest():
     with pytest.raises(UserError, match="did you mean 'validation'"):
         paired([], "rl", "evolution", "validaton")

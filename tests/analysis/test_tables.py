@@ -68,6 +68,30 @@ def test_only_data_that_are_images_are_called_so(data, what):
     assert resampled(summary) == f"seeds and test {what}"
 
 
+def test_the_scores_that_are_compared_are_told(summary):
+    before = verdict_lines(summary)
+    assert not [line for line in before if line.startswith("On those seeds")]
+    duel = {"seeds": 2, "winner": {"mean": 0.625}, "best_baseline": {"mean": 0.5}}
+    (more,) = set(verdict_lines({**summary, "duel": duel})) - {
+        line.replace("(2 seeds,", "(2 seeds that named neither,") for line in before
+    }
+    winner, best = summary["winner"]["label"], summary["best_baseline"]["label"]
+    assert more.startswith(f"On those seeds {winner} has 62.50%, {best} 50.00%; the table has")
+
+
+def test_a_small_loss_keeps_its_digits(summary):
+    summary["baselines"][0]["validation"] = -1.23456e-5
+    summary["baselines"][1]["validation"] = -0.12345678
+    text = shown(summary)
+    assert "-1.235e-05" in text and "-0.1235" in text
+    assert "validation: minus the loss" in text
+
+
+def test_that_less_is_better_is_told(summary):
+    summary["metric"] = {"name": "mae", "higher": False, "chance": 1.0, "perfect": 0.0}
+    assert "Test mae (less is better), " in shown(summary)
+
+
 def test_a_long_formula_is_folded_and_not_cut(summary):
     long = "atan(x)*sigmoid(sinh(x))*" * 4
     summary["finalists"][0]["label"] = long

@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import sqlite3
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -16,6 +17,7 @@ from hybridsearch.explain import met
 from hybridsearch.explain.ask import ask, explain, parameters, plain
 from hybridsearch.explain.show import show
 from hybridsearch.genome.function import resolve
+from hybridsearch.types import numbers_for
 
 
 def shown(answer) -> str:
@@ -136,6 +138,17 @@ def test_every_evaluation_is_told_from_log_and_cache(finished_run):
     assert {r.purpose for r in rows} == {"search", "retest"}
     assert [r.rung for r in rows if r.purpose == "search"] == [1, 2, 3]
     assert {r.split.partition("-")[0] for r in rows} == {"validation", "test"}
+
+
+def test_what_the_seeds_of_a_run_are_for(finished_run):
+    run = load_run(finished_run)
+    seed, first, count = run.config.seed, run.config.retest.first, run.config.retest.seeds
+    numbers = numbers_for(seed, "retest", first, 2 * count)
+    assert {met._purpose(run, n) for n in numbers[:count]} == {"retest"}
+    assert {met._purpose(run, n) for n in numbers[count:]} == {"another"}  # it had none
+    retest = run.config.retest.model_copy(update={"duel": True})
+    with_one = replace(run, config=run.config.model_copy(update={"retest": retest}))
+    assert [met._purpose(with_one, n) for n in numbers] == ["retest"] * count + ["duel"] * count
 
 
 def test_what_other_runs_left_in_the_cache_is_found(finished_run, tmp_path):

@@ -173,7 +173,25 @@ def test_a_run_that_is_not_finished_has_a_page_too(runs, tmp_path):
     (copy / "summary.json").unlink()
     text = report([copy]).read_text()
     assert "not finished" in text
-    assert load_run(copy).distinct[0]["formula"] is not None
+    stopped = load_run(copy)
+    assert stopped.distinct[0]["formula"] is not None
+    so_far, whole = facts.cost(stopped), facts.cost(runs[0])
+    assert so_far.steps == whole.steps == runs[0].summary["budgets"]["training_steps"] > 0
+    assert (so_far.search_seconds, so_far.retest_seconds) == (None, None)
+    page = Page(text).text
+    assert "-search" in page and "-race and retest" in page
+
+
+def test_the_page_says_on_which_seeds_the_two_were_compared(runs, tmp_path):
+    copy = tmp_path / "duel"
+    shutil.copytree(runs[0].folder, copy)
+    saved = json.loads((copy / "summary.json").read_text())
+    assert "On those seeds" not in report([copy]).read_text()
+    saved["duel"] = {"seeds": 2, "winner": {"mean": 0.625}, "best_baseline": {"mean": 0.5}}
+    (copy / "summary.json").write_text(json.dumps(saved))
+    page = Page(report([copy]).read_text()).text
+    assert f"On those seeds {saved['winner']['label']} has 62.50%" in page
+    assert "over 2 fresh seeds that named neither" in page
 
 
 def test_what_others_wrote_is_escaped(runs, tmp_path):
