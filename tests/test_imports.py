@@ -79,7 +79,7 @@ INNER = {
         ["kin"],
     ],
     "config": [
-        ["section"],
+        ["section", "yaml_file"],
         ["space", "child", "effort", "proposers"],
         ["run"],
         ["reading"],
