@@ -29,6 +29,7 @@ from hybridsearch.retest import replicates, tested
 from hybridsearch.session import CHILDREN
 from hybridsearch.store.cache import Cache
 from hybridsearch.store.disk import hold, write_json
+from hybridsearch.store.folders import cache_of
 from hybridsearch.store.log import RunLog
 from hybridsearch.types import Json, seed_for
 
@@ -47,8 +48,9 @@ def own_rates(
     """
     run, observer = load_run(folder), observer or Silent()
     winner = _winner(run)
+    config = run.config.model_copy(update={"cache": str(cache_of(run.config.cache, run.folder))})
     with hold(run.folder):
-        found = compare_rates(run.config, run.folder / CHILDREN, winner, factors, observer)
+        found = compare_rates(config, run.folder / CHILDREN, winner, factors, observer)
         write_json(run.folder / RATES, found)
     return found
 

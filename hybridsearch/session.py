@@ -44,10 +44,11 @@ from hybridsearch.propose.regularized import RegularizedProposer
 from hybridsearch.propose.screen import Screen
 from hybridsearch.race import Race, race, rounds
 from hybridsearch.recorder import Recorder
+from hybridsearch.records import EVALUATION
 from hybridsearch.retest import Retest, retest
 from hybridsearch.store.cache import Cache
 from hybridsearch.store.disk import hold, make_folder, write_json, write_text
-from hybridsearch.store.folders import expect_own
+from hybridsearch.store.folders import cache_of, expect_nothing_lost, expect_own
 from hybridsearch.store.log import HEAD as SUFFIX
 from hybridsearch.store.log import RunLog
 from hybridsearch.tables.card import write_card
@@ -135,6 +136,8 @@ def resume(
     if pool is not None:
         config = make_config({**config.model_dump(), "pool": pool}, "--pool")
     expect_searchable(config)
+    # The config names the place where the run began; the folder may have been moved since.
+    config = config.model_copy(update={"cache": str(cache_of(config.cache, folder))})
     config, evaluator = make_evaluator(config, folder)
     with hold(folder):
         return _run(config, folder, evaluator, observer or Silent())
@@ -147,10 +150,11 @@ def _has_records(folder: Path) -> bool:
 
 
 def _expect_free(folder: Path) -> None:
-    """Raises: UserError when the folder holds a run, or results of another kind; a run without a
-    record yet may be replaced.
+    """Raises: UserError when the folder holds a run, results of another kind, or a config that no
+    run wrote; a run without a record yet may be replaced.
     """
     expect_own(folder, "run")
+    expect_nothing_lost(folder, "run")
     if (folder / CONFIG).exists() and _has_records(folder):
         raise UserError(
             f"{folder} holds a run already: continue it with `python -m hybridsearch resume "
@@ -194,6 +198,7 @@ def record(
         functions = [resolve(o["function"]) for o in found.distinct]
     expect_replicates(config)
     expect_own(out, "recording")
+    expect_nothing_lost(out, "recording")
     make_folder(out)
     with hold(out):
         recording = Recording.start(out, config, functions)
@@ -285,7 +290,7 @@ def _run(config: Config, folder: Path, evaluator: Evaluator, observer: Observer)
         observer.note(f"search ended: {ended}")
         found = run.snapshot()
         times = time_report(run) if config.measures_times else {}
-        started = time.monotonic()
+        before, started = _retested(log, evaluator), time.monotonic()
         table = evaluator.table if isinstance(evaluator, TableEvaluator) else None
         raced, answer = Race(()), None
         if table is None:
@@ -300,7 +305,7 @@ def _run(config: Config, folder: Path, evaluator: Evaluator, observer: Observer)
                 summary |= {"timed_on": evaluator.timed_on(), **times}
         if table is not None:
             summary |= _on_table(table, run)
-        summary["retest_seconds"] = round(time.monotonic() - started, 1)
+        summary["retest_seconds"] = round(before + time.monotonic() - started, 1)
     write_json(folder / SUMMARY, summary)
     draw_run(folder)
     return {**summary, "folder": str(folder)}
@@ -322,6 +327,16 @@ def _outlook(config: Config, evaluator: TrainingEvaluator) -> str:
         return line  # a GPU trains several at a time
     lasting = duration(total * evaluator.full_seconds / evaluator.workers)
     return f"{line}, about {lasting} with ReLU's speed"
+
+
+def _retested(log: RunLog, evaluator: Evaluator) -> float:
+    """Seconds that earlier sessions have spent on race and retest, at least: of the trainings that
+    the log has of them beyond the search, as if all workers had always been busy.
+    """
+    if not isinstance(evaluator, TrainingEvaluator):
+        return 0.0
+    about = (e.volatile for e in log.ahead if e.payload["kind"] == EVALUATION)
+    return sum(float(v["seconds"]) for v in about if not v["cached"]) / evaluator.side_by_side
 
 
 def summarise(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -69,6 +70,8 @@ def test_every_setting_of_a_file_reaches_the_run(at_home, name, monkeypatch):
         (["--budgt", "3"], "did you mean --budget"),
         (["--controller.lrr", "3"], "did you mean --controller.lr"),
         (["--training.lr", "-1"], "training.lr: input should be greater than 0"),
+        (["--time-limit", "nan"], "time_limit: input should be a finite number"),
+        (["--metric.perfect", "inf"], "metric.perfect: expected a finite number"),
         (["--budget", "many"], "budget: input should be a valid integer"),
         (["--strategy", "evoluton"], "'evoluton'"),
         (["--config", "nope.yaml"], "no config file 'nope.yaml'"),
@@ -105,6 +108,35 @@ def test_mistakes_end_in_one_line_and_status_2(at_home, capsys, words, expected)
     assert captured.err.count("\n") == 1
     assert expected.lower() in captured.err.lower()
     assert "Traceback" not in captured.err + captured.out
+
+
+def test_a_full_disk_is_one_line_where_nobody_names_the_file(capsys, monkeypatch):
+    """As a library that draws a picture leaves it; other errors are not hidden."""
+
+    def fail(*rest):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("hybridsearch.evaluate.data.fetch", fail)
+    number = errno.ENOSPC
+    assert main(["data", "cifar10"]) == 2
+    line = capsys.readouterr().err
+    assert "a file cannot be written: No space left on device" in line and line.count("\n") == 1
+    number = errno.EPERM
+    with pytest.raises(PermissionError):
+        main(["data", "cifar10"])
+
+
+@pytest.mark.parametrize("place", ["evaluate.data.fetch", "cli.read_settings"])
+def test_ctrl_c_outside_of_what_goes_on_is_one_line(at_home, capsys, monkeypatch, place):
+    def stop(*rest):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"hybridsearch.{place}", stop)
+    words = ["data", "cifar10"] if place.endswith("fetch") else ["--config", "tiny.yaml"]
+    assert main(words) == 130
+    told = capsys.readouterr()
+    assert told.err == "\nhybridsearch: stopped; the same command begins again\n"
+    assert told.out == ""
 
 
 def test_help_all_explains_every_setting_with_its_default(capsys):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,11 @@ def test_settings_survive_yaml():
         ({"fidelity": {"rungs": [0.5, 0.2]}}, ["fidelity.rungs", "rise"]),
         ({"endgame": 200}, ["endgame", "less than the budget of 200", "learn nothing"]),
         ({"training": {"drops": [0.5, 1.0]}}, ["training.drops", "rise between 0 and 1"]),
+        ({"training": {"lr": math.nan}}, ["training.lr", "a finite number", "got nan"]),
+        ({"time_limit": math.nan}, ["time_limit", "a finite number", "got nan"]),
+        ({"fidelity": {"rungs": [math.nan, 1]}}, ["fidelity.rungs", "a finite number"]),
+        ({"metric": {"perfect": math.inf}}, ["metric.perfect", "got inf", "100 for a PSNR"]),
+        ({"metric": {"perfect": math.nan}}, ["metric.perfect", "got nan", "fitness is loss"]),
     ],
 )
 def test_bad_settings_are_refused_in_one_line(settings, words):
@@ -69,7 +75,13 @@ def test_bad_settings_are_refused_in_one_line(settings, words):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("a: [", "line 1"), ("- 3", "key: value"), ("budget: many", "budget")],
+    [
+        ("a: [", "line 1"),
+        ("- 3", "key: value"),
+        ("budget: many", "budget"),
+        ("training:\n  lr: 0.1\nseed: 1\ntraining: {steps: 9}", r"line 4: 'training' stands twice"),
+        ('training: {lr: 0.1,\n steps: 9, "lr": 0.2}', r"line 2: 'lr' stands twice"),
+    ],
 )
 def test_bad_files_are_refused_in_one_line(tmp_path, text, words):
     path = tmp_path / "bad.yaml"
@@ -77,6 +89,19 @@ def test_bad_files_are_refused_in_one_line(tmp_path, text, words):
     with pytest.raises(UserError, match=words) as caught:
         read_settings(path)
     assert "\n" not in str(caught.value)
+
+
+def test_what_a_merge_key_brings_may_be_stated_anew(tmp_path):
+    """Also where the merged mapping has merged another one."""
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "race: &b {<<: &a {seeds: 3}, seeds: 4}\nretest: {<<: *b, first: 9, seeds: 5}\n"
+    )
+    made = load_config(path)
+    assert (made.race.seeds, made.retest.seeds, made.retest.first) == (4, 5, 9)
+    path.write_text("training: {lr: 0.1, <<: {lr: 0.2, steps: 9}, <<: {warmup: 3}}")
+    made = load_config(path)
+    assert (made.training.lr, made.training.steps, made.training.warmup) == (0.1, 9, 3)
 
 
 @pytest.mark.parametrize("stated", ["", "budget: 300"])

@@ -10,7 +10,9 @@ import pytest
 from hybridsearch import engine
 from hybridsearch.analysis.runs import load_run
 from hybridsearch.errors import UserError
+from hybridsearch.observe import Silent
 from hybridsearch.session import resume, search
+from hybridsearch.tables.recording import Recording
 
 
 @pytest.fixture
@@ -55,3 +57,16 @@ def test_a_full_disk_ends_in_one_line_and_a_resume_goes_on(
         search(config, folder)
     assert payloads(folder) == payloads(whole["folder"])
     assert payloads(folder)[: len(before)] == before
+
+
+def test_a_recording_on_a_full_disk_goes_on_when_there_is_room(tiny, small):
+    recording = Recording.start(small / "table", tiny(), [])
+    free = os.statvfs(small)
+    ballast = small / "ballast"
+    ballast.write_bytes(bytes(free.f_bavail * free.f_frsize))
+    work = [("all", [(f, range(1)) for f in recording.functions[:2]])]
+    with pytest.raises(UserError, match="No space left on device"):
+        recording.train(work, Silent())
+    ballast.unlink()
+    recording.train(work, Silent())
+    assert len(Recording(small / "table").cells) == 2

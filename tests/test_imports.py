@@ -80,7 +80,7 @@ INNER = {
         ["kin"],
     ],
     "config": [
-        ["section"],
+        ["section", "yaml_file"],
         ["space", "child", "effort", "proposers"],
         ["run"],
         ["reading"],

@@ -11,17 +11,19 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
 import yaml
 
 import hybridsearch
-from hybridsearch import engine
+from hybridsearch import engine, session
 from hybridsearch.analysis.runs import load_run
 from hybridsearch.config import Config, make_config
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate import evaluator as evaluator_module
+from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.genome.genome import Genome
 from hybridsearch.genome.units import Space
 from hybridsearch.observe import Silent
@@ -31,7 +33,7 @@ from hybridsearch.session import STRATEGIES, make_proposer, resume, search
 from hybridsearch.store import checkpoint
 from hybridsearch.store.cache import Cache
 from hybridsearch.store.disk import hold
-from hybridsearch.store.log import RunLog, read_log
+from hybridsearch.store.log import Entry, RunLog, read_log
 
 
 def payloads(folder):
@@ -205,12 +207,38 @@ def test_a_run_that_is_ended_anywhere_resumes_to_the_same_records(
         assert resumed["budgets"]["trained"] + resumed["budgets"]["cache_hits"] == config.budget
 
 
-def test_a_finished_run_resumes_to_itself(finished):
+def test_a_run_that_was_moved_goes_on_with_the_cache_beside_it(finished, tmp_path, monkeypatch):
+    folder = Path(finished[1]["folder"])
+    there = folder.parent.rename(tmp_path / "another place") / folder.name
+    seen = []
+    monkeypatch.setattr(session, "_run", lambda config, *rest: seen.append(config.cache))
+    resume(there)
+    assert seen == [str(there.parent / "cache.sqlite")]
+    assert not folder.parent.exists()
+
+
+def test_the_seconds_of_a_retest_are_those_of_all_sessions(tiny, tmp_path):
+    """As far as the log tells: of what was trained, by as many workers as there are."""
+    evaluator = TrainingEvaluator(tiny(pool="inline", workers=4), tmp_path)
+    known = [("evaluation", 100.0, False), ("evaluation", 9.0, True), ("winner", 0.0, False)]
+    log = SimpleNamespace(
+        ahead=[
+            Entry({"kind": kind}, {"seconds": seconds, "cached": cached}, "")
+            for kind, seconds, cached in [*known, ("evaluation", 20.0, False)]
+        ]
+    )
+    assert session._retested(log, evaluator) == (100 + 20) / 4
+    evaluator.close()
+
+
+def test_a_finished_run_resumes_to_itself(finished, monkeypatch):
     _, summary = finished
     records = payloads(summary["folder"])
     with pytest.raises(UserError, match="--pool: pool: expected loky"):
         resume(summary["folder"], pool="lokky")
+    monkeypatch.setattr(session, "_retested", lambda *rest: 1e6)
     again = resume(summary["folder"], pool="inline")
+    assert again["retest_seconds"] >= 1e6
     assert payloads(summary["folder"]) == records
     assert again["difference_to_best_baseline"] == summary["difference_to_best_baseline"]
 

@@ -1,12 +1,14 @@
 """The command line: `python -m hybridsearch [options]`, and commands beside the search.
 
 Errors that a user can mend end in one line and exit status 2, Ctrl-C in 130 with the line that
-continues the run.
+continues the run, if there is one.
 """
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 import sys
 import warnings
 
@@ -19,9 +21,13 @@ from pydantic import ValidationError
 from hybridsearch.cli import looking, shell, taking, training  # noqa: F401  (they add their commands)
 from hybridsearch.cli.apps import WITH_SETTINGS, app, searcher
 from hybridsearch.cli.helping import ALL, ASKED, Brief, epilogue
+from hybridsearch.cli.watching import STOPPED
 from hybridsearch.config import explain, read_settings
 from hybridsearch.errors import UserError, nearest
 
+# What a disk answers that takes no more, also where a library that draws a picture does not say of
+# which file.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 COMMANDS = tuple(name for name in app if not name.startswith("-"))
 
 
@@ -51,9 +57,17 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         return 1
     except OSError as error:
-        if error.filename is None:  # no path that somebody gave
+        if error.filename is not None:
+            return _fail(f"{error.filename}: {(error.strerror or str(error)).lower()}")
+        if error.errno not in FULL:  # no path that somebody gave, and nothing that they can mend
             raise
-        return _fail(f"{error.filename}: {(error.strerror or str(error)).lower()}")
+        return _fail(
+            f"a file cannot be written: {os.strerror(error.errno)}; what was finished is kept, so "
+            "mend that and go on"
+        )
+    except KeyboardInterrupt:  # where no command says how to go on
+        print("\nhybridsearch: stopped; the same command begins again", file=sys.stderr)
+        return STOPPED
     finally:
         warnings.formatwarning = usual
 

@@ -23,7 +23,7 @@ from hybridsearch.pools.failure import Failure
 from hybridsearch.pools.make import make_pool
 from hybridsearch.session import STRATEGIES, environment, make_proposer, safe_name
 from hybridsearch.store.disk import hold, make_folder, write_json, write_text
-from hybridsearch.store.folders import expect_own
+from hybridsearch.store.folders import expect_nothing_lost, expect_own
 from hybridsearch.tables.replay import TableEvaluator, table_config
 from hybridsearch.tables.table import Table, load_table
 
@@ -76,6 +76,7 @@ def compare(
             if table:
                 TableEvaluator(table, one)
     expect_own(folder, "comparison")
+    expect_nothing_lost(folder, "comparison")
     make_folder(folder)
     asked = {"strategies": list(strategies), "seeds": seeds}
     with hold(folder), Ledger(folder / TRACES) as ledger:

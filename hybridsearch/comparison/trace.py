@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 
 from hybridsearch.config import Config
 from hybridsearch.digests import dump
-from hybridsearch.store.disk import cut_torn_tail, read_lines
+from hybridsearch.store.disk import Appender, read_lines
 from hybridsearch.types import Json
 
 VERSION = 1  # raised by every change after which the same run gives another trace
@@ -94,14 +93,13 @@ class Ledger:
     """The file of a comparison's traces: append-only, a line when a run ends.
 
     Lines of other settings may stand in it; they are kept and not mixed in.
-    Raises: UserError naming the first line that is damaged.
+    Raises: UserError naming the first line that is damaged, or when the file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
-        cut_torn_tail(path)
         lines = read_lines(path, FIELDS) if path.exists() else iter(())
         self._traces = {line["run"]: Trace.from_json(line) for line in lines}
-        self._file = path.open("a", encoding="utf-8")
+        self._file = Appender(path)
 
     def __enter__(self) -> Ledger:
         return self
@@ -124,8 +122,10 @@ class Ledger:
         return iter(self._traces)
 
     def add(self, trace: Trace) -> None:
-        """Keep a trace; it survives a power loss when this returns."""
-        self._file.write(dump(trace.to_json()) + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        """Keep a trace; it survives a power loss when this returns.
+
+        Raises: UserError when the disk does not take it.
+        """
+        self._file.add(dump(trace.to_json()) + "\n")
+        self._file.sync()
         self._traces[trace.run] = trace

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from typing import Literal
+import math
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -91,9 +92,23 @@ class MetricConfig(Named):
     )
     perfect: float | None = Field(
         None,
-        description="The best value that a metric of yours can have, which scales rewards; "
-        "default: 1 where it is to be high, 0 where low.",
+        description="The best value that a metric of yours can have, which scales rewards where "
+        "fitness is metric; of one without a bound a value that is hardly ever reached (of a PSNR "
+        "100); default: 1 where it is to be high, 0 where low.",
     )
+
+    @field_validator("perfect", mode="before")
+    @classmethod
+    def _finite(cls, value: Any) -> Any:
+        try:
+            if math.isfinite(float(value)):
+                return value
+        except (TypeError, ValueError, OverflowError):
+            return value  # none at all, or no number, which is told by the field itself
+        raise ValueError(
+            f"expected a finite number, got {value}: for a metric without a bound take a value "
+            "that is hardly ever reached (100 for a PSNR), or leave it out where fitness is loss"
+        )
 
 
 class TrainingConfig(Section):

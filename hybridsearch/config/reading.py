@@ -7,11 +7,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from hybridsearch.config.run import PART, Config
 from hybridsearch.config.section import Section
+from hybridsearch.config.yaml_file import read_yaml
 from hybridsearch.errors import UserError, nearest
 from hybridsearch.paths import is_file
 
@@ -58,15 +58,11 @@ def config_path(name: str | Path) -> Path:
 def read_settings(name: str | Path) -> dict[str, Any]:
     """The settings a YAML file states, checked against `Config` but without its defaults.
 
-    Raises: UserError when the file is missing, no YAML mapping, or has a bad key or value.
+    Raises: UserError when the file is missing, no YAML mapping, states a key twice, or has a bad
+    key or value.
     """
     path = config_path(name)
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{where}: not valid YAML") from error
+    settings = read_yaml(path) or {}
     if not isinstance(settings, dict):
         raise UserError(
             f"{path}: expected settings as `key: value` lines, got {type(settings).__name__}"
@@ -95,9 +91,9 @@ def recorded_config(saved: Path | Mapping[str, Any], source: str) -> Config:
 
 def _saved_settings(path: Path) -> dict[str, Any]:
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not valid YAML") from error
+        settings = read_yaml(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     if not isinstance(settings, dict):
         raise UserError(f"{path}: expected settings, got {type(settings).__name__}")
     return settings

@@ -10,9 +10,11 @@ from hybridsearch.errors import nearest
 
 
 class Section(BaseModel):
-    """A frozen group of settings that refuses unknown keys and names the nearest known one."""
+    """A frozen group of settings that refuses unknown keys and names the nearest known one; all
+    its numbers are finite: JSON has no others, and nan passes every limit.
+    """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod

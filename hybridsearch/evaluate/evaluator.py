@@ -28,6 +28,7 @@ from hybridsearch.evaluate.networks import built_in, check_network, fixed_groups
 from hybridsearch.evaluate.node import Trainings
 from hybridsearch.evaluate.numerics import pick_precision
 from hybridsearch.evaluate.own import modules_of, own_code
+from hybridsearch.evaluate.packing import MOST
 from hybridsearch.evaluate.probe import Probed, probe
 from hybridsearch.evaluate.stacks import jobs_of, stacks
 from hybridsearch.evaluate.worker import Job, child_path, measure, name_of_test, run
@@ -158,6 +159,12 @@ class TrainingEvaluator:
     def workers(self) -> int:
         """Trainings that run at a time, or groups of them on GPUs."""
         return self.pool.workers if self.pool.elsewhere else self._workers
+
+    @property
+    def side_by_side(self) -> int:
+        """Trainings that run at a time, at most."""
+        packed = 1 if self.device == "cpu" else self.pack or MOST
+        return max(1, self.workers * packed)
 
     def _equip(self, config: Config, data: str) -> None:
         """Tell the workers of a cluster what they must be, and what they are to compute with."""

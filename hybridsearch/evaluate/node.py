@@ -18,7 +18,7 @@ from hybridsearch.evaluate.group import Group
 from hybridsearch.evaluate.judge import code_of
 from hybridsearch.evaluate.networks import check_network
 from hybridsearch.evaluate.worker import Job, child_path
-from hybridsearch.kernels.build import processor_name
+from hybridsearch.kernels.build import processor_identity, processor_name
 from hybridsearch.kernels.choose import compiler_identity
 from hybridsearch.kernels.compiled import identity as triton
 from hybridsearch.pools.passport import Passport
@@ -36,20 +36,24 @@ class Trainings:
     kernel: str
 
     def look(self) -> Passport:
-        """This process, with its compiler on a CPU, and with its GPU where there is one."""
+        """This process, with its processor's features and its compiler on a CPU, and with its GPU
+        where there is one.
+        """
         if self.device == "cpu":
-            return Passport.of_this_process(processor_name(), compiler_identity(), "")
+            features, compiler = processor_identity(), compiler_identity()
+            return Passport.of_this_process(processor_name(), features, compiler, "")
         there = torch.cuda.is_available()
         parts = accelerator_for(torch.device(self.device)).identity() if there else {}
         gpu = ", ".join(f"{name} {value}" for name, value in parts.items() if name != "type")
-        return Passport.of_this_process(processor_name(), triton("cuda"), gpu)
+        return Passport.of_this_process(processor_name(), "", triton("cuda"), gpu)
 
     def needs(self) -> Passport:
-        """What must agree elsewhere: all of this process but the compiler, where the kernels that
-        the user asks for have none.
+        """What must agree elsewhere: all of this process; but where the user asks for kernels that
+        no compiler makes neither the compiler nor the processor, so that old and new ones can work
+        together. Their last bits may then differ (torch's loops are chosen by the processor).
         """
         here = self.look()
-        return replace(here, compiler="") if self.kernel in ("eager", "tape") else here
+        return replace(here, features="", compiler="") if self.kernel in ("eager", "tape") else here
 
     def code(self) -> dict[str, str]:
         """Digests of the user's network, loss and metric, by setting."""

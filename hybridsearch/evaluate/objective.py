@@ -6,7 +6,6 @@ with mean and deviation of the training targets, and its outputs turned back for
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -73,7 +72,7 @@ class Objective:
                 f"{self.metric_name}"
             )
         scale = Scale.of(fitness, self.measure, self.chance_loss)
-        if not math.isfinite(scale.perfect) or scale.perfect <= scale.chance:
+        if scale.perfect <= scale.chance:
             raise UserError(self._no_scale())
         return scale
 

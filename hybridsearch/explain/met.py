@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from hybridsearch.analysis.runs import Run
 from hybridsearch.errors import UserError
 from hybridsearch.fidelity import rung_steps
 from hybridsearch.records import evaluation_of
 from hybridsearch.store.cache import look_up
+from hybridsearch.store.folders import cache_of
 from hybridsearch.types import Evaluation, Json, Task, number_for, numbers_for
 
 DEEP = 4  # generations shown
@@ -124,7 +124,8 @@ def evaluations(run: Run, keys: set[str]) -> tuple[list[Evaluated], str]:
             logged[payload["task"]] = payload, evaluation_of(record)
     asked = {task.hash: task for task in _tasks(run, keys)}
     try:
-        cached, why = look_up(_cache(run), [*logged, *asked]), ""
+        cache = cache_of(run.config.cache, run.folder)
+        cached, why = look_up(cache, [*logged, *asked]), ""
     except UserError as error:
         cached, why = {}, str(error)
     rows = []
@@ -140,12 +141,6 @@ def evaluations(run: Run, keys: set[str]) -> tuple[list[Evaluated], str]:
         found = name in logged, name in cached
         rows.append(Evaluated(purpose, str(split), int(steps), rung, int(seed), result, *found))
     return rows, why
-
-
-def _cache(run: Run) -> Path:
-    """Where the run's cache is: as its config says, or beside it, where the folder has moved."""
-    said = Path(run.config.cache) if run.config.cache else None
-    return said if said and said.is_file() else run.folder.parent / "cache.sqlite"
 
 
 def _tasks(run: Run, keys: set[str]) -> Iterator[Task]:

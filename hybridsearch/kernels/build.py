@@ -55,7 +55,7 @@ def compiler() -> tuple[str, str]:
             ).stdout.splitlines()[0]
         except (OSError, subprocess.SubprocessError, IndexError):
             continue
-        return path, " ".join([version, *_flags(version), _processor()])
+        return path, " ".join([version, *_flags(version), processor_identity()])
     raise NoCompiler(f"no C++ compiler found ({', '.join(names)})")
 
 
@@ -85,8 +85,10 @@ def processor_name() -> str:
         return platform.processor()
 
 
-def _processor() -> str:
-    """What -march=native depends on: the processor's features."""
+def processor_identity() -> str:
+    """What the bits of a training depend on: the processor's features, which -march=native compiles
+    for, and by which torch and NumPy choose their loops. Not its model.
+    """
     try:
         features = processor_features()
     except OSError:

@@ -32,7 +32,7 @@ from hybridsearch.paper.published import (
 from hybridsearch.paths import is_folder
 from hybridsearch.session import environment
 from hybridsearch.store.disk import hold, make_folder, write_json, write_text
-from hybridsearch.store.folders import expect_own
+from hybridsearch.store.folders import expect_nothing_lost, expect_own
 from hybridsearch.types import Json
 
 RESULT, TEXT, CELLS, ENVIRONMENT = "benchmark.json", "README.md", "cells.csv", "environment.json"
@@ -105,16 +105,19 @@ def plan(asked: Asked, base: Config, folder: Path) -> tuple[list[Column], list[F
     Raises: UserError for what cannot be done.
     """
     expect_own(folder, "benchmark")
+    expect_nothing_lost(folder, "benchmark")
     if asked.scale not in SCALES:
         raise UserError(f"--scale: unknown scale {asked.scale!r}{nearest(asked.scale, SCALES)}")
     for data in asked.data:
         if data not in NUMBERS:
             raise UserError(f"--table: unknown table {data!r}{nearest(data, NUMBERS)}")
-    if any(rate <= 0 for rate in asked.rates):
-        raise UserError(f"--lr-grid: expected rates above 0, got {list(asked.rates)}")
+    if not all(0 < rate < math.inf for rate in asked.rates):
+        raise UserError(f"--lr-grid: expected finite rates above 0, got {list(asked.rates)}")
+    for name in ("seeds", "steps", "width"):
+        value = getattr(asked, name)
+        if value is not None and value < 1:
+            raise UserError(f"--{name}: expected 1 or more, got {value}")
     scale = _scaled(asked)
-    if scale.seeds < 1:
-        raise UserError(f"--seeds: expected 1 or more, got {scale.seeds}")
     chosen = functions_of(asked.only or ("baselines", *asked.functions))
     for network in scale.networks:
         check_network(base.network.model_copy(update={"name": network}))
@@ -129,11 +132,11 @@ def _scaled(asked: Asked) -> Scale:
     changed: dict[str, Json] = {}
     if asked.networks:
         changed["networks"] = asked.networks
-    if asked.width:
+    if asked.width is not None:
         changed["width"] = asked.width
     if asked.seeds is not None:
         changed["seeds"] = asked.seeds
-    if asked.steps:
+    if asked.steps is not None:
         changed["training"] = {**scale.training, "steps": asked.steps, "warmup": asked.steps // 20}
     return replace(scale, **changed)
 

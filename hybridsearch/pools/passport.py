@@ -19,10 +19,15 @@ COMPARED = {
     "python": ("Python {}", "use the driver's minor version there"),
     "torch": ("torch {}", "install the driver's version there"),
     "numpy": ("numpy {}", "install the driver's version there"),
+    "features": (
+        "processor features {}",
+        "use processors of the driver's kind, or start with --training.kernel tape (or eager), "
+        "which admits any, for results that depend in their last bits on who trained",
+    ),
     "compiler": (
-        "the compiler and processor {}",
-        "install the driver's compiler on a processor of that kind, or start with "
-        "--training.kernel tape (or eager), which no compiler changes",
+        "the compiler {}",
+        "install the driver's compiler there, or start with --training.kernel tape (or eager), "
+        "which no compiler changes",
     ),
     "gpu": ("the GPU {}", "only GPUs of the driver's model and libraries give its numbers"),
 }
@@ -30,9 +35,10 @@ COMPARED = {
 
 @dataclass(frozen=True)
 class Passport:
-    """One process that computes. source: digest of the package's files. processor: its model.
-    compiler: what identifies the compiler of kernels; gpu: model and libraries; "" of a worker that
-    has none, and of a driver that does not care.
+    """One process that computes. source: digest of the package's files. processor: its model;
+    features: digest of what it can do. compiler: what identifies the compiler of kernels, for this
+    processor; gpu: model and libraries. The last three are "" of a worker that has none, and of a
+    driver that does not care.
     """
 
     host: str
@@ -42,11 +48,12 @@ class Passport:
     torch: str
     numpy: str
     processor: str
+    features: str
     compiler: str
     gpu: str
 
     @classmethod
-    def of_this_process(cls, processor: str, compiler: str, gpu: str) -> Passport:
+    def of_this_process(cls, processor: str, features: str, compiler: str, gpu: str) -> Passport:
         import numpy
         import torch
 
@@ -60,6 +67,7 @@ class Passport:
             torch=str(torch.__version__),  # a class of torch's own, which would import it
             numpy=numpy.__version__,
             processor=processor,
+            features=features,
             compiler=compiler,
             gpu=gpu,
         )

@@ -171,9 +171,16 @@ def cost(run: Run) -> Cost:
 
 
 def command(run: Run) -> str:
-    """The command that repeats the run, with its settings from its own folder."""
-    words = run.environment.get("command") or []
-    if words and Path(str(words[0])).name == "__main__.py":
-        return shlex.join(["python", "-m", "hybridsearch", *map(str, words[1:])])
+    """The command that repeats the run, with its settings from its own folder, in another one where
+    it named that: it holds a run now.
+    """
+    words = list(map(str, run.environment.get("command") or []))
+    if words and Path(words[0]).name == "__main__.py":
+        for place, word in enumerate(words):
+            if word.startswith("--out="):
+                words[place] = "--out=NEW"
+            elif words[place - 1] == "--out":
+                words[place] = "NEW"
+        return shlex.join(["python", "-m", "hybridsearch", *words[1:]])
     config = run.folder / CONFIG
     return shlex.join(["python", "-m", "hybridsearch", "--config", str(config), "--out", "NEW"])

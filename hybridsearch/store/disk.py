@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -117,6 +117,47 @@ def read_json(path: Path) -> dict[str, Json]:
     if not isinstance(value, dict):
         raise UserError(f"{path}: expected an object, got {type(value).__name__}")
     return value
+
+
+class Appender:
+    """A file of lines that is only ever appended to, by one process, without buffering.
+
+    Once the disk has failed nothing is tried again: behind half a line no other may stand.
+    Raises: UserError when the disk does not take something.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._failed = path, False
+        try:
+            cut_torn_tail(path)
+            self._file = path.open("ab", buffering=0)
+        except OSError as error:
+            raise told(path, error) from error
+
+    def add(self, lines: str) -> None:
+        """Append whole lines."""
+        self._on_disk(lambda: write(self._file.fileno(), lines.encode()))
+
+    def sync(self) -> None:
+        """Make what was added survive a power loss."""
+        self._on_disk(lambda: sync(self._file.fileno()))
+
+    def close(self) -> None:
+        """Sync and close; once more does nothing."""
+        try:
+            if not (self._failed or self._file.closed):
+                self.sync()
+        finally:
+            self._file.close()
+
+    def _on_disk(self, do: Callable[[], None]) -> None:
+        try:
+            if self._failed:
+                raise OSError("an earlier write or sync of it has failed")
+            do()
+        except OSError as error:
+            self._failed = True
+            raise told(self.path, error) from error
 
 
 @contextmanager

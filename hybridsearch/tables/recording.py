@@ -8,12 +8,11 @@ never changed, so that a recording goes on wherever it was stopped.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 import yaml
@@ -35,7 +34,7 @@ from hybridsearch.observe import Observer
 from hybridsearch.pools.failure import Failure
 from hybridsearch.pools.make import make_pool
 from hybridsearch.propose.exhaustive import ExhaustiveProposer
-from hybridsearch.store.disk import cut_torn_tail, make_folder, read_lines, write_text
+from hybridsearch.store.disk import Appender, cut_torn_tail, make_folder, read_lines, write_text
 from hybridsearch.types import Json, Scale, Status, Task, accuracy_of, number_for
 
 CONFIG, FUNCTIONS, SHARDS = "config.yaml", "functions.jsonl", "cells-{:03d}.jsonl"
@@ -164,12 +163,12 @@ class Recording:
         write_text(path, origin + "\n")
 
     def _add(self, functions: Iterable[Function]) -> None:
-        """List functions that it does not have yet."""
+        """List functions that it does not have yet. Raises: UserError when the disk is full."""
         known = {f.key for f in self.functions}
         new = list({f.key: f for f in functions if f.key not in known}.values())
         if new:
-            with (self.folder / FUNCTIONS).open("a", encoding="utf-8") as file:
-                file.writelines(_line(f) for f in new)
+            with closing(Appender(self.folder / FUNCTIONS)) as file:
+                file.add("".join(map(_line, new)))
             self.functions += new
 
     def shards(self) -> list[Path]:
@@ -253,13 +252,15 @@ class Recording:
     ) -> None:
         """Train what is missing of stages: a name each, and (function, its replicates).
 
-        Raises: UserError when the machine fails a training twice.
+        Raises: UserError when the machine fails a training twice, or the disk is full.
         """
         for shard in self.shards():  # here, and not in a reader beside a recording that goes on
             cut_torn_tail(shard)
-        evaluator = TrainingEvaluator(self.config, self.folder / "children")
-        writer = _Writer(self.folder, len(self.cells))
-        try:
+        with ExitStack() as stack:
+            evaluator = TrainingEvaluator(self.config, self.folder / "children")
+            stack.callback(evaluator.close)  # whatever the disk does: workers would train on
+            writer = _Writer(self.folder, len(self.cells))
+            stack.callback(writer.close)
             observer.note(evaluator.note())
             evaluator.open_test()
             limit = evaluator.calibrate()
@@ -271,13 +272,10 @@ class Recording:
                 observer.advance(done)
                 for start in range(0, len(missing), BLOCK):
                     for cell in self._block(evaluator, limit, missing[start : start + BLOCK]):
-                        self.cells[cell.key, cell.replicate] = cell
                         writer.write(cell)
+                        self.cells[cell.key, cell.replicate] = cell
                         done += 1
                         observer.advance(done)
-        finally:
-            writer.close()
-            evaluator.close()
 
     def _has(self, function: Function, replicates: Iterable[int]) -> bool:
         return all((function.key, k) in self.cells for k in replicates)
@@ -343,20 +341,19 @@ class _Writer:
         self.folder, self.written = folder, written
         self._file = self._open()
 
-    def _open(self) -> TextIO:
-        path = self.folder / SHARDS.format(self.written // PER_SHARD)
-        return path.open("a", encoding="utf-8")
+    def _open(self) -> Appender:
+        return Appender(self.folder / SHARDS.format(self.written // PER_SHARD))
 
     def write(self, cell: Cell) -> None:
-        self._file.write(dump(cell.to_json()) + "\n")
-        self._file.flush()
+        """Raises: UserError when the disk does not take it."""
+        self._file.add(dump(cell.to_json()) + "\n")
         self.written += 1
         if self.written % PER_SHARD == 0:
-            self.close()
+            self._file.close()
             self._file = self._open()
 
     def close(self) -> None:
-        os.fsync(self._file.fileno())
+        """Raises: UserError when what was written may not survive a power loss."""
         self._file.close()
 
 

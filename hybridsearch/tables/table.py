@@ -27,6 +27,7 @@ from hybridsearch.genome.function import resolve
 from hybridsearch.genome.text import from_token_text
 from hybridsearch.genome.units import Tokens
 from hybridsearch.paths import is_file
+from hybridsearch.store.disk import replace, told
 from hybridsearch.types import Json, Scale, Status
 
 if TYPE_CHECKING:  # it brings torch, for which those who only read a table should not wait
@@ -127,13 +128,16 @@ class Table:
         return float(unseen.std(ddof=1) / np.sqrt(len(unseen))) if len(unseen) > 1 else 0.0
 
     def save(self, path: Path) -> None:
-        """Write it to a .safetensors file, atomically."""
+        """Write it to a .safetensors file, atomically. Raises: UserError when the disk is full."""
         note = {"format": FORMAT, "specs": self.specs, "keys": self.keys, "steps": self.steps}
         text = json.dumps({**note, "about": dict(self.about)})
         partial = path.with_name(path.name + ".partial")
         arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in self.ARRAYS}
-        save_file(arrays, partial, metadata={"table": text})
-        partial.replace(path)
+        try:
+            save_file(arrays, partial, metadata={"table": text})
+            replace(partial, path)
+        except (OSError, SafetensorError) as error:
+            raise told(path, error) from error
 
 
 def target_size(truth: NDArray[np.float64], error: float) -> int:

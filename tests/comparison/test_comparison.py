@@ -28,6 +28,7 @@ from hybridsearch.errors import UserError
 from hybridsearch.observe import Silent
 from hybridsearch.recorder import Recorder
 from hybridsearch.session import STRATEGIES, make_proposer
+from hybridsearch.store import disk
 from hybridsearch.store.cache import Cache
 from hybridsearch.store.disk import hold
 from hybridsearch.store.log import RunLog, read_log
@@ -332,6 +333,21 @@ def test_a_trace_survives_its_file(tmp_path):
         ledger.add(trace)
     with Ledger(tmp_path / "runs.jsonl") as ledger:
         assert ledger["a"] == trace
+        assert list(ledger) == ["a"]
+
+
+def test_a_full_disk_is_one_line_and_what_was_kept_stays(tmp_path, monkeypatch):
+    traces = [Trace(run, "rl", 3, (1,), (-0.1,), (0,), "the budget") for run in "ab"]
+
+    def fail(descriptor, data):
+        raise OSError(28, "No space left on device")
+
+    with Ledger(tmp_path / "runs.jsonl") as ledger:
+        ledger.add(traces[0])
+        monkeypatch.setattr(disk, "write", fail)
+        with pytest.raises(UserError, match=r"runs.jsonl cannot be written: No space left"):
+            ledger.add(traces[1])
+    with Ledger(tmp_path / "runs.jsonl") as ledger:
         assert list(ledger) == ["a"]
 
 

@@ -11,13 +11,16 @@ import numpy as np
 import pytest
 
 from hybridsearch.config import Config
+from hybridsearch.evaluate import node
 from hybridsearch.evaluate.data import load_search_data, load_test_data, stock
 from hybridsearch.evaluate.evaluator import TrainingEvaluator, training_config
 from hybridsearch.evaluate.group import Group
 from hybridsearch.evaluate.node import Trainings
 from hybridsearch.evaluate.worker import Job, run
+from hybridsearch.kernels.build import processor_identity
 from hybridsearch.kernels.choose import compiler_identity
 from hybridsearch.pools.base import InlinePool
+from hybridsearch.pools.passport import differs
 from hybridsearch.pools.wire import Call, Good, Home
 
 OWN = """
@@ -68,9 +71,28 @@ def test_sent_data_are_the_driver_s_bit_by_bit(tmp_path, monkeypatch, no_stock, 
     sys.modules.pop("stocked", None)
 
 
-def test_a_driver_without_native_kernels_does_not_ask_for_a_compiler():
-    assert trade().needs().compiler == trade().look().compiler == compiler_identity()
-    assert trade(kernel="tape").needs().compiler == ""
+@pytest.mark.parametrize("kernel", ["auto", "native", "tape", "eager"])
+@pytest.mark.parametrize("compiler", ["gcc", ""])
+def test_a_processor_is_told_with_a_compiler_or_without(monkeypatch, kernel, compiler):
+    """Only who asks for kernels that no compiler makes takes another one."""
+    features = "avx2"
+    monkeypatch.setattr(node, "compiler_identity", lambda: compiler and f"{compiler} {features}")
+    monkeypatch.setattr(node, "processor_identity", lambda: features)
+    ours = trade(kernel=kernel)
+    wanted = ours.needs()
+    assert differs(wanted, ours.look(), "x") == ""
+    features = "avx512"
+    line = differs(wanted, ours.look(), "x")
+    if kernel in ("tape", "eager"):
+        assert line == "" and wanted.compiler == ""
+    else:
+        assert "has processor features avx512, the driver" in line and "\n" not in line
+
+
+def test_a_driver_is_its_own_processor_and_compiler():
+    here = trade().needs()
+    assert here == trade().look()
+    assert (here.features, here.compiler) == (processor_identity(), compiler_identity())
 
 
 def test_the_user_s_code_is_identified(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from pathlib import Path
 from hybridsearch.pools.passport import Passport
 from hybridsearch.pools.wire import Good, Home
 
-HERE = Passport("driver", "1", "abcd", "3.11", "2.13.0", "2.4", "a processor", "gcc", "")
+HERE = Passport("driver", "1", "abcd", "3.11", "2.13.0", "2.4", "a processor", "avx2", "gcc", "")
 
 
 @dataclass(frozen=True)

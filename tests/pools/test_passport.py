@@ -14,14 +14,14 @@ from .deeds import HERE
 
 
 def test_a_passport_survives_json():
-    here = Passport.of_this_process("a processor", "gcc", "")
+    here = Passport.of_this_process("a processor", "avx2", "gcc", "")
     assert Passport.from_json(json.loads(json.dumps(here.to_json()))) == here
     assert here.source == digest_of_source()
     assert {type(value) for value in here.to_json().values()} == {str}  # a worker needs no torch
 
 
 def test_every_field_is_compared_but_where_and_on_what():
-    """Another processor is told by the compiler's identity, where it matters."""
+    """Another processor is told by what it can do, not by its model."""
     assert set(COMPARED) == {f.name for f in fields(Passport)} - {"host", "processor"}
 
 
@@ -38,6 +38,7 @@ def test_what_differs_is_named_for_both(name):
 
 def test_a_driver_that_uses_no_compiler_takes_workers_with_any():
     without = replace(HERE, compiler="")
+    assert differs(without, replace(without, features="avx512"), "x")
     assert "no compiler" in differs(HERE, without, "x")
     assert "--training.kernel tape" in differs(HERE, without, "x")
     assert differs(without, HERE, "x") == ""

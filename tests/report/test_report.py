@@ -221,6 +221,20 @@ def test_the_command_line(runs, tmp_path, capsys):
         report([])
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["--out", "runs/a b", "--seed", "3"], "--out NEW --seed 3"),
+        (["--seed", "3", "--out=runs/a"], "--seed 3 --out=NEW"),
+        (["--seed", "3"], "--seed 3"),
+    ],
+)
+def test_a_run_is_repeated_in_another_folder(given, told):
+    command = ["/somewhere/hybridsearch/__main__.py", *given]
+    run = SimpleNamespace(environment={"command": command})
+    assert facts.command(run) == f"python -m hybridsearch {told}"
+
+
 def test_windows_are_never_too_small():
     outcomes = [{"genome": "id x", "known": False}] * 15
     assert course.token_shares(outcomes) is None

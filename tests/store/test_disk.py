@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,30 @@ def test_a_file_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"f cannot be written: No space left on device; .* resume"):
         write_text(path, "new")
     assert path.read_text() == "old"
+
+
+def test_behind_half_a_line_no_other_is_put(tmp_path, monkeypatch):
+    path = tmp_path / "l.jsonl"
+    file = disk.Appender(path)
+    file.add("1\n2\n")
+    whole = disk.write
+
+    def fill(descriptor: int, data: bytes) -> None:
+        whole(descriptor, data[:2])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(disk, "write", fill)
+        with pytest.raises(UserError, match=r"l.jsonl cannot be written: No space left on device"):
+            file.add("333\n")
+    with pytest.raises(UserError, match="an earlier write or sync of it has failed"):
+        file.add("4\n")
+    file.close()
+    file.close()
+    assert path.read_text() == "1\n2\n33"
+    with closing(disk.Appender(path)) as again:
+        again.add("333\n")
+    assert path.read_text() == "1\n2\n333\n"
 
 
 @pytest.mark.parametrize("line", [b"{", b"[]", b"3", b"\xff\xfe", b"[" * 100_000])

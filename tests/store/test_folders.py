@@ -1,4 +1,4 @@
-"""No command writes over what another has made."""
+"""No command writes over what another has made, or somebody; and where the cache of a run is."""
 
 import pytest
 
@@ -10,7 +10,13 @@ from hybridsearch.config import make_config
 from hybridsearch.errors import UserError
 from hybridsearch.paper.run import RESULT, Asked, benchmark
 from hybridsearch.session import search
-from hybridsearch.store.folders import KNOWN_BY, expect_own
+from hybridsearch.store.folders import (
+    KNOWN_BY,
+    REPLACED,
+    cache_of,
+    expect_nothing_lost,
+    expect_own,
+)
 from hybridsearch.tables.recording import FUNCTIONS
 
 COMMANDS = {
@@ -47,6 +53,36 @@ def test_another_ones_folder_is_refused_and_left_as_it_is(tmp_path, capsys, kind
     told = capsys.readouterr().err
     assert f"holds a {made}" in told and len(told.splitlines()) == 1
     assert {path.name: path.read_text() for path in folder.iterdir()} == files
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind, names in REPLACED.items() for name in names]
+)
+def test_a_file_that_somebody_put_there_is_left_as_it_is(tmp_path, capsys, kind, name):
+    """A config for instance, from which the command is to begin."""
+    file = tmp_path / name
+    file.write_text("budget: 4\n")
+    words = [*COMMANDS[kind], str(tmp_path)]
+    assert main([*words, "--config", str(file)] if name == "config.yaml" else words) == 2
+    told = capsys.readouterr().err
+    assert f"holds a {name} that no {kind} wrote; choose" in told and len(told.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert file.read_text() == "budget: 4\n"
+
+
+def test_what_a_command_wrote_before_its_first_record_it_may_replace(tmp_path):
+    for name in ("config.yaml", "environment.json"):
+        (tmp_path / name).touch()
+    for kind in ("run", "comparison"):
+        expect_nothing_lost(tmp_path, kind)
+
+
+def test_a_cache_is_where_the_config_says_or_beside_a_folder_that_was_moved(tmp_path):
+    said, beside = tmp_path / "elsewhere.sqlite", tmp_path / "runs" / "cache.sqlite"
+    folder = tmp_path / "runs" / "a"
+    assert cache_of(None, folder) == cache_of(str(said), folder) == beside
+    said.touch()
+    assert cache_of(str(said), folder) == said
 
 
 def test_an_empty_file_is_nobodys(tmp_path):

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 
 from hybridsearch.cli import main
 from hybridsearch.config import make_config
@@ -18,6 +19,7 @@ from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.genome.function import baselines, resolve
 from hybridsearch.observe import Silent
 from hybridsearch.session import record, search
+from hybridsearch.store import disk
 from hybridsearch.store.disk import hold
 from hybridsearch.tables.card import make_card, target_set, write_card
 from hybridsearch.tables.recording import Cell, Recording
@@ -107,6 +109,50 @@ def test_a_stopped_recording_goes_on_to_the_same_table(recorded, tmp_path, worke
     lines = [line for s in again.shards() for line in s.read_text().splitlines()]
     assert len(lines) == len(again.cells)  # nothing twice
     assert load_table(tmp_path / "a" / "table.safetensors").digest == pack(recorded).digest
+
+
+def fail(*rest):
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("what", ["write", "sync"])
+def test_a_full_disk_ends_a_recording_in_one_line_and_its_workers(tmp_path, monkeypatch, what):
+    recording = Recording.start(tmp_path, settings(), [])
+    work = [("all", [(f, range(1)) for f in recording.functions[:2]])]
+    closed = []
+    monkeypatch.setattr(TrainingEvaluator, "close", lambda self: closed.append(self))
+    with monkeypatch.context() as full:
+        full.setattr(disk, what, fail)
+        with pytest.raises(UserError, match=r"cells-000.jsonl cannot be written: No space left"):
+            recording.train(work, Silent())
+    assert len(closed) == 1
+    assert len(Recording(tmp_path).cells) == len(recording.cells) == (2 if what == "sync" else 0)
+    recording.train(work, Silent())
+    assert Recording(tmp_path).cells == recording.cells and len(recording.cells) == 2
+
+
+def test_functions_are_added_behind_a_list_that_was_cut(tmp_path, monkeypatch):
+    Recording.start(tmp_path, settings(), [])
+    whole = (tmp_path / "functions.jsonl").read_text()
+    with (tmp_path / "functions.jsonl").open("a") as file:
+        file.write('{"function": "tor')
+    added = [resolve("tanh(x)*x"), resolve("sin(x)")]
+    with monkeypatch.context() as full, pytest.raises(UserError, match="No space left on device"):
+        full.setattr(disk, "write", fail)
+        Recording.start(tmp_path, settings(), added)
+    made = Recording.start(tmp_path, settings(), added)
+    assert [f.key for f in Recording(tmp_path).functions] == [f.key for f in made.functions]
+    assert (tmp_path / "functions.jsonl").read_text().startswith(whole)
+    assert made.functions[-2:] == added
+
+
+def test_a_table_that_the_disk_does_not_take_is_one_line(recorded, tmp_path, monkeypatch):
+    def full(*rest, **more):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("hybridsearch.tables.table.save_file", full)
+    with pytest.raises(UserError, match=r"t.safetensors cannot be written: .* No space left"):
+        pack(recorded).save(tmp_path / "t.safetensors")
 
 
 def test_other_settings_in_the_same_folder_are_refused(recorded):
