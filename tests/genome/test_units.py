@@ -117,6 +117,13 @@ def test_normal_form_is_idempotent(genome):
     assert len(form) <= len(genome)
 
 
+@given(st.integers(0, 2**32 - 1))
+def test_normal_form_is_idempotent_where_units_are_alike(seed):
+    space = Space(4, 6, unary=("id", "scale"), binary=("add", "sub"))
+    form = normal_form(space.sample(np.random.default_rng(seed)))
+    assert normal_form(form) == form
+
+
 @settings(max_examples=200)
 @given(genomes())
 def test_normal_form_keeps_the_function_at_the_start_value(genome):
@@ -154,10 +161,16 @@ def test_normal_form_keeps_the_function_of_every_beta(genome):
             "add cos x id x mul id x sin x sub id u1 id u2",
         ),
         ("mul sin x sin x sub cos u1 cos u1", "mul sin x sin x sub cos u1 cos u1"),
+        (  # of two units alike, sub needs the second first
+            "mul id x scale x mul id x scale x add scale u1 scale u2 sub id u2 id u3",
+            "mul id x scale x mul id x scale x add scale u1 scale u2 sub id u1 id u3",
+        ),
     ],
 )
 def test_normal_form_of(genome, form):
-    assert normal_form(tuple(genome.split())) == tuple(form.split())
+    found = normal_form(tuple(genome.split()))
+    assert found == tuple(form.split())
+    assert normal_form(found) == found
 
 
 def test_what_a_unit_reads_and_trains():
