@@ -251,8 +251,8 @@ def _binary_pullback(b: Builder, k: int, g: int) -> list[tuple[int, int]]:
             share = put("div", g, w)
             return [(v, share), (w, put("neg", put("mul", share, k)))]
         case "max":
-            # The rest is all, half or nothing: exact; nan of an infinite g where torch has 0, since a
-            # second selection takes a fifth longer.
+            # The rest is all, half or nothing: exact. Of an infinite g it is nan where torch has 0:
+            # a second selection would take a fifth longer.
             share = put("ifmore", v, w, g)
             return [(v, share), (w, put("sub", g, share))]
         case "min":
