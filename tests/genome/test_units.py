@@ -117,11 +117,16 @@ def test_normal_form_is_idempotent(genome):
     assert len(form) <= len(genome)
 
 
-@given(st.integers(0, 2**32 - 1))
-def test_normal_form_is_idempotent_where_units_are_alike(seed):
-    space = Space(4, 6, unary=("id", "scale"), binary=("add", "sub"))
-    form = normal_form(space.sample(np.random.default_rng(seed)))
-    assert normal_form(form) == form
+def test_normal_form_is_idempotent_where_units_are_alike():
+    """All genomes of four and some of five units that begin with the same one twice."""
+    twice = ("mul", "id", "x", "scale", "x") * 2
+    inputs, more = ("u1", "u2"), ("u1", "u2", "u3")
+    for b3, b4 in itertools.product(("add", "sub"), repeat=2):
+        for i, j, k, m in itertools.product(inputs, inputs, more, more):
+            four = (*twice, b3, "scale", i, "scale", j, b4, "id", k, "scale", m)
+            for genome in (four, (*four, "add", "id", "u4", "id", "u3")):
+                form = normal_form(genome)
+                assert normal_form(form) == form, genome
 
 
 @settings(max_examples=200)
