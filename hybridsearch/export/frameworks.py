@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,12 +13,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from hybridsearch.errors import UserError
+from hybridsearch.errors import UserError, told
 from hybridsearch.export.check import (
     ROOM,
     Answer,
     Deviation,
-    Floats,
     Grid,
     Steady,
     against_evaluator,
@@ -42,14 +42,23 @@ NEEDS = {
     "jax": ("jax",),
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
 }
+OLDEST_JAX = (0, 8)  # the first that has jax.enable_x64
 
 
 def require(format: str) -> None:
-    """Raises: UserError when a package is missing that the format takes."""
+    """Raises: UserError when a package is missing that the format takes, or is too old."""
     missing = [p for p in NEEDS.get(format, ()) if importlib.util.find_spec(p) is None]
     if missing:
         extra = "sympy" if format == "sympy" else f"'hybridsearch[{format}]'"
         raise UserError(f"--format {format} needs {' and '.join(missing)}; pip install {extra}")
+    if format == "jax":
+        found = metadata.version("jax")
+        if tuple(map(int, found.split(".")[:2])) < OLDEST_JAX:
+            wanted = ".".join(map(str, OLDEST_JAX))
+            raise UserError(
+                f"--format jax needs jax {wanted} or later, got {found}; "
+                "pip install -U 'hybridsearch[jax]'"
+            )
 
 
 def load(path: Path) -> ModuleType:
@@ -159,27 +168,47 @@ def check_jax(wish: Wish, path: Path) -> str:
 
 
 def check_sympy(wish: Wish, path: Path) -> str:
-    """Compare values and SymPy's own derivatives, both in DIGITS digits, off the kinks."""
+    """Compare values and SymPy's own derivatives, both in DIGITS digits, off the kinks; where a
+    derivative of SymPy's is 0/0, values alone.
+    """
+    points, known, where = _few(wish.function)
+    try:
+        found = _by_sympy(wish, path, points, where)
+    except Exception as error:  # SymPy, its printer and mpmath say nowhere which they raise
+        raise UserError(
+            f"SymPy cannot take this function: {told(error)}; nothing was written; take another "
+            "--format"
+        ) from error
+    unit = float(torch.finfo(torch.float64).eps)
+    off = compare(found, known, where, ELSEWHERE * unit)
+    return said({torch.float64: off}, len(points.x))
+
+
+def _by_sympy(wish: Wish, path: Path, points: Grid, where: Steady) -> Answer:
+    """What SymPy computes; what it cannot compute at a point no longer counts in `where`."""
     import sympy
 
-    try:
-        module = load(path)
-        names = ("x", *beta_names(len(wish.function.starts)))
-        symbols = [getattr(module, name) for name in names]
-        wanted = [module.expression, *(sympy.diff(module.expression, s) for s in symbols)]
-    except (TypeError, ValueError, RecursionError) as error:
-        raise UserError(f"SymPy cannot take this function: {error}; nothing was written") from error
-    run = sympy.lambdify(symbols, wanted, modules=[_guarded(), "mpmath"])
-    points, known, where = _few(wish.function)
-    rows: Floats = np.full((len(wanted), len(points.x)), np.nan)
+    module = load(path)
+    symbols = [getattr(module, name) for name in ("x", *beta_names(len(wish.function.starts)))]
+    slopes = [sympy.diff(module.expression, s) for s in symbols]
+    value, slope = (
+        sympy.lambdify(symbols, wanted, modules=[_guarded(), "mpmath"])
+        for wanted in ([module.expression], slopes)
+    )
+    found = Answer(np.full_like(points.x, np.nan), np.full(where.slopes.shape, np.nan))
     for k in range(len(points.x)):
+        inputs = [points.x[k], *points.betas[:, k]]
         try:
-            rows[:, k] = _exact(run, [points.x[k], *points.betas[:, k]])
+            (found.value[k],) = _exact(value, inputs)
         except _TooLargeError:
             where.value[k], where.slopes[:, k] = False, False
-    unit = float(torch.finfo(torch.float64).eps)
-    off = compare(Answer(rows[0], rows[1:]), known, where, ELSEWHERE * unit)
-    return said({torch.float64: off}, len(points.x))
+            continue
+        try:
+            found.slopes[:, k] = _exact(slope, inputs)
+        except (_TooLargeError, ZeroDivisionError):
+            # For the slope of sqrt(max(x, 0)) SymPy has H(x)/(2*sqrt(max(x, 0))), H the step.
+            where.slopes[:, k] = False
+    return found
 
 
 def _few(function: Function) -> tuple[Grid, Answer, Steady]:

@@ -48,7 +48,7 @@ class Genome:
 
     @cached_property
     def formula(self) -> str:
-        """The text that people write; parsing it gives a genome with the same key."""
+        """The text that people write; parsing it gives the same function (see `text.formula`)."""
         return text.formula(self.tokens)
 
     @cached_property

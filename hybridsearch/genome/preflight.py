@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hybridsearch.genome.batch import BLOCK, behaviour
-from hybridsearch.genome.canonical import BETAS, FINGERPRINT_POINTS, keys_of_forms
+from hybridsearch.genome.canonical import BETAS, POINTS, RANGE, keys_of_forms, slopeless
 from hybridsearch.genome.primitives import Array
 from hybridsearch.genome.units import Tokens, normal_form
 
-RANGE = 5.0  # of 1e6 values from N(0,1), what BatchNorm hands on, fewer than one lies outside
 EXPLOSIVE = 1e4  # |f| or |f'| above this on the range: one such unit swamps a layer of thousands
 FLAT = 1e-6  # deviation from a constant or a line, relative to the function's size, that is nothing
 DEAD = 1e-3  # root mean square of f' under N(0,1): through two such layers no gradient is left
@@ -30,11 +30,9 @@ REASONS = (
     "dead gradient",
 )
 
-_EXTRA: Array = np.array([-5.0, -4.6, -4.2, -0.5, -0.01, 0.0, 0.01, 0.5, 4.2, 4.6, 5.0])
-_POINTS: Array = np.concatenate([FINGERPRINT_POINTS, _EXTRA])
-_INSIDE = np.flatnonzero(np.abs(_POINTS) <= RANGE)
-_INSIDE = _INSIDE[np.argsort(_POINTS[_INSIDE])]
-_X: Array = _POINTS[_INSIDE]
+_INSIDE = np.flatnonzero(np.abs(POINTS) <= RANGE)
+_INSIDE = _INSIDE[np.argsort(POINTS[_INSIDE])]
+_X: Array = POINTS[_INSIDE]
 # Quadrature under N(0,1) on the points inside: density times the width of a point's cell.
 _DENSITY: Array = np.exp(-0.5 * _X**2) * np.gradient(_X)
 _DENSITY /= _DENSITY.sum()
@@ -57,15 +55,16 @@ def inspect(genomes: Sequence[Tokens]) -> list[Inspection]:
 
 def _inspect(genomes: Sequence[Tokens]) -> list[Inspection]:
     forms = [normal_form(g) for g in genomes]
-    seen = behaviour(forms, _POINTS, BETAS)
-    n = len(FINGERPRINT_POINTS)
-    names = keys_of_forms(forms, np.ascontiguousarray(seen.values[..., :n]))
-    reasons = _reasons(seen.values[..., _INSIDE], seen.slopes[..., _INSIDE])
+    seen = behaviour(forms, POINTS, BETAS)
+    lost = slopeless(seen)
+    names = keys_of_forms(forms, seen.values, lost)
+    reasons = _reasons(seen.values[..., _INSIDE], seen.slopes[..., _INSIDE], lost)
     return [Inspection(*row) for row in zip(forms, names, reasons, strict=True)]
 
 
-def _reasons(values: Array, slopes: Array) -> list[str | None]:
-    """The first reason that holds, per genome; values and slopes [G, A, P] on the range.
+def _reasons(values: Array, slopes: Array, lost: NDArray[np.bool_]) -> list[str | None]:
+    """The first reason that holds, per genome; values and slopes [G, A, P] on the range, lost [G]:
+    which are slopeless, as their keys say too.
 
     Undefined and explosive are judged at the start value of every beta, which is where training
     begins; constant, affine and dead only if so for every assignment on which f is defined, since
@@ -75,7 +74,7 @@ def _reasons(values: Array, slopes: Array) -> list[str | None]:
     with np.errstate(all="ignore"):
         checks = [
             ~defined[:, 0],
-            ~np.isfinite(slopes[:, 0]).all(axis=1),
+            lost,
             np.maximum(np.abs(values[:, 0]), np.abs(slopes[:, 0])).max(axis=1) > EXPLOSIVE,
         ]
         centre = values.mean(axis=2, keepdims=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hybridsearch.genome.canonical import key
+from hybridsearch.genome.canonical import value_key
 from hybridsearch.genome.cover import smallest
 from hybridsearch.genome.index import representative
 from hybridsearch.genome.parse import read
@@ -18,5 +18,6 @@ def parse_formula(text: str) -> Tokens:
     Raises: UserError naming the column where the formula leaves the space.
     """
     tokens = smallest(read(text))
-    # One unit may do it in a way that no rewriting of the text shows.
-    return representative(tokens, key(tokens)) if len(tokens) > UNIT_LENGTH else tokens
+    # One unit may do it in a way that no rewriting of the text shows; |x| for sqrt(x^2), which has
+    # no slope at 0 as it stands.
+    return representative(tokens, value_key(tokens)) if len(tokens) > UNIT_LENGTH else tokens

@@ -33,7 +33,8 @@ def from_token_text(line: str) -> Tokens:
 # A policy repeats itself, and formulas of several units take a millisecond.
 @lru_cache(maxsize=4096)
 def formula(tokens: Tokens) -> str:
-    """The text that people write; `reading.parse_formula` gives back a genome with the same key.
+    """The text that people write; `reading.parse_formula` gives back a genome with the same key, or
+    one unit that has the slopes that this spelling lacks.
 
     Units read once stand in place; those read more often are bound: "u1=tanh(x); u1*u1".
     """

@@ -186,6 +186,9 @@ def normal_form(tokens: Tokens) -> Tokens:
         sorted_units[number] = Unit(unit.binary, u1, i1, u2, i2)
         shapes[number] = f"({unit.binary} {u1} {shapes[i1]} {u2} {shapes[i2]})"
 
+    def alike(unit: Unit) -> bool:
+        return unit.unary1 == unit.unary2 and shapes[unit.input1] == shapes[unit.input2]
+
     order: dict[int, int] = {INPUT_X: INPUT_X}  # old number -> new number
     kept: list[Unit] = []
 
@@ -196,6 +199,9 @@ def normal_form(tokens: Tokens) -> Tokens:
         place(unit.input1)
         place(unit.input2)
         first, second = order[unit.input1], order[unit.input2]
+        # A unit that was placed before may have needed the second of two operands alike first.
+        if first > second and BINARY[unit.binary].commutes and alike(unit):
+            first, second = second, first
         kept.append(Unit(unit.binary, unit.unary1, first, unit.unary2, second))
         order[number] = len(kept)
 

@@ -251,8 +251,10 @@ def _binary_pullback(b: Builder, k: int, g: int) -> list[tuple[int, int]]:
             share = put("div", g, w)
             return [(v, share), (w, put("neg", put("mul", share, k)))]
         case "max":
+            # The rest is all, half or nothing: exact. Of an infinite g it is nan where torch has 0:
+            # a second selection would take a fifth longer.
             share = put("ifmore", v, w, g)
-            return [(v, share), (w, put("sub", g, share))]  # all, half or nothing: exact
+            return [(v, share), (w, put("sub", g, share))]
         case "min":
             share = put("ifmore", w, v, g)
             return [(v, share), (w, put("sub", g, share))]

@@ -56,11 +56,21 @@ def _dsinc(a: Floats, out: Floats) -> None:
     np.add(near * small, (np.cos(away) - np.sin(away) / away) / away * ~small, out=out)
 
 
+def _where(chosen: NDArray[np.bool_], g: Floats, out: Floats) -> None:
+    """g where it is chosen, else 0, where a product with the mask would make nan of an infinite g.
+    As a mask of bits it takes no longer than that product; `np.where` takes ten times as long.
+    """
+    bits = chosen.view(np.int8)
+    np.negative(bits, out=bits)
+    np.bitwise_and(g.view(np.int32), bits, out=out.view(np.int32))
+
+
 def _ifmore(a: Floats, b: Floats, g: Floats, out: Floats) -> None:
-    """Half for a >= b and half for a > b: NumPy multiplies by a mask faster than it selects."""
-    np.multiply(g, a > b, out=out)
-    np.add(out, g * (a >= b), out=out)
-    np.multiply(out, np.float32(0.5), out=out)
+    more = np.empty_like(g)
+    _where(a > b, g, more)
+    np.multiply(g, np.float32(0.5), out=out)
+    _where(a == b, out, out)
+    np.bitwise_or(out.view(np.int32), more.view(np.int32), out=out.view(np.int32))
 
 
 OPERATIONS: dict[str, Callable[..., object] | ByTorch] = {
@@ -90,8 +100,8 @@ OPERATIONS: dict[str, Callable[..., object] | ByTorch] = {
     "sigmoid": ByTorch(torch.sigmoid),
     "softplus": ByTorch(_softplus),
     "erf": ByTorch(torch.erf),
-    "ifpos": lambda a, g, out: np.multiply(g, a > 0, out=out),
-    "ifneg": lambda a, g, out: np.multiply(g, a < 0, out=out),
+    "ifpos": lambda a, g, out: _where(a > 0, g, out),
+    "ifneg": lambda a, g, out: _where(a < 0, g, out),
     "ifmore": _ifmore,
 }
 

@@ -11,7 +11,10 @@ from torch import nn
 from hybridsearch.errors import UserError
 from hybridsearch.export.check import (
     POINTS,
+    Answer,
+    Steady,
     against_evaluator,
+    compare,
     evaluator,
     grid,
     of_module,
@@ -81,6 +84,12 @@ def test_points_that_rounding_decides_do_not_count():
     where = steady(function, points, torch.float64, answer)
     assert where.value[np.abs(points.x) < 2].all()
     assert not where.value[points.x == 40].any()
+
+
+def test_where_no_slopes_can_be_compared_nothing_is_said_of_them():
+    answer = Answer(np.zeros(30), np.full((1, 30), np.nan))
+    where = Steady(np.ones(30, np.bool_), np.zeros((1, 30), np.bool_))
+    assert compare(answer, answer, where, 1e-9).slopes is None
 
 
 def test_the_grid_has_special_points_and_different_betas():

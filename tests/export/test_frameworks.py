@@ -88,6 +88,46 @@ def test_what_sympy_cannot_take_is_said(checked, wish):
         checked(sympy_file, check_sympy, wish("max(sqrt(-cosh(x)), x)"))
 
 
+@pytest.mark.parametrize("text", ["sqrt(max(x, 0))", "sin(x)*sqrt(max(x, 0))+beta*x"])
+def test_where_sympys_slope_is_nothing_over_nothing_values_are_compared(checked, wish, text):
+    pytest.importorskip("sympy")
+    said = checked(sympy_file, check_sympy, wish(text))
+    assert said.startswith("40 points") and "gradients" in said
+    with pytest.raises(UserError, match="differ"):
+        checked(
+            sympy_file, check_sympy, wish(text), text_with("sqrt(Max(x, 0))", "sqrt(Max(x, -1))")
+        )
+    with pytest.raises(UserError, match="differ"):
+        checked(
+            sympy_file, check_sympy, wish(text), text_with("sqrt(Max(x, 0))", "sqrt(Max(2*x, 0))")
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("sqrt(", "undefined("), "NameError"),
+        (("sqrt(Max(x, 0))", "sqrt(Max(x, 0)) / (x - x)"), "KeyError"),
+        (("sqrt(Max(x, 0))", "Symbol('y') * sqrt(Max(x, 0))"), "NameError"),
+    ],
+)
+def test_what_sympy_fails_at_is_one_line(checked, wish, change, words):
+    pytest.importorskip("sympy")
+    with pytest.raises(UserError, match=f"SymPy cannot take this function: ({words})") as caught:
+        checked(sympy_file, check_sympy, wish("sqrt(max(x, 0))"), text_with(*change))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_old_jax_is_said_in_one_line(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
+    for version in ("0.8.0", "0.10.2", "1.0.0.dev1"):
+        monkeypatch.setattr(frameworks.metadata, "version", lambda name, version=version: version)
+        frameworks.require("jax")
+    monkeypatch.setattr(frameworks.metadata, "version", lambda name: "0.7.2")
+    with pytest.raises(UserError, match=r"needs jax 0\.8 or later, got 0\.7\.2; pip install"):
+        frameworks.require("jax")
+
+
 @pytest.mark.parametrize("format", ["jax", "onnx", "sympy"])
 def test_a_missing_package_is_said_in_one_line(format, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)

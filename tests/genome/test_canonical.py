@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybridsearch.genome.batch import behaviour
-from hybridsearch.genome.canonical import BETAS, FINGERPRINT_POINTS, key, keys, rounded
+from hybridsearch.genome.canonical import (
+    BETAS,
+    FINGERPRINT_POINTS,
+    key,
+    keys,
+    rounded,
+    value_key,
+)
 from hybridsearch.genome.text import from_token_text
 from hybridsearch.genome.units import Space, normal_form
 
@@ -188,8 +195,42 @@ def test_two_betas_are_two_parameters():
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_the_normal_form_has_the_genomes_key(seed):
-    genome = Space(1, 3).sample(np.random.default_rng(seed))
+    genome = Space(1, 5).sample(np.random.default_rng(seed))
     assert key(normal_form(genome)) == key(genome)
+
+
+def test_the_normal_form_of_units_alike_has_the_genomes_key():
+    units = "mul id x scale x | mul id x scale x | add scale u1 scale u2 | sub id u2 id u3"
+    genome = from_token_text(units)
+    assert key(normal_form(genome)) == key(genome)
+
+
+SLOPELESS = [  # beside a sound spelling of the same function
+    ("mul square x square x | max sqrt u1 sqrt u1", "mul id x id x"),
+    ("mul id x id x | add id x sqrt u1", "add id x abs x"),
+    ("mul relu x relu x | max sqrt u1 sqrt u1", "max relu x relu x"),
+    ("mul tanh x tanh x | max sqrt u1 sqrt u1", "max tanh x tanh x | max abs u1 abs u1"),
+]
+
+
+@pytest.mark.parametrize(("lost", "sound"), SLOPELESS)
+def test_a_spelling_without_slopes_shares_no_key_with_sound_ones(lost, sound):
+    lost, sound = from_token_text(lost), from_token_text(sound)
+    assert key(lost) != key(sound)
+    assert value_key(lost) == value_key(sound) == key(sound)
+
+
+def test_spellings_without_slopes_share_one():
+    assert k("mul square x square x max sqrt u1 sqrt u1") == k(
+        "mul cube x id x min sqrt u1 sqrt u1"
+    )
+
+
+def test_keys_of_before_stay():
+    """Of tables, caches and logs."""
+    assert k("mul id x id x") == "c1e1b4efdbbb3d6efe9f775ff8f16a13"
+    assert k("max relu x relu x") == "14c488e87482549e9e7bce171e5a1fba"
+    assert k("max tanh x tanh x max abs u1 abs u1") == "b5cec089e1452c253eddb977f98a5b0b"
 
 
 def test_rounding_keeps_nine_digits():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hybridsearch.genome.canonical import keys
+from hybridsearch.genome.canonical import keys, value_key
 from hybridsearch.genome.function import NAMED_GENOMES
 from hybridsearch.genome.preflight import REASONS, inspect
 from hybridsearch.genome.text import from_token_text
@@ -107,6 +107,23 @@ def test_form_and_key_come_along():
     assert [row.form for row in found] == [normal_form(genome) for genome in genomes]
     assert [row.key for row in found] == keys(genomes)
     assert {row.rejected for row in found} <= {None, *REASONS}
+
+
+def test_no_spelling_condemns_another():
+    """What has no slope as it is spelt has a key that no function that may train has, and only of
+    such spellings the key is not that of the values.
+    """
+    space = Space(1, 2, unary=("id", "abs", "square", "sqrt"), binary=("max", "mul"))
+    found = inspect(list(space.enumerate()))
+    verdicts: dict[str, set[str | None]] = {}
+    for one in found:
+        verdicts.setdefault(one.key, set()).add(one.rejected)
+    assert all(len(said) == 1 for said in verdicts.values())
+    lost = [one for one in found if one.rejected == "undefined gradient"]
+    twins = {one.key for one in found if one.rejected is None} & {value_key(o.form) for o in lost}
+    assert len(twins) > 3  # the test compares something
+    for one in found[::20]:
+        assert (one.key == value_key(one.form)) == (one.rejected != "undefined gradient")
 
 
 def test_the_verdict_does_not_depend_on_the_batch():

@@ -117,6 +117,18 @@ def test_normal_form_is_idempotent(genome):
     assert len(form) <= len(genome)
 
 
+def test_normal_form_is_idempotent_where_units_are_alike():
+    """All genomes of four and some of five units that begin with the same one twice."""
+    twice = ("mul", "id", "x", "scale", "x") * 2
+    inputs, more = ("u1", "u2"), ("u1", "u2", "u3")
+    for b3, b4 in itertools.product(("add", "sub"), repeat=2):
+        for i, j, k, m in itertools.product(inputs, inputs, more, more):
+            four = (*twice, b3, "scale", i, "scale", j, b4, "id", k, "scale", m)
+            for genome in (four, (*four, "add", "id", "u4", "id", "u3")):
+                form = normal_form(genome)
+                assert normal_form(form) == form, genome
+
+
 @settings(max_examples=200)
 @given(genomes())
 def test_normal_form_keeps_the_function_at_the_start_value(genome):
@@ -154,10 +166,16 @@ def test_normal_form_keeps_the_function_of_every_beta(genome):
             "add cos x id x mul id x sin x sub id u1 id u2",
         ),
         ("mul sin x sin x sub cos u1 cos u1", "mul sin x sin x sub cos u1 cos u1"),
+        (  # of two units alike, sub needs the second first
+            "mul id x scale x mul id x scale x add scale u1 scale u2 sub id u2 id u3",
+            "mul id x scale x mul id x scale x add scale u1 scale u2 sub id u1 id u3",
+        ),
     ],
 )
 def test_normal_form_of(genome, form):
-    assert normal_form(tuple(genome.split())) == tuple(form.split())
+    found = normal_form(tuple(genome.split()))
+    assert found == tuple(form.split())
+    assert normal_form(found) == found
 
 
 def test_what_a_unit_reads_and_trains():

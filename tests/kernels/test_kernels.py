@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 
+import numpy as np
 import pytest
 import torch
 from parts.accuracy import (
@@ -24,7 +25,7 @@ from hybridsearch.kernels.choose import compiler_identity
 from hybridsearch.kernels.native import NativeKernel
 from hybridsearch.kernels.program import Builder, has_programs, programs
 from hybridsearch.kernels.source import cpp
-from hybridsearch.kernels.tape import CHUNK, TapeKernel
+from hybridsearch.kernels.tape import CHUNK, OPERATIONS, TapeKernel
 
 COMPOSITE = "max(x,tanh(x))*exp(-beta*(x-sin(x))^2)"
 KERNELS = [
@@ -144,6 +145,42 @@ def test_slopes_at_kinks_are_torchs(make, spec, x, slope):
         torch.testing.assert_close(a, b)
     if slope is not None:
         assert float(got[1]) == slope
+
+
+@pytest.mark.parametrize("make", KERNELS)
+@pytest.mark.parametrize("inner", ["max relu x relu x", "max min0 x min0 x", "add relu x min0 x"])
+@pytest.mark.parametrize("g", [1.0, torch.inf, -torch.inf])
+def test_infinite_gradients_stop_where_torchs_do(make, inner, g):
+    """The slope of sqrt at 0 is infinite, that of max(x, 0) left of 0 is 0."""
+    function = resolve(f"{inner} | max sqrt u1 sqrt u1")
+    x = torch.tensor([[-2.0], [0.0], [3.0]])
+    betas, slope = torch.ones(0, 1), torch.full((3, 1), g)
+    got = results(function, make(function), x, betas, slope)
+    want = results(function, None, x, betas, slope)
+    for a, b in zip(got, want, strict=True):
+        torch.testing.assert_close(a, b, equal_nan=True)
+    assert bool(want[1][1] == 0)
+
+
+def test_the_tape_shares_gradients_exactly():
+    least = 1e-45  # half of it is nothing
+    a, b, g, wanted = np.array(
+        [
+            (1, 2, np.inf, 0),
+            (2, 1, np.inf, np.inf),
+            (1, 1, -np.inf, -np.inf),
+            (2, 1, least, least),
+            (2, 1, 3e38, 3e38),
+            (1, 1, 0.7, 0.35),
+            (1, 2, -0.7, 0),
+            (np.nan, 1, 0.7, 0),
+            (2, 1, np.nan, np.nan),
+        ],
+        np.float32,
+    ).T.copy()
+    out = np.empty_like(g)
+    OPERATIONS["ifmore"](a, b, g, out=out)
+    np.testing.assert_array_equal(out, wanted)
 
 
 @pytest.mark.parametrize("make", KERNELS)

@@ -22,7 +22,7 @@ from hybridsearch.session import record, search
 from hybridsearch.store import disk
 from hybridsearch.store.disk import hold
 from hybridsearch.tables.card import make_card, target_set, write_card
-from hybridsearch.tables.recording import Cell, Recording
+from hybridsearch.tables.recording import Cell, Recording, space_functions
 from hybridsearch.tables.replay import TableEvaluator, table_config
 from hybridsearch.tables.table import DIVERGED, OK, load_table, pack
 from hybridsearch.types import Status
@@ -78,6 +78,15 @@ def test_its_numbers_are_those_of_the_evaluator(recorded):
             cell = recorded.cells[function.key, k]
             assert cell.scores[rung][2:] == pytest.approx((result.loss, result.metric), rel=1e-5)
     evaluator.close()
+
+
+def test_a_function_is_not_missed_for_a_spelling_that_is_rejected():
+    """sqrt(tanh(x)^2) comes first, and has no slope at 0."""
+    space = {"max_units": 2, "unary": ["tanh", "sqrt", "abs"], "binary": ["mul", "max"]}
+    found = space_functions(settings(space=space))
+    key = resolve("max tanh x tanh x | max abs u1 abs u1").key
+    assert [f.key for f in found].count(key) == 1
+    assert len({f.key for f in found}) == len(found)
 
 
 class Impatient(Silent):
