@@ -176,8 +176,8 @@ def check_sympy(wish: Wish, path: Path) -> str:
         found = _by_sympy(wish, path, points, where)
     except Exception as error:  # SymPy, its printer and mpmath say nowhere which they raise
         raise UserError(
-            f"SymPy cannot take this function: {told(error)}; nothing was written; take another "
-            "--format"
+            f"SymPy cannot take this function: {told(error).rstrip('.')}; nothing was written; "
+            "take another --format"
         ) from error
     unit = float(torch.finfo(torch.float64).eps)
     off = compare(found, known, where, ELSEWHERE * unit)
