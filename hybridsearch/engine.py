@@ -17,7 +17,7 @@ from hybridsearch.flight import Flight
 from hybridsearch.knowledge import Knowledge, Known
 from hybridsearch.ladder import Climb, Ladder
 from hybridsearch.observe import Observer, Snapshot
-from hybridsearch.records import CLOSE, END, Records
+from hybridsearch.records import CLOSE, END, Records, fault
 from hybridsearch.store.anchor import Mark
 from hybridsearch.store.checkpoint import load_checkpoint, save_checkpoint
 from hybridsearch.types import Json, Outcome, Proposal, Proposer, Status
@@ -178,9 +178,7 @@ class Search:
         for child, fitness in zip(children, self.ladder.fitness(children), strict=True):
             news[child.key] = self.known.evaluated(child, fitness, costs.get(child.key))
         if self.known.faults and not before:
-            self.observer.note(
-                f"a training failed twice by the machine's fault: {self.known.fault}"
-            )
+            self.observer.note(fault(self.known.fault))
         # A function that only ever fails by the machine's fault must not keep a search alive.
         new = any(entry.status is not Status.ERROR for entry in news.values())
         self.barren = 0 if new else self.barren + 1
@@ -222,7 +220,7 @@ class Search:
             told.add(found.key)
             outcomes.append(outcome)
             order = 0 if outcome.known else entry.order
-            self.recorder.note(outcome, entry.spec, flight.number, order)
+            self.recorder.note(outcome, entry.spec, flight.number, order, self.seconds)
             logged += 1
         self.proposer.tell(outcomes)
         return logged
@@ -279,8 +277,10 @@ class Search:
 
     def restore(self) -> str:
         """Take up the state of the last checkpoint, where there is one; returns in words why it is
-        of no use, or "". Without it the search is computed again from what the log has.
+        of no use, or "". Without it the search is computed again from what the log has, in no more
+        time than it has left.
         """
+        self.spent = self.recorder.spent
         found = load_checkpoint(self.checkpoint) if self.checkpoint else None
         if found is None or isinstance(found, str):
             return found or ""
@@ -291,7 +291,8 @@ class Search:
         latest = self.known.recall(self.recorder.past())
         self.steps_taken, self.closed = values["steps_taken"], values["closed"]
         self.proposals, self.batches = values["proposals"], values["batches"]
-        self.barren, self.spent, self.ended = values["barren"], values["spent"], values["ended"]
+        self.barren, self.ended = values["barren"], values["ended"]
+        self.spent = max(self.spent, values["spent"])
         self.asked = values["asked"]
         self.fleet.restore(values["fleet"], latest, self.ladder.scale)
         return ""

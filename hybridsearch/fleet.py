@@ -31,7 +31,7 @@ class Fleet:
         self.trained = 0  # functions that they train or have trained
         self._barren = 0  # the last batches asked for that brought none
         self._flights: dict[int, Flight] = {}  # by number
-        self._settling: set[str] = set()  # keys of the functions that they settle
+        self._settling: dict[str, int] = {}  # key of a function -> number of who settles it
         self._waiting: dict[str, Flight] = {}  # by the tasks that they wait for
         self._due: list[tuple[int, int]] = []  # when, number; a heap
         self._ended: list[Flight] = []
@@ -61,7 +61,7 @@ class Fleet:
 
     def _join(self, flight: Flight) -> None:
         self._flights[flight.number] = flight
-        self._settling.update(flight.settles)
+        self._settling |= dict.fromkeys(flight.settles, flight.number)
         self.trained += len(flight.fresh)
 
     def _ask(self, flight: Flight) -> None:
@@ -97,17 +97,25 @@ class Fleet:
         """Take out a batch that has ended, with what else it proposed, which others train, known;
         the oldest of several. None where there is none.
         """
-        ready = [flight for flight in self._ended if self._settling.isdisjoint(flight.shared)]
+        ready = [flight for flight in self._ended if self._is_ready(flight)]
         if not ready:
             return None
         flight = min(ready, key=lambda one: one.number)
         self._ended.remove(flight)
         del self._flights[flight.number]
-        self._settling.difference_update(flight.settles)
+        for key in flight.settles:
+            del self._settling[key]
         self.trained -= len(flight.fresh)
         if flight.fresh:
             self._barren = 0
         return flight
+
+    def _is_ready(self, flight: Flight) -> bool:
+        """Whether nothing that it shares is on its way. It waits for older ones only: what the
+        machine failed in one of these a younger one may try again, and that may wait for this one.
+        """
+        settled_by = (self._settling.get(key, flight.number) for key in flight.shared)
+        return all(number >= flight.number for number in settled_by)
 
     def to_json(self) -> Json:
         return {

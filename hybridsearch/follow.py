@@ -113,7 +113,7 @@ class Follow:
 
     def snapshot(self) -> Snapshot:
         """As the search would give it. A proposal beyond the budget, which no log has, is not
-        counted; seconds, which it has neither, are 0.
+        counted; seconds are not looked for, and are 0.
         """
         return Snapshot(
             budget=self.config.budget,

@@ -25,6 +25,7 @@ LEAST = 6  # children at the top below which a process would be an anecdote
 GROWTH = 2  # the hyperparameters are fitted anew when so many times more children are at the top
 ROWS = 256  # children at the top that it learns from, the best
 LAGS = 1.0  # standard deviations below the mean of those at the top from which a child lacks
+SAME = 1e-9  # a deviation below it, in units of the mean or of 1, is rounding
 WINDOW = 512  # children of a rung that a new one is compared with, the last
 BLOCK = 64  # of them are predicted together: a process predicts every whole block once
 
@@ -127,8 +128,11 @@ def _columns(ended: Sequence[Ended]) -> tuple[Sequence[Tokens], Floats, Floats]:
 
 
 def _scale(low: Floats) -> tuple[float, float]:
-    """Mean and standard deviation of scores at the rung, or 1 where they are all the same."""
-    return float(low.mean()), float(low.std()) or 1.0
+    """Mean and standard deviation of scores at the rung, or 1 where they are all the same: in units
+    of what rounding leaves then, a child that is hardly worse would be beyond all that is known.
+    """
+    centre, spread = float(low.mean()), float(low.std())
+    return centre, spread if spread > SAME * max(1.0, abs(centre)) else 1.0
 
 
 def _lacking(genomes: Sequence[Tokens], low: Floats, centre: float, spread: float) -> Features:

@@ -18,7 +18,7 @@ import numpy as np
 from hybridsearch.config import Config
 from hybridsearch.genome.function import resolve
 from hybridsearch.observe import Observer
-from hybridsearch.records import Records
+from hybridsearch.records import Records, able
 from hybridsearch.types import numbers_for
 
 
@@ -35,8 +35,9 @@ def race(config: Config, candidates: Sequence[str], recorder: Records, observer:
     """The finalists among candidates (token texts, best of the search first).
 
     Who leads by the mean of all trainings of the race so far stays, the earlier one among equals.
-    With no more candidates than finalists nothing is trained. Raises: UserError when the machine
-    fails a training twice.
+    Who fails by the machine's fault falls out: the log has that, so that a resumed race goes on
+    alike. With no more candidates than finalists nothing is trained. Raises: UserError when the
+    machine fails all.
     """
     wanted = config.retest.finalists
     if len(candidates) <= wanted:
@@ -56,8 +57,9 @@ def race(config: Config, candidates: Sequence[str], recorder: Records, observer:
             f.key: recorder.evaluator.replicates(f.spec, f.key, steps, seeds) for f in functions
         }
         every = [task for row in tasks.values() for task in row]
-        results = recorder.evaluate(every, progress=partial(_advance, observer, done), strict=True)
+        results = recorder.evaluate(every, progress=partial(_advance, observer, done), needed=())
         done += len(every)
+        functions = able(functions, tasks, results, observer)
         for key, row in tasks.items():
             scores[key] += [scale.score(results[task.hash]) for task in row]
         functions = sorted(functions, key=lambda f: -float(np.mean(scores[f.key])))

@@ -95,7 +95,7 @@ def compare_rates(
         with _trained_at(config, children, rates[best[function.key]]) as recorder:
             tasks = replicates(config, recorder, (function,), retest.first + retest.seeds)
             observer.stage(f"comparison: {function.label}", retest.seeds)
-            values.append(tested(config, recorder, tasks, observer.advance)[function.key])
+            values.append(tested(config, recorder, tasks, tasks, observer)[function.key])
             recorder.evaluator.forget()
             measure = recorder.evaluator.measure
     least, most = measure.bounds
@@ -143,7 +143,7 @@ def _validation(
             rows = replicates(config, recorder, functions, config.retest.first)
             tasks = [task for row in rows.values() for task in row]
             observer.stage(f"learning rate {rate:g} ({number + 1} of {len(rates)})", len(tasks))
-            done = recorder.evaluate(tasks, progress=observer.advance, strict=True)
+            done = recorder.evaluate(tasks, progress=observer.advance, needed=rows)
             recorder.evaluator.forget()
             scale = recorder.evaluator.scale
             for key, row in rows.items():

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from hybridsearch.errors import UserError
-from hybridsearch.records import CLOSE, END, EVALUATION, Page, evaluation_of
+from hybridsearch.genome.function import resolve
+from hybridsearch.records import CLOSE, END, EVALUATION, Page, evaluation_of, fault
 from hybridsearch.store.anchor import Mark
 from hybridsearch.store.cache import Cache
 from hybridsearch.store.log import Record, RunLog
-from hybridsearch.types import Evaluation, Json, Outcome, Status, Task
+from hybridsearch.types import TIME, Evaluation, Json, Outcome, Status, Task
 
 if TYPE_CHECKING:  # it brings torch, for which those who only look should not wait
     from hybridsearch.evaluate.evaluator import Evaluator
 
+SPENT = "spent"  # seconds of search, in the volatile part of an outcome
+
 AT_RISK = 0.1  # seconds of training that a kill may lose: a commit costs a few hundredths of one
 
 POLL = 0.1  # seconds between looks for what somebody else trains
+
+
+def _lost(task: Task, result: Evaluation) -> str:
+    """What to say where the machine failed a training without which nobody can go on."""
+    return (
+        f"{resolve(task.function).label}: {fault(result.message)}; all else is kept: see to what "
+        "it lacked (time: time_limit in the run's config.yaml), and `resume` tries it again"
+    )
 
 
 def _is_evaluation(record: Record) -> bool:
@@ -45,6 +56,7 @@ class Recorder:
         self._ready: deque[Evaluation] = deque()
         self._ahead: dict[str, deque[Evaluation]] | None = None
         self._at_risk: dict[str, float] = {}  # seconds of results that neither log nor cache has
+        self.faults: dict[str, str] = {}  # key -> what the machine said of a function in `evaluate`
 
     def restore_cache(self) -> int:
         """Give the cache what it lacks of a stopped run, after a kill before a commit, or when it
@@ -62,22 +74,33 @@ class Recorder:
         tasks: Sequence[Task],
         keep_below: int = 0,
         progress: Callable[[int], None] = lambda done: None,
-        strict: bool = False,
+        needed: Container[str] | None = None,
     ) -> dict[str, Evaluation]:
         """As `Records.evaluate`."""
-        page = Page()
+        page, asked = Page(), {task.hash: task for task in tasks}
         waiting = page.add(tasks, self.want(tasks, keep_below))
+        failed: dict[str, Evaluation] = {}  # taken down last: until then it may be tried again
         self.write(page)
         progress(len(page.done))
         while waiting:
             result = self.result()
-            if strict and result.status is Status.ERROR:
-                message = f"a training failed twice by the machine's fault: {result.message}"
-                raise UserError(message)
             waiting.discard(result.task)
-            page.done[result.task] = result
-            self.write(page)
-            progress(len(page.done))
+            if needed is None or result.status is not Status.ERROR:
+                page.done[result.task] = result
+                self.write(page)
+            else:
+                failed[result.task] = result
+                task = asked[result.task]
+                if task.key in needed or len(failed) == len(asked):
+                    raise UserError(_lost(task, result))
+            progress(len(page.done) + len(failed))
+        page.done |= failed
+        self.write(page)
+        self.faults |= {
+            asked[name].key: result.message
+            for name, result in page.done.items()
+            if result.status is Status.ERROR and asked[name].split != TIME
+        }
         return page.done
 
     def want(self, tasks: Sequence[Task], keep_below: int) -> dict[str, Evaluation]:
@@ -193,10 +216,18 @@ class Recorder:
         self.cache.commit()
         self._at_risk.clear()
 
-    def note(self, outcome: Outcome, function: str, batch: int, order: int) -> None:
-        """Log what became of a proposal."""
+    def note(self, outcome: Outcome, function: str, batch: int, order: int, spent: float) -> None:
+        """Log what became of a proposal. spent: seconds of search so far, which are no part of
+        what a resumed run has to give again.
+        """
         about = {"kind": "outcome", "batch": batch, "order": order, "function": function}
-        self.log.append({**about, **outcome.payload()})
+        self.log.append({**about, **outcome.payload()}, {SPENT: round(spent, 1)})
+
+    @property
+    def spent(self) -> float:
+        """As `Records.spent`: a log of an older version tells of none."""
+        told = (entry.volatile[SPENT] for entry in self.log.ahead if SPENT in entry.volatile)
+        return max(told, default=0.0)
 
     def close(self, why: str, asked: int) -> None:
         """Log that no more is asked for after so many batches: time may have decided it, as in

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Protocol
 
+from hybridsearch.genome.function import Function
+from hybridsearch.observe import Observer
 from hybridsearch.store.anchor import START, Mark
 from hybridsearch.store.log import Record
-from hybridsearch.types import Evaluation, Json, Outcome, Task
+from hybridsearch.types import Evaluation, Json, Outcome, Status, Task
 
 if TYPE_CHECKING:  # it brings torch, for which those who only read a log should not wait
     from hybridsearch.evaluate.evaluator import Evaluator
@@ -24,6 +26,31 @@ def evaluation_of(record: Record) -> Evaluation:
     return Evaluation.from_json(
         {name: value for name, value in payload.items() if name in _NAMES}, volatile
     )
+
+
+def able(
+    functions: Iterable[Function],
+    tasks: Mapping[str, Sequence[Task]],
+    done: Mapping[str, Evaluation],
+    observer: Observer,
+) -> list[Function]:
+    """The functions of which the machine failed no training; of the others the observer is told.
+
+    tasks: of every function, by its key. done: by the hash of a task.
+    """
+    left = []
+    for function in functions:
+        results = [done[task.hash] for task in tasks[function.key]]
+        if failed := next((r for r in results if r.status is Status.ERROR), None):
+            observer.note(f"{function.label} is left out: {fault(failed.message)}")
+        else:
+            left.append(function)
+    return left
+
+
+def fault(message: str) -> str:
+    """What to say of a training that the machine failed, which said this."""
+    return f"a training failed twice by the machine's fault: {message}"
 
 
 class Page:
@@ -68,20 +95,22 @@ class Records(Protocol):
         tasks: Sequence[Task],
         keep_below: int = 0,
         progress: Callable[[int], None] = lambda done: None,
-        strict: bool = False,
+        needed: Container[str] | None = None,
     ) -> dict[str, Evaluation]:
         """The evaluation of every task, by its hash, taken down in the order of the tasks.
 
-        keep_below: as in `Evaluator.evaluate`. progress: told the number done. strict: raise
-        UserError on an ERROR instead of taking it down, since nobody could go on.
+        keep_below: as in `Evaluator.evaluate`. progress: told the number done. needed: keys of the
+        functions without which nobody could go on; None: an ERROR is a result like others.
+        Raises: UserError on an ERROR of a needed one, and where, with any needed or none, all are
+        ERRORs. Until that is excluded no ERROR is taken down, so that a resumed run tries again.
         """
         ...
 
-    def note(self, outcome: Outcome, function: str, batch: int, order: int) -> None:
+    def note(self, outcome: Outcome, function: str, batch: int, order: int, spent: float) -> None:
         """Take down what became of a proposal.
 
         function: what stands for it, in token text. order: its place among the distinct functions
-        of the run, from 1; 0 for rejected ones and repeats.
+        of the run, from 1; 0 for rejected ones and repeats. spent: seconds of search so far.
         """
         ...
 
@@ -96,6 +125,11 @@ class Records(Protocol):
     @property
     def following(self) -> dict[str, Json] | None:
         """The payload of the record that a resumed run has to write next; None where it is free."""
+        ...
+
+    @property
+    def spent(self) -> float:
+        """Seconds of search that a stopped run has told of before it is gone on with, or 0."""
         ...
 
     def settle(self) -> Mark:
@@ -142,16 +176,16 @@ class MemoryRecorder:
         tasks: Sequence[Task],
         keep_below: int = 0,
         progress: Callable[[int], None] = lambda done: None,
-        strict: bool = False,
+        needed: Container[str] | None = None,
     ) -> dict[str, Evaluation]:
-        """The evaluation of every task, by its hash. None is an ERROR, so strict is idle."""
+        """The evaluation of every task, by its hash. None is an ERROR, so `needed` is idle."""
         results = {}
         for result in self.evaluator.evaluate(tasks, keep_below):
             results[result.task] = result
             progress(len(results))
         return results
 
-    def note(self, outcome: Outcome, function: str, batch: int, order: int) -> None:
+    def note(self, outcome: Outcome, function: str, batch: int, order: int, spent: float) -> None:
         """Nothing is taken down."""
 
     def close(self, why: str, asked: int) -> None:
@@ -161,6 +195,7 @@ class MemoryRecorder:
         """Nothing is taken down."""
 
     following: dict[str, Json] | None = None
+    spent = 0.0
 
     def settle(self) -> Mark:
         return START

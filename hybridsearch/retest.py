@@ -7,7 +7,7 @@ So winner and best baseline are compared on seeds that named neither.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,7 @@ from hybridsearch.genome.function import Function, baselines, resolve
 from hybridsearch.observe import Observer
 from hybridsearch.packed import unpack
 from hybridsearch.recorder import Recorder
+from hybridsearch.records import able
 from hybridsearch.types import Evaluation, Json, Status, Task, numbers_for, seed_for
 
 
@@ -93,8 +94,10 @@ def retest(
 ) -> Retest | None:
     """Retrain the finalists (token texts, best of the search first) and the nine baselines.
 
-    Every function is trained on the same fresh seeds with the settings of the search. None when
-    there is no finalist. Raises: UserError when the machine fails a training twice.
+    Every function is trained on the same fresh seeds with the settings of the search. A finalist
+    that fails by the machine's fault is none. None when there is no finalist.
+    Raises: UserError when the machine fails a training of a baseline twice, or of the winner once
+    it is named, and when the test split cannot be had.
     """
     chosen = [resolve(spec) for spec in finalists]
     if not chosen:
@@ -107,7 +110,14 @@ def retest(
 
     observer.stage("retest", len(every))
     keep_all = config.training.steps + 1  # for the test, which scores the same children
-    done = recorder.evaluate(every, keep_all, progress=observer.advance, strict=True)
+    needed = {f.key for f in named}
+    done = recorder.evaluate(every, keep_all, progress=observer.advance, needed=needed)
+    chosen = able(chosen, tasks, done, observer)
+    if not chosen:
+        evaluator.forget()
+        return None
+    functions = {f.key: f for f in [*chosen, *named]}
+    tasks = {key: tasks[key] for key in functions}
     scale = evaluator.scale
     scores = {key: [scale.score(done[task.hash]) for task in row] for key, row in tasks.items()}
     means = {key: float(np.mean(row)) for key, row in scores.items()}
@@ -118,15 +128,15 @@ def retest(
     recorder.log.append(decision)
     recorder.log.sync()
 
-    observer.stage("test", len(every))
-    values = tested(config, recorder, tasks, observer.advance)
+    observer.stage("test", sum(map(len, tasks.values())))
+    values = tested(config, recorder, tasks, needed | {winner.key}, observer)
     pair = values[winner.key], values[best.key]
     duel = None
     if config.retest.duel and winner.key != best.key:
         further = config.retest.first + config.retest.seeds
         rows = replicates(config, recorder, (winner, best), further)
         observer.stage("duel", 2 * config.retest.seeds)
-        found = tested(config, recorder, rows, observer.advance)
+        found = tested(config, recorder, rows, rows, observer)
         pair = found[winner.key], found[best.key]
         duel = Duel(*(tuple(float(row.mean()) for row in one) for one in pair))
     evaluator.forget()
@@ -152,7 +162,7 @@ def retest(
             rows,
         )
 
-    results = {key: judge(function) for key, function in functions.items()}
+    results = {key: judge(function) for key, function in functions.items() if key in values}
     difference = paired_difference(
         *pair,
         confidence=confidence,
@@ -160,9 +170,9 @@ def retest(
         rng=rng,
         bounds=(least - most, most - least),
     )
-    rediscovered = winner.key in {f.key for f in named}
+    rediscovered = winner.key in needed
     return Retest(
-        tuple(results[f.key] for f in chosen),
+        tuple(results[f.key] for f in chosen if f.key in results),
         tuple(results[f.key] for f in named),
         results[winner.key],
         results[best.key],
@@ -187,12 +197,13 @@ def tested(
     config: Config,
     recorder: Recorder,
     tasks: Mapping[str, Sequence[Task]],
-    progress: Callable[[int], None],
+    needed: Container[str],
+    observer: Observer,
 ) -> dict[str, NDArray[np.float64]]:
     """Of every function its metric on test data, [seeds, examples], from trainings by key; opens
-    the test split.
+    the test split. Of functions that the machine fails there is none.
 
-    Raises: UserError when that cannot be had, or the machine fails a training twice.
+    Raises: UserError when the split cannot be had, or the machine fails one of the needed ones.
     """
     evaluator = recorder.evaluator
     try:
@@ -205,13 +216,15 @@ def tested(
             "`resume` goes on from here"
         ) from error
     every = [task for row in opened.values() for task in row]
-    done = recorder.evaluate(every, progress=progress, strict=True)
+    done = recorder.evaluate(every, progress=observer.advance, needed=needed)
+    functions = able((resolve(row[0].function) for row in opened.values()), opened, done, observer)
     examples = evaluator.test_images
     each = {task.hash: _each(done[task.hash], examples) for task in every}
     # The same for all, also where all children of one function have diverged: they are compared.
     width = max((len(values) for values in each.values() if values is not None), default=examples)
     chance = evaluator.measure.chance
-    return {k: _matrix([each[t.hash] for t in row], width, chance) for k, row in opened.items()}
+    rows = {f.key: [each[task.hash] for task in opened[f.key]] for f in functions}
+    return {key: _matrix(row, width, chance) for key, row in rows.items()}
 
 
 def _each(result: Evaluation, examples: int) -> NDArray[np.float64] | None:

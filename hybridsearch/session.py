@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import datetime
@@ -297,7 +297,7 @@ def _run(config: Config, folder: Path, evaluator: Evaluator, observer: Observer)
             entrants = run.known.entrants(config.race.candidates, config.retest.finalists)
             raced = race(config, entrants, recorder, observer)
             answer = retest(config, raced.finalists, recorder, observer)
-        summary = summarise(config, run, found, answer, ended)
+        summary = summarise(config, run, found, answer, ended, recorder.faults)
         summary["race"] = {"candidates": raced.candidates, "trainings": raced.trainings}
         if isinstance(evaluator, TrainingEvaluator):
             summary["prior"] = evaluator.objective.prior_score(config.fitness)
@@ -340,9 +340,16 @@ def _retested(log: RunLog, evaluator: Evaluator) -> float:
 
 
 def summarise(
-    config: Config, run: Search, now: Snapshot, answer: Retest | None, ended: str
+    config: Config,
+    run: Search,
+    now: Snapshot,
+    answer: Retest | None,
+    ended: str,
+    faults: Mapping[str, str],
 ) -> dict[str, Json]:
-    """The summary of a run; its keys are read by programs, see runs/README.md."""
+    """The summary of a run; its keys are read by programs, see runs/README.md. faults: what the
+    machine said of functions that fell out after the search.
+    """
     best = resolve(now.incumbent) if now.incumbent else None
     summary: dict[str, Json] = {
         "strategy": config.label,
@@ -355,8 +362,8 @@ def summarise(
         "incumbent": best.name if best else None,
         "incumbent_fitness": now.fitness,
         "ended": ended,
-        "faults": run.known.faults,
-        "fault": run.known.fault or None,
+        "faults": run.known.faults + len(faults),
+        "fault": next(iter([*faults.values()][::-1]), run.known.fault) or None,
         "verdict": answer.verdict if answer else "nothing trained",
         "winner": None,
         "winner_is": None,

@@ -137,7 +137,9 @@ def kill(monkeypatch, start):
         resumed = start("killed", **how)
         resumed.run()
         assert payloads(resumed) == payloads(whole)
-        if how.get("kind") is Shuffled:  # what waited for its turn in the log comes from the cache
+        if issubclass(
+            how.get("kind", Free), Shuffled
+        ):  # what waited for its turn in the log comes from the cache
             assert resumed.known.trained <= whole.known.trained
             resumed.known.trained = whole.known.trained
         assert state(resumed) == state(whole)
@@ -275,6 +277,32 @@ def test_a_search_ends_whose_space_is_smaller_than_its_budget(start, strategy):
     assert run.batches < 100
 
 
+class Late(Free):
+    """The machine fails at every function when it is tried first."""
+
+    def __init__(self, left=None):
+        super().__init__(left)
+        self.tried = set()
+
+    def answer(self, task):
+        result = super().answer(task)
+        if task.key in self.tried:
+            return result
+        self.tried.add(task.key)
+        return Evaluation(task.hash, Status.ERROR, message="no memory", seconds=1.0)
+
+
+@pytest.mark.parametrize("batch, pipeline", [(4, 0), (4, 2), (100, 0), (100, 2)])
+def test_exhaustive_search_tries_again_what_failed_also_in_its_last_batch(start, batch, pipeline):
+    space = {"unary": ["id", "tanh", "beta"], "binary": ["add", "gate"]}
+    how = {"strategy": "exhaustive", "space": space, "batch": batch, "pipeline": pipeline}
+    run = start("a", kind=Late, **how)
+    assert run.run() == "the proposer has nothing left to propose"
+    lost = run.recorder.evaluator.tried - run.known.keys()
+    assert {key[0] for key in lost} <= {"3"}  # of `Free`: those fail whenever they are tried
+    assert run.known.distinct > 8
+
+
 AGAIN = Genome.parse("tanh(x)")
 
 
@@ -293,6 +321,38 @@ def repeating(monkeypatch):
         return {"strategy": "random", "batch": 1}
 
     return make
+
+
+class Unlucky(Shuffled):
+    """The machine fails at one function whenever it is tried."""
+
+    def answer(self, task):
+        result = super().answer(task)
+        if task.key != AGAIN.key:
+            return result
+        return Evaluation(task.hash, Status.ERROR, message="no memory", seconds=1.0)
+
+
+@pytest.mark.parametrize("pipeline, after", [(1, 6), (1, 15), (3, 15)])
+@pytest.mark.parametrize("every", [-1.0, 1e9])
+def test_batches_do_not_wait_for_each_other_where_the_machine_fails_what_they_share(
+    kill, monkeypatch, pipeline, after, every
+):
+    """What one batch has failed at is tried by a young one, which shares a function with an older
+    one that shares this one: neither could be told.
+    """
+    ask, other = RandomProposer.ask, Genome.parse("sin(x)*tanh(x)")
+
+    def asked(self, n):
+        first, second = ask(self, n)
+        second = replace(second, genome=AGAIN)
+        return [replace(first, genome=other) if 1 < first.id < 10 else first, second]
+
+    monkeypatch.setattr(RandomProposer, "ask", asked)
+    how = {"strategy": "random", "batch": 2, "budget": 12, "kind": Unlucky}
+    whole, *_ = kill(after, every, pipeline=pipeline, **how)
+    assert whole.known.distinct == 12
+    assert whole.known.faults > 2
 
 
 def test_what_is_under_way_already_does_not_end_the_last_of_the_budget(start, repeating):
@@ -399,6 +459,40 @@ def test_time_ends_a_run_with_batches_under_way_and_again_where_it_did(
     assert again.run() == why
     assert payloads(again) == payloads(run)
     assert state(again) == state(run)
+
+
+def test_a_search_without_its_checkpoint_has_only_the_time_that_is_left(start, monkeypatch):
+    """The log tells how much was spent, in what need not be the same."""
+    clock = SimpleNamespace(monotonic=lambda: 0.0)
+    monkeypatch.setattr(engine, "time", clock)
+    how = {"strategy": "random", "batch": 2, "seconds": 100.0}
+
+    def timed(name, left=None):
+        run = start(name, left, **how)
+        ask = run.proposer.ask
+
+        def slow(n):
+            run.spent += 3.0 if run.recorder.following is None else 0.0
+            return ask(n)
+
+        monkeypatch.setattr(run.proposer, "ask", slow)
+        return run
+
+    killed = timed("a", 40)
+    with pytest.raises(Kill):
+        killed.run()
+    assert not killed.checkpoint.exists()
+    told = [
+        volatile["spent"]
+        for p, volatile in read_log(killed.recorder.log.path)
+        if "spent" in volatile
+    ]
+    assert told == sorted(told) and told[-1] > 20
+    again = timed("a")
+    assert again.spent == told[-1]
+    assert "100 s" in again.run()
+    assert again.batches <= 35
+    assert start("a", **how).spent == pytest.approx(again.seconds)
 
 
 @pytest.mark.parametrize("cost", [1e9, 1e-12])

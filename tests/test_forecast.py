@@ -130,6 +130,17 @@ def test_of_very_many_it_learns_from_the_best():
     assert len(model.tops) == ROWS and model.tops[-1] == max(top for _, _, top in forecast._ended)
 
 
+def test_where_scores_are_equal_a_little_less_is_nearly_the_same():
+    """The deviation of equal numbers is 1e-17 rather than 0."""
+    low, genomes = 0.1, children(7, 7)[0]
+    assert 0 < np.full(len(genomes), low).std() < 1e-15
+    forecast = Forecast()
+    for k, genome in enumerate(genomes):
+        forecast.see(genome, low, k / 10)
+    (same, less), _ = forecast.promises(genomes[:1] * 2, [low, low - 1e-6], 2.0)
+    assert abs(same - less) < 0.01
+
+
 def test_equal_scores_are_no_error():
     forecast = Forecast()
     for genome in children(8, 7)[0]:

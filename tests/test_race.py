@@ -9,13 +9,18 @@ import pytest
 
 from hybridsearch.analysis.runs import load_run
 from hybridsearch.config import make_config
-from hybridsearch.genome.function import resolve
+from hybridsearch.errors import UserError
+from hybridsearch.evaluate.evaluator import TrainingEvaluator
+from hybridsearch.genome.function import baselines, resolve
 from hybridsearch.genome.genome import Genome
 from hybridsearch.genome.units import Space
 from hybridsearch.observe import Silent
 from hybridsearch.race import race, rounds
+from hybridsearch.recorder import Recorder
 from hybridsearch.session import resume, search
-from hybridsearch.types import Evaluation, Scale, Status, Task
+from hybridsearch.store.cache import Cache
+from hybridsearch.store.log import RunLog
+from hybridsearch.types import Evaluation, Scale, Status, Task, numbers_for
 
 NOISE = 1.0
 
@@ -32,7 +37,7 @@ class Noisy:
     def replicates(self, function, key, steps, seeds):
         return [Task(function, key, steps, seed, "") for seed in seeds]
 
-    def evaluate(self, tasks, keep=False, progress=None, strict=False):
+    def evaluate(self, tasks, keep=False, progress=None, needed=None):
         self.asked += tasks
         progress(len(tasks))
         done = {}
@@ -91,6 +96,123 @@ def test_equals_stay_in_the_order_of_the_search(field):
     }
     found = race(make_config({}), field[0], recorder, Silent())
     assert found.finalists == tuple(field[0][:5])
+
+
+class Listening(Silent):
+    def __init__(self):
+        self.notes = []
+
+    def note(self, line):
+        self.notes.append(line)
+
+
+class Faulty(Noisy):
+    """The machine fails at some functions from a round of the race on, by key."""
+
+    def __init__(self, worth, fails):
+        super().__init__(worth)
+        self.fails, self.round = fails, -1
+
+    def evaluate(self, tasks, **how):
+        done, self.round = super().evaluate(tasks, **how), self.round + 1
+        for task in tasks[::2]:  # one of two seeds
+            if self.round >= self.fails.get(task.key, 99):
+                done[task.hash] = Evaluation(task.hash, Status.ERROR, message="no memory")
+        return done
+
+
+def test_who_fails_by_the_machines_fault_falls_out_and_is_named(field):
+    specs, worth = field
+    first, later = resolve(specs[0]), resolve(specs[1])
+    flat = {key: 2.0 - (key in (first.key, later.key)) for key in worth}  # these two would win
+    observer = Listening()
+    recorder = Faulty(flat, {first.key: 0, later.key: 2})
+    found = race(make_config({}), specs, recorder, observer)
+    assert len(found.finalists) == 5 and not {first.spec, later.spec} & set(found.finalists)
+    assert observer.notes == [
+        f"{f.label} is left out: a training failed twice by the machine's fault: no memory"
+        for f in (first, later)
+    ]
+
+
+class Moody:
+    """An evaluator whose machine fails at functions, by key."""
+
+    scale = Scale.of_classes("loss", 10)
+
+    def __init__(self, worth, fails):
+        self.worth, self.fails, self.made = worth, fails, 0
+
+    def replicates(self, function, key, steps, seeds):
+        return [Task(function, key, steps, seed, "") for seed in seeds]
+
+    def evaluate(self, tasks, keep_below=0):
+        for task in tasks:
+            self.made += 1
+            if task.key in self.fails:
+                yield Evaluation(task.hash, Status.ERROR, message="no memory")
+            else:
+                yield Evaluation(task.hash, Status.OK, self.worth[task.key])
+
+
+@pytest.fixture
+def resumed(tmp_path, abandoned):
+    """A function that makes a recorder on the same files, as a fresh process would."""
+
+    def make(evaluator):
+        log, cache = abandoned(RunLog(tmp_path / "log")), abandoned(Cache(tmp_path / "cache"))
+        return Recorder(log, cache, evaluator)
+
+    return make
+
+
+def test_a_resumed_race_leaves_out_whom_it_left_out(field, resumed):
+    specs, worth = field
+    first = resolve(specs[0]).key
+    found = []
+    for fails in ({first}, set()):
+        recorder = resumed(Moody(worth, fails))
+        found.append(race(make_config({}), specs, recorder, Silent()))
+        assert recorder.faults == {first: "no memory"}
+    assert recorder.evaluator.made == 0
+    assert found[0] == found[1] and found[0].finalists == tuple(specs[1:6])
+
+
+def test_a_race_in_which_the_machine_fails_all_is_run_again_by_a_resume(field, resumed):
+    specs, worth = field
+    with pytest.raises(UserError, match="a training failed twice by the machine's fault"):
+        race(make_config({}), specs, resumed(Moody(worth, set(worth))), Silent())
+    found = race(make_config({}), specs, resumed(Moody(worth, set())), Silent())
+    assert found.finalists == tuple(specs[:5])
+
+
+def test_a_run_goes_to_its_end_also_where_a_candidate_and_a_finalist_fail(
+    tiny, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("hybridsearch.session.draw_run", lambda folder: None)
+    config = tiny(race={"candidates": 4, "seeds": 1}, budget=8, strategy="random")
+    evaluate, needed = TrainingEvaluator.evaluate, {f.key for f in baselines()}
+    rooms = {"race": numbers_for(config.seed, "race", 0, 9)}
+    rooms["retest"] = numbers_for(config.seed, "retest", config.retest.first, 9)
+    lost = {}  # the first that is trained in each
+
+    def failing(self, tasks, keep_below=0):
+        for result in evaluate(self, tasks, keep_below):
+            task = next(t for t in tasks if t.hash == result.task)
+            room = next((name for name, seeds in rooms.items() if task.seed in seeds), "")
+            if room and task.key not in needed and lost.setdefault(room, task.key) == task.key:
+                result = Evaluation(task.hash, Status.ERROR, message=f"no memory in {room}")
+            yield result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingEvaluator, "evaluate", failing)
+        found = search(config, tmp_path / "a")
+    assert (found["faults"], found["fault"]) == (2, "no memory in retest")
+    left = [f["key"] for f in found["finalists"]]
+    assert len(left) == 1 and not {*lost.values()} & {*left}
+    again = resume(tmp_path / "a")
+    for name in ("race", "finalists", "winner", "verdict", "faults", "fault"):
+        assert again[name] == found[name]
 
 
 def test_a_run_races_stopped_ones_too_and_goes_on_after_a_kill(tiny, tmp_path, monkeypatch):

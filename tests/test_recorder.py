@@ -120,6 +120,55 @@ def test_an_evaluator_that_ends_too_early_is_a_line_and_not_a_wait_for_ever(make
     assert again.evaluator.asked == TASKS[:1]
 
 
+class Failing(Backwards):
+    """The machine fails at some of the tasks, by key."""
+
+    def __init__(self, *keys):
+        super().__init__(0.0)
+        self.keys = keys
+
+    def evaluate(self, tasks, keep_below=0):
+        for result, task in zip(super().evaluate(tasks), reversed(tasks), strict=True):
+            lost = Evaluation(task.hash, Status.ERROR, message="no memory")
+            yield lost if task.key in self.keys else result
+
+
+RELU = [Task("ReLU", f"key{k}", 10, 1, "context") for k in range(4)]
+
+
+@pytest.mark.parametrize("needed", [{"key0"}, ()])
+def test_who_is_needed_is_named_where_the_machine_fails_it_and_tried_again_by_a_resume(
+    make, tmp_path, needed
+):
+    """So is all where all fail. What others have failed at is not in the log then, though they were
+    done before: a machine that fails all is mended, and they have not failed.
+    """
+    fails = [task.key for task in RELU if not needed or task.key != "key1"]
+    words = r"^ReLU: a training failed twice by the machine's fault: no memory; .*`resume` tries"
+    with pytest.raises(UserError, match=words) as error:
+        make(Failing(*fails)).evaluate(RELU, needed=needed)
+    assert "\n" not in str(error.value)
+    assert list(read_log(tmp_path / "log")) == []
+    again = make(Failing())
+    done = again.evaluate(RELU, needed=needed)
+    assert {result.status for result in done.values()} == {Status.OK} and not again.faults
+
+
+def test_who_is_not_needed_may_fail_and_a_resume_knows_it(make, tmp_path):
+    first = make(Failing("key1", "key2"))
+    done = first.evaluate(RELU, needed={"key0"})
+    assert [done[t.hash].status for t in RELU] == [Status.OK, *[Status.ERROR] * 2, Status.OK]
+    told = [payload["status"] for payload, _ in read_log(tmp_path / "log")]
+    assert told == [done[t.hash].status for t in RELU]
+    second = make(Failing())
+    second.restore_cache()
+    assert {k: r.status for k, r in second.evaluate(RELU, needed={"key0"}).items()} == {
+        k: r.status for k, r in done.items()
+    }
+    assert second.evaluator.asked == []
+    assert first.faults == second.faults == {"key1": "no memory", "key2": "no memory"}
+
+
 def test_an_error_and_a_later_success_of_one_task_are_both_replayed(make):
     class Moody(Backwards):
         def evaluate(self, tasks, keep_below=0):

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from hybridsearch.config import make_config
+from hybridsearch.errors import UserError
 from hybridsearch.genome.function import baselines, resolve
 from hybridsearch.observe import Silent
 from hybridsearch.packed import pack
@@ -35,14 +36,25 @@ class Decided:
         )
         self.log = SimpleNamespace(append=lambda payload: None, sync=lambda: None)
 
-    def evaluate(self, tasks, keep_below=0, progress=None, strict=False):
-        return {task.hash: self._result(task) for task in tasks}
+    def evaluate(self, tasks, keep_below=0, progress=None, needed=None):
+        done = {task.hash: self._result(task) for task in tasks}
+        if any(done[t.hash].status is Status.ERROR and t.key in (needed or ()) for t in tasks):
+            raise UserError("needed")
+        return done
 
     def _result(self, task):
         if self.diverge(task.key):
             return Evaluation(task.hash, Status.DIVERGED)
         each = pack([0.5]) if task.split == "test" else None
         return Evaluation(task.hash, Status.OK, 1.0, 0.5, each=each)
+
+
+class Listening(Silent):
+    def __init__(self):
+        self.notes = []
+
+    def note(self, line):
+        self.notes.append(line)
 
 
 class Lucky(Decided):
@@ -84,6 +96,60 @@ def test_a_baseline_that_was_found_again_needs_no_duel():
     lucky = Lucky(relu.key, set(numbers_for(0, "retest", 0, 10)))
     answer = retest(make_config({}), [relu.spec], lucky, Silent())
     assert answer.duel is None
+
+
+class Faulty(Decided):
+    """The machine fails at one function's seed on a split; what a function is worth: its key."""
+
+    def __init__(self, key, split):
+        super().__init__(lambda key: False)
+        self.key, self.split = key, split
+        self.left = []
+        self.evaluator.forget = lambda: self.left.append("forgotten")
+        self.log = SimpleNamespace(append=self.left.append, sync=lambda: None)
+
+    def _result(self, task):
+        if (task.key, task.split.partition("-")[0]) == (self.key, self.split) and task.seed % 2:
+            return Evaluation(task.hash, Status.ERROR, message="no memory")
+        return super()._result(task)
+
+
+SEEDS = {"retest": {"seeds": 4, "resamples": 100}}
+FOUND = [resolve("mul sin x tanh x"), resolve("mul cos x tanh x")]
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_finalist_that_the_machine_fails_is_none(split):
+    """The first of equals would be the winner, on whom all depends once it is named."""
+    lost, other = FOUND if split == "validation" else FOUND[::-1]
+    recorder, observer = Faulty(lost.key, split), Listening()
+    answer = retest(make_config(SEEDS), [f.spec for f in FOUND], recorder, observer)
+    assert [t.function.key for t in answer.finalists] == [other.key]
+    assert answer.winner.function.key == other.key
+    assert len(answer.baselines) == 9
+    [line] = observer.notes
+    assert line.startswith(f"{lost.label} is left out: a training failed twice by the machine's")
+    named = [p for p in recorder.left if p != "forgotten"]
+    assert (lost.key in named[0]["validation"]) == (split == "test")
+
+
+def test_without_a_finalist_that_the_machine_does_not_fail_there_is_no_answer():
+    recorder = Faulty(FOUND[0].key, "validation")
+    assert retest(make_config(SEEDS), [FOUND[0].spec], recorder, Silent()) is None
+    assert recorder.left == ["forgotten"]
+
+
+@pytest.mark.parametrize("key", ["winner", "baseline", "rediscovered"])
+def test_winner_and_baselines_are_needed(key):
+    relu = resolve("ReLU")
+    lost, split = {
+        "winner": (FOUND[0], "test"),
+        "baseline": (relu, "validation"),
+        "rediscovered": (relu, "test"),
+    }[key]
+    specs = [FOUND[0].spec, *([relu.spec] if key == "rediscovered" else [])]
+    with pytest.raises(UserError, match="needed"):
+        retest(make_config(SEEDS), specs, Faulty(lost.key, split), Silent())
 
 
 @pytest.mark.parametrize("diverged", ["winner", "baselines", "all", "none"])

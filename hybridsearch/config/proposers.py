@@ -86,8 +86,9 @@ class ControllerConfig(Section):
     examples: int = Field(
         5,
         ge=1,
-        description="Best functions that it imitates: of the population in a hybrid, of the chosen "
-        "ones under a screen; 1 and 20 did alike.",
+        description="Best functions that it imitates: in a hybrid of those that the population has "
+        "made, under a screen too; alone, or without exchange, of its own that a screen chose; 1 "
+        "and 20 did alike.",
     )
     imitation: float = Field(
         1.0,

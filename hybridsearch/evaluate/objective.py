@@ -200,7 +200,9 @@ class Tally:
             self._pairs.append((objective.in_units(outputs), targets))
 
     def score(self) -> Score:
-        """Loss and metric of all that was added; they may be infinite or nan.
+        """Loss and metric of all that was added; they may be infinite or nan. A metric of the
+        user's is asked only where the loss is finite: it may raise at the outputs of a network that
+        has diverged, which is not the machine's fault.
 
         Raises: ValueError where a metric of the user's gives neither one number nor one per
         example.
@@ -210,6 +212,8 @@ class Tally:
             each = torch.cat(self._each).cpu().numpy()
             if self._lumped:  # examples that share a mean tell nothing of how examples differ
                 each = each.mean(keepdims=True)
+        elif not math.isfinite(loss):
+            each = np.full(1, math.nan, dtype=np.float32)
         else:
             outputs, targets = (torch.cat(parts).cpu() for parts in zip(*self._pairs, strict=True))
             made = self.objective.own_metric(outputs, targets)

@@ -31,7 +31,9 @@ class ExhaustiveProposer:
         self._novelty = Novelty(space)
 
     def ask(self, n: int) -> list[Proposal]:
-        """The next n functions; none at the end."""
+        """The next n functions, fewer at the end of the space, and none while the last of it are
+        under way, of which some may come again; none at the end.
+        """
         return self._novelty.propose(n, self.name)
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:

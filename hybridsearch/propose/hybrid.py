@@ -29,7 +29,8 @@ class HybridProposer:
 
     Two channels of exchange. What the controller found competes for a place in the population
     (immigrants keep their origin, and children name them as parents). The best that the population
-    has made are examples for the controller, by a weighted imitation term.
+    has made are examples for the controller, by a weighted imitation term; under a screen, too,
+    where a controller alone would imitate its own chosen samples.
     """
 
     name = "hybrid"
@@ -108,8 +109,9 @@ class HybridProposer:
         self._population.skip(genomes)
 
     def adopt(self, outcomes: Sequence[Outcome]) -> None:
-        """What was chosen is its maker's; where they exchange, the other part learns of it too.
-        Random ones are the population's, which begins with such.
+        """What was chosen is its maker's, and random ones join the population, which begins with
+        such. Where they exchange, the population learns of the controller's too, and the controller
+        imitates the population's best instead of what it has drawn itself (`_teach`).
         """
         self._heard += len(outcomes)
         drawn = [o for o in outcomes if o.proposal.proposer == self._controller.name]
@@ -132,7 +134,9 @@ class HybridProposer:
         self._controller.rehearse(judge)
 
     def _teach(self) -> None:
-        """The best that the population itself has made become the controller's examples."""
+        """The best that the population itself has made become the controller's examples, in place
+        of any others: not immigrants, nor members that a screen has drawn at random.
+        """
         bred = [m.genome for m in self._population.best() if m.origin == self._population.name]
         self._controller.imitate(bred[: self._examples])
 

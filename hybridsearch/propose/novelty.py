@@ -42,14 +42,22 @@ class Novelty:
 
     @property
     def exhausted(self) -> bool:
-        """The walk through the space has ended: all of it was proposed."""
-        return self._lap >= LAPS
+        """The walk through the space has ended: all of it was proposed, and what failed again."""
+        if self._lap >= LAPS:
+            return True
+        return self._between and not self._waiting and not any(map(self.open, self._failed))
+
+    @property
+    def _between(self) -> bool:
+        """Whether the walk stands at the beginning of a lap that is not the first."""
+        return self._lap > 0 and not self._place
 
     def propose(self, n: int, name: str, *draws: Draw) -> list[Proposal]:
         """n proposals of functions not proposed before; fewer where the space has no more.
 
         draws: sources of candidates, tried in turn, ROUNDS times each; the walk through the whole
-        space comes last, and with draws before it it gives up after FAR genomes.
+        space comes last, and with draws before it it gives up after FAR genomes. Between its laps
+        it waits for all outcomes, since what fails yet belongs to the next one.
         """
         chosen: list[Proposal] = []
         for draw in draws:
@@ -57,7 +65,9 @@ class Novelty:
                 if len(chosen) < n:
                     chosen += self.propose_from(draw(n - len(chosen)), name)
         chunks = FAR // CHUNK if draws else LAPS * self._size
-        while len(chosen) < n and not self.exhausted and chunks:
+        while len(chosen) < n and chunks and not self.exhausted:
+            if self._between and self._waiting:
+                break
             chosen += self.propose_from(self._walk(n - len(chosen)), name)
             chunks -= 1
         return chosen

@@ -147,7 +147,9 @@ class ControllerProposer:
         """It may propose them all the same."""
 
     def adopt(self, outcomes: Sequence[Outcome]) -> None:
-        """The best of what was chosen are examples: a chosen sample is not the policy's."""
+        """The best of what was chosen are examples, until others are given to `imitate`: a chosen
+        sample is not the policy's.
+        """
         trained = [Member.of(o) for o in outcomes if has_verdict(o) and o.status is Status.OK]
         every = {m.genome: m for m in [*self._adopted, *trained]}
         best = sorted(every.values(), key=lambda m: (-m.reward, m.id))

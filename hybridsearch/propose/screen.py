@@ -9,7 +9,7 @@ a population, as functions that somebody else tried.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -44,7 +44,8 @@ class Screen:
     """Proposals of `source`, most of them chosen by upper confidence bound from a pool.
 
     Before `first` functions are known, unless there is experience, and when the pool runs dry, the
-    source proposes by itself.
+    source proposes by itself. A choice takes what is under way, asked and not told, for seen, as
+    it does with its own, so that two asks do not ask one question either.
     """
 
     def __init__(
@@ -64,6 +65,8 @@ class Screen:
         self._seen = self._experience.describe([])  # of `_trained`, row by row
         self._pool: dict[str, Candidate] = {}  # by key, in the order of drawing
         self._shown = self._experience.describe([])  # of `_pool`, row by row
+        self._asked: dict[int, tuple[str, Tokens]] = {}  # by id, what is under way to be trained
+        self._flying = self._experience.describe([])  # of the first of `_asked`, row by row
         self._met: dict[Tokens, str] = {}  # what `_keys` found, which is always the same
         self._hyper: Hyper | None = None
         self._fitted = 0  # how many functions the hyperparameters were fitted to
@@ -74,6 +77,11 @@ class Screen:
         """n proposals with new ids, unscreened ones first; what the pool cannot give, the source
         proposes by itself.
         """
+        asked = self._ask(n)
+        self._send(asked)
+        return asked
+
+    def _ask(self, n: int) -> list[Proposal]:
         if len(self._heard) < self._first:
             return self._with_ids(self._source.ask, n)
         exact = n * self._source.policy_share * self._config.unscreened + self._owed
@@ -82,6 +90,14 @@ class Screen:
         asked = self._with_ids(self._source.ask_policy, free)
         asked += self._choose(n - len(asked))
         return asked + self._with_ids(self._source.ask, n - len(asked))
+
+    def _send(self, asked: Sequence[Proposal]) -> None:
+        """Keep in mind, until they are told, the proposals of which the model will learn."""
+        under_way = {key for key, _ in self._asked.values()}
+        for proposal, key in zip(asked, self._keys([p.genome.tokens for p in asked]), strict=True):
+            if key and key not in self._heard and key not in under_way:
+                under_way.add(key)
+                self._asked[proposal.id] = key, proposal.genome.tokens
 
     def _with_ids(self, ask: Callable[[int], list[Proposal]], n: int) -> list[Proposal]:
         """Ask the source, with the ids that come next."""
@@ -95,6 +111,7 @@ class Screen:
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """The model learns from all; the source from its own, and adopts the chosen ones."""
         ordered = sorted(outcomes, key=lambda o: o.proposal.id)
+        self._receive({o.proposal.id for o in ordered})
         judged = [o for o in ordered if has_verdict(o)]
         others = [o for o in ordered if not self._novelty.waits_for(o)]
         chosen = self._novelty.settle(ordered)
@@ -107,6 +124,14 @@ class Screen:
         if len(self._heard) >= max(self._first, self._rehearsed + rest):
             self._source.rehearse(self._judge)
             self._rehearsed = len(self._heard)
+
+    def _receive(self, ids: Collection[int]) -> None:
+        """These proposals are under way no more."""
+        described = list(self._asked)[: len(self._flying)]
+        left = [row for row, id_ in enumerate(described) if id_ not in ids]
+        if len(left) < len(described):
+            self._flying = self._flying.take(left)
+        self._asked = {id_: one for id_, one in self._asked.items() if id_ not in ids}
 
     # The model -----------------------------------------------------------------------------
 
@@ -175,7 +200,8 @@ class Screen:
         self._refill(min(n * self._config.draws, pool) if self._pool else pool)
         if not self._pool:
             return []
-        rows, promise = self._model().choose(self._shown, n, self._config.optimism)
+        asked_before = self._under_way()
+        rows, promise = self._model().choose(self._shown, n, self._config.optimism, asked_before)
         candidates = list(self._pool.values())
         asked = self._novelty.propose_from([candidates[row] for row in rows], self.name)
         self._source.skip([p.genome.tokens for p in asked])
@@ -185,6 +211,13 @@ class Screen:
             left = np.sort(left[best])
         self._keep(left)
         return asked
+
+    def _under_way(self) -> Features:
+        """Of what was asked for before and not told."""
+        new = [genome for _, genome in self._asked.values()][len(self._flying) :]
+        if new:
+            self._flying = Features.join([self._flying, self._experience.describe(new)])
+        return self._flying
 
     def _refill(self, n: int) -> None:
         """Draw n candidates; those that are new and may train join the pool. Those that have been
@@ -230,6 +263,7 @@ class Screen:
             {
                 "novelty": values,
                 "trained": [[list(t.genome), t.reward] for t in self._trained],
+                "asked": [[id_, key, list(genome)] for id_, (key, genome) in self._asked.items()],
                 "pool": [[key, candidate.to_json()] for key, candidate in self._pool.items()],
                 "hyper": self._hyper and list(self._hyper),
                 "fitted": self._fitted,
@@ -241,6 +275,7 @@ class Screen:
                 "heard": packed_keys(self._heard),
                 "seen": self._seen.expected,
                 "shown": self._shown.expected,
+                "flying": self._flying.expected,
             },
         )
         return own.holding(source=self._source.state())
@@ -256,6 +291,12 @@ class Screen:
         self._pool = {key: Candidate.from_json(row) for key, row in values["pool"]}
         self._shown = describe([c.genome for c in self._pool.values()])
         self._shown = self._shown.expecting(state.arrays["shown"])
+        # A checkpoint of an older version does not know what is under way.
+        asked, expected = values.get("asked", []), state.arrays.get("flying")
+        self._asked = {id_: (key, tuple(genome)) for id_, key, genome in asked}
+        if expected is not None:
+            flying = [genome for _, genome in self._asked.values()][: len(expected)]
+            self._flying = describe(flying).expecting(expected)
         self._hyper = Hyper(*values["hyper"]) if values["hyper"] else None
         self._fitted, self._owed = values["fitted"], values["owed"]
         self._rehearsed = values["rehearsed"]

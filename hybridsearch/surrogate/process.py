@@ -28,6 +28,7 @@ Single = NDArray[np.floating]  # float32 for choosing, float64 for fitting
 JITTER = 1e-6
 ENOUGH = {"maxiter": 25, "ftol": 1e-4, "gtol": 1e-2}  # a posterior does not feel less
 FIT_ROWS = 112  # more do not change four numbers, and cost a second
+ASKED = 512  # functions under way that a choice looks at, in some 50 ms; its time grows by the cube
 # Of the weights of T tables the sum has this mean and standard deviation: on two tasks as far apart
 # as digits and photographs, the rank correlation of what functions are worth is 0.9.
 TRUST, DOUBT = 0.7, 0.5
@@ -218,18 +219,26 @@ class Posterior:
         variance = math.exp(self.hyper.amplitude) + doubt - (white * white).sum(axis=0)
         return mean, np.maximum(variance, 1e-9), white
 
-    def choose(self, others: Features, n: int, optimism: float) -> tuple[list[int], Floats]:
+    def choose(
+        self, others: Features, n: int, optimism: float, asked: Features | None = None
+    ) -> tuple[list[int], Floats]:
         """The rows of n others that promise most, mean plus `optimism` standard deviations, and
         what each of the others promised before the first was chosen.
 
         The first is the best by that; for the next the variance is that after the first will have
         been seen, while the mean waits, so that a batch does not ask one question twice
-        (Desautels, Krause and Burdick 2014, GP-BUCB).
+        (Desautels, Krause and Burdick 2014, GP-BUCB). asked: functions that will have been seen as
+        well, since they are under way; of very many the ASKED that promise most, since what is near
+        the others is not chosen anyway.
         """
         mean, variance, white = self._predict(others)
         left = np.ones(len(others), dtype=bool)
         rows: list[int] = []
         first = mean + optimism * np.sqrt(variance)
+        if asked is not None and len(asked):
+            update = self._seeing(self._promising(asked, optimism), others, white)
+            variance = np.maximum(variance - (update * update).sum(axis=0), 1e-9)
+            white = np.vstack([white, update])
         for _ in range(min(n, len(others))):
             promise = np.where(left, mean + optimism * np.sqrt(variance), -np.inf)
             row = int(np.argmax(promise))
@@ -241,3 +250,23 @@ class Posterior:
             variance = np.maximum(variance - update**2, 1e-9)
             white = np.vstack([white, update[None]])
         return rows, first
+
+    def _promising(self, asked: Features, optimism: float) -> Features:
+        """The ASKED functions that promise most."""
+        if len(asked) <= ASKED:
+            return asked
+        mean, variance = self.predict(asked)
+        best = np.argsort(-(mean + optimism * np.sqrt(variance)), kind="stable")[:ASKED]
+        return asked.take(np.sort(best))
+
+    def _seeing(self, asked: Features, others: Features, white: Floats) -> Floats:
+        """What P functions take off the standard deviation of M others when they are seen, [P, M]:
+        the rows that they add to `white`, those of the functions that were seen.
+        """
+        before = self._solved.through(covariance(self.features, asked, self.hyper))
+        own = covariance(asked, asked, self.hyper) - before.T @ before
+        noisy = own + (math.exp(self.hyper.noise) + JITTER) * np.eye(len(asked))
+        factor = cholesky(noisy, lower=True, check_finite=False)
+        shared = covariance(asked, others, self.hyper) - before.T @ white
+        found: Floats = solve_triangular(factor, shared, lower=True, check_finite=False)
+        return found

@@ -40,6 +40,11 @@ def raises(outputs, targets):
 
 def wide(outputs, targets):
     return torch.zeros(2, 3)
+
+def picky(outputs, targets):
+    if not outputs.isfinite().all():
+        raise ValueError("Input contains NaN")
+    return 0.5
 """
 
 
@@ -173,6 +178,16 @@ def test_a_metric_of_the_users_sees_all_outputs_in_the_units_of_the_targets(own)
     each = objective(targets, metric={"name": f"{own}:errors", "goal": "min", "perfect": -1})
     assert len(score(each, outputs, wanted).each) == 40
     assert each.measure.perfect == -1
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_metric_of_the_users_is_not_asked_about_a_network_that_has_diverged(own, value):
+    targets = numbers()
+    found = objective(targets, metric=f"{own}:picky")
+    outputs, wanted = torch.randn(40, 2), torch.from_numpy(targets)
+    assert score(found, outputs, wanted).metric == 0.5
+    outputs[7] = value
+    assert not math.isfinite(score(found, outputs, wanted).loss)
 
 
 def test_scales_turn_what_is_to_be_low():

@@ -63,6 +63,24 @@ def test_what_the_machine_failed_at_comes_again_once():
     assert proposer.ask(10) == []
 
 
+@pytest.mark.parametrize("n", [7, 1000])
+def test_what_failed_in_the_last_batch_comes_again_too(n):
+    """Also where that is the only batch, and where the last but one is told after it."""
+    proposer, asked, batches = ExhaustiveProposer(SMALL), [], []
+    while batch := proposer.ask(n):
+        batches.append(batch)
+        asked += [p.genome.tokens for p in batch]
+    assert asked == firsts(SMALL)  # the others wait for what may fail
+    for batch in reversed(batches):
+        assert proposer.ask(n) == []
+        proposer.tell([outcome(p, Status.ERROR if p is batch[-1] else Status.OK) for p in batch])
+    again = proposer.ask(1000)
+    wanted = {batch[-1].genome.tokens for batch in batches}
+    assert {p.genome.tokens for p in again} == wanted and len(again) == len(batches)
+    proposer.tell([outcome(p, Status.ERROR) for p in again])
+    assert proposer.ask(n) == []
+
+
 def test_a_large_space_is_refused_in_one_line():
     ExhaustiveProposer(Space())
     with pytest.raises(UserError, match=r"at most 1,000,000 genomes, got 156,256,250; lower") as e:

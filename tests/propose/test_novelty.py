@@ -69,6 +69,16 @@ def test_the_walk_gives_up_in_a_space_of_countless_spellings(monkeypatch):
     assert not novelty.exhausted
 
 
+def test_the_walk_has_ended_when_all_is_told_and_nothing_failed():
+    novelty = Novelty(SMALL)
+    asked = novelty.propose(1000, "a")
+    assert not novelty.exhausted
+    novelty.settle([outcome(p) for p in asked[1:]])
+    assert not novelty.exhausted and novelty.propose(4, "a") == []
+    novelty.settle([outcome(asked[0])])
+    assert novelty.exhausted and novelty.propose(4, "a") == []
+
+
 def test_a_failed_function_comes_again_in_the_last_lap_only():
     novelty = Novelty(SMALL)
     first = novelty.propose(1, "a")

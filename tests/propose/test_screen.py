@@ -1,6 +1,7 @@
 """The screen: what it chooses, what it hands on, and that it makes a search find more."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hybridsearch.propose.random import RandomProposer
 from hybridsearch.propose.screen import Screen
 from hybridsearch.session import make_proposer
 from hybridsearch.surrogate.features import describe
+from hybridsearch.surrogate.process import Posterior
 from hybridsearch.types import Outcome, State, Status
 
 SPACE = Space()
@@ -94,6 +96,54 @@ def test_what_somebody_else_had_trained_is_not_chosen_later():
     screen.tell([outcome])
     screen.ask(4)
     assert outcome.key not in screen._pool
+
+
+def test_a_choice_knows_what_is_under_way(monkeypatch):
+    """What was asked for by then and is not told, each function once; not its own ask's."""
+    screen = make("rl", first=4)
+    choose, seen = Posterior.choose, []
+
+    def noted(self, others, n, optimism, asked):
+        seen.append(asked)
+        return choose(self, others, n, optimism, asked)
+
+    monkeypatch.setattr(Posterior, "choose", noted)
+    screen.tell(told(screen.ask(8)))
+    for _ in range(2):
+        screen.tell(told(screen.ask(4)))
+    assert [len(features) for features in seen] == [0, 0, 0]
+    batches = [screen.ask(4) for _ in range(5)]
+    screen.tell([replace(o, status=Status.ERROR, reward=None) for o in told(batches.pop(1))])
+    screen.tell(told(batches.pop(2)))
+    screen.ask(1)
+    found = inspect([p.genome.tokens for batch in batches for p in batch])
+    keys = {row.key: row.form for row in found if not row.rejected and row.key not in screen._heard}
+    assert 6 < len(seen[-1]) == len(keys)
+    assert len(screen._asked) == len(keys) + 1
+
+
+def test_a_state_holds_what_is_under_way():
+    screen = make("hybrid", first=4)
+    screen.tell(told(screen.ask(8)))
+    batches = [screen.ask(2) for _ in range(6)]
+    screen.tell(told(batches.pop(2)))
+    state = screen.state()
+    assert len(state.values["asked"]) > 6
+    other = make("hybrid", seed=9)
+    other.restore(State(json.loads(json.dumps(state.values)), state.arrays))
+    for _ in range(3):
+        one, two = screen.ask(2), other.ask(2)
+        assert one == two
+        batch = batches.pop()
+        screen.tell(told(batch))
+        other.tell(told(batch))
+    # One of an older version knows nothing of it, and goes on all the same.
+    old = make("hybrid", seed=9)
+    values = {name: value for name, value in state.values.items() if name != "asked"}
+    arrays = {name: array for name, array in state.arrays.items() if name != "flying"}
+    old.restore(State(values, arrays))
+    assert len(old.ask(2)) == 2
+    old.tell(told(batch))
 
 
 @pytest.mark.parametrize("strategy, share", [("rl", 1.0), ("hybrid", None), ("evolution", 0.0)])

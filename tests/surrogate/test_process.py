@@ -5,6 +5,7 @@ import pytest
 
 from hybridsearch.genome.function import resolve
 from hybridsearch.genome.units import Space
+from hybridsearch.surrogate import process
 from hybridsearch.surrogate.features import describe
 from hybridsearch.surrogate.process import (
     FIT_ROWS,
@@ -102,6 +103,37 @@ def test_a_batch_is_chosen_as_if_each_had_been_seen():
         chosen.append(row)
     assert len(set(rows)) == 5
     assert len(Posterior(seen, y, HYPER).choose(others.take([0, 1]), 5, 2.0)[0]) == 2
+
+
+def test_what_is_under_way_counts_as_seen_and_nothing_under_way_changes_nothing():
+    """The choices equal those of a process that has seen it, with any values."""
+    seen, others, asked = functions(15), functions(60, 3), functions(20, 5)
+    y = np.random.default_rng(4).normal(size=15)
+    model = Posterior(seen, y, HYPER)
+    rows, first = model.choose(others, 5, 2.0, asked)
+    mean, variance = model.predict(others)
+    np.testing.assert_array_equal(first, mean + 2.0 * np.sqrt(variance))
+    told = type(seen).join([seen, asked])
+    _, variance = Posterior(told, np.concatenate([y, np.zeros(20)]), HYPER).predict(others)
+    promise = mean + 2.0 * np.sqrt(variance)
+    assert promise[rows[0]] == pytest.approx(promise.max(), abs=1e-5)
+    plain = model.choose(others, 5, 2.0)
+    assert rows != plain[0]
+    assert model.choose(others, 5, 2.0, asked.take([]))[0] == plain[0]
+    twins = others.take(plain[0])  # of which nothing is to be learnt any more
+    assert not set(model.choose(others, 5, 2.0, twins)[0]) & set(plain[0])
+    nothing = Posterior(seen.take([]), y[:0], HYPER)
+    assert set(nothing.choose(asked, 3, 2.0, asked.take(range(17)))[0]) == {17, 18, 19}
+
+
+def test_of_very_many_under_way_those_count_that_promise_most(monkeypatch):
+    monkeypatch.setattr(process, "ASKED", 4)
+    seen, others, asked = functions(15), functions(60, 3), functions(20, 5)
+    model = Posterior(seen, np.random.default_rng(4).normal(size=15), HYPER)
+    mean, variance = model.predict(asked)
+    best = np.sort(np.argsort(-(mean + 2.0 * np.sqrt(variance)))[:4])
+    rows, _ = model.choose(others, 5, 2.0, asked)
+    assert rows == model.choose(others, 5, 2.0, asked.take(best))[0]
 
 
 def drawn(seen, hyper, seed):
