@@ -6,6 +6,7 @@ with mean and deviation of the training targets, and its outputs turned back for
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
