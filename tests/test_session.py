@@ -251,6 +251,17 @@ class Notes(Silent):
         self.lines.append(line)
 
 
+def test_what_follows_a_search_is_told_before_it(tiny, tmp_path):
+    notes = Notes()
+    race = {"candidates": 5, "seeds": 2}
+    done = search(tiny(race=race, retest={"duel": True}), tmp_path / "a", notes)
+    assert done["race"]["trainings"] == 2 * (5 + 3)
+    assert len(done["finalists"]) == 2
+    (line,) = [line for line in notes.lines if line.startswith("after the search")]
+    told = "after the search up to 42 full trainings (race 16, retest 22, comparison 4), about "
+    assert line.startswith(told) and line.endswith(" s with ReLU's speed")
+
+
 def stopped(config, folder, monkeypatch, after):
     """A run that has crashed after so many trainings."""
     with monkeypatch.context() as patch:

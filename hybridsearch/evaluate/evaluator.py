@@ -325,7 +325,7 @@ class TrainingEvaluator:
                 if isinstance(measured, UserError):
                     raise measured
                 seconds = measured * self._full_steps
-                if function == "ReLU":
+                if function == resolve("ReLU").spec:
                     self.full_seconds = seconds
                 longest = max(longest, LIMIT_FACTOR * seconds)
             self._limit = self._time_limit or longest

@@ -214,7 +214,10 @@ def test_the_limit_is_at_least_20_times_the_calibrated_duration(make, monkeypatc
                 yield name, 0.5
 
     assert make(Slow()).calibrate() == pytest.approx(20 * 0.5 * 20)
-    assert make(Slow(), time_limit=7.0).calibrate() == 7.0
+    limited = make(Slow(), time_limit=7.0)
+    assert limited.full_seconds is None
+    assert limited.calibrate() == 7.0
+    assert limited.full_seconds == pytest.approx(0.5 * 20)
     assert make().calibrate() >= 30  # the floor
 
 
