@@ -8,7 +8,7 @@ duel, which have named neither a function nor a rate. What the run has trained c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from math import inf
 from pathlib import Path
@@ -33,7 +33,10 @@ from hybridsearch.store.folders import cache_of
 from hybridsearch.store.log import RunLog
 from hybridsearch.types import Json, seed_for
 
+Scores = dict[str, float]  # by key
 FACTORS = (1 / 3, 1.0, 3.0)  # of the run's rate
+STEP = 3.0  # from the highest rate to the next, where one of the two is best at it
+FURTHER = 3  # rates beyond an edge that are tried at most
 
 
 def own_rates(
@@ -42,8 +45,9 @@ def own_rates(
     """Compare the winner of a finished run with the best baseline, each at its own learning rate;
     returns what is written to `rates.json` in the run's folder.
 
-    factors: of the run's rate; 1 is always among them. Every further one takes ten functions'
-    trainings from as many seeds as the retest has; the comparison takes those of two.
+    factors: of the run's rate; 1 is always among them. Where one of the two is best at the lowest
+    or the highest rate, up to FURTHER are tried beyond. Every rate takes ten functions' trainings
+    from as many seeds as the retest has; the comparison takes those of two.
     Raises: UserError when the run has no winner that is no baseline, or for a factor that is none.
     """
     run, observer = load_run(folder), observer or Silent()
@@ -82,17 +86,24 @@ def compare_rates(
     """As `own_rates`, of a function that a search with this config has named. children: folder for
     checkpoints.
     """
-    rates, retest = _rates(config.training.lr, factors), config.retest
+    own, retest = config.training.lr, config.retest
     functions = [winner, *baselines()]
-    scores = _validation(config, children, functions, rates, observer)
-    # Of equal ones the run's own rate, then the lower one.
-    order = sorted(range(len(rates)), key=lambda k: (rates[k] != config.training.lr, k))
-    best = {key: max(order, key=row.__getitem__) for key, row in scores.items()}
-    baseline = max(functions[1:], key=lambda f: scores[f.key][best[f.key]])
+    found: dict[float, Scores] = {}
+    new, further = _rates(own, factors), FURTHER
+    while new:
+        for rate in new:
+            observer.stage(f"learning rate {rate:g}", len(functions) * retest.seeds)
+            found[rate] = _validation(config, children, functions, rate, observer)
+        # Of equal ones the run's own rate, then the lower one.
+        order = sorted(found, key=lambda rate: (rate != own, rate))
+        best = {f.key: max(order, key=lambda rate: found[rate][f.key]) for f in functions}
+        baseline = max(functions[1:], key=lambda f: found[best[f.key]][f.key])
+        new = _beyond(found, {best[winner.key], best[baseline.key]})[:further]
+        further -= len(new)
 
     values: list[NDArray[np.float64]] = []
     for function in (winner, baseline):
-        with _trained_at(config, children, rates[best[function.key]]) as recorder:
+        with _trained_at(config, children, best[function.key]) as recorder:
             tasks = replicates(config, recorder, (function,), retest.first + retest.seeds)
             observer.stage(f"comparison: {function.label}", retest.seeds)
             values.append(tested(config, recorder, tasks, tasks, observer)[function.key])
@@ -110,11 +121,12 @@ def compare_rates(
     def told(function: Function) -> dict[str, Json]:
         key = function.key
         row = {"label": function.label, "expression": function.name, "key": key}
-        return row | {"validation": scores[key], "rate": rates[best[key]]}
+        return row | {"validation": [found[rate][key] for rate in rates], "rate": best[key]}
 
+    rates = sorted(found)
     return {
-        "rates": list(rates),
-        "own": config.training.lr,
+        "rates": rates,
+        "own": own,
         "seeds": retest.seeds,
         "baselines": [told(f) for f in functions[1:]],
         "winner": {**told(winner), "mean": float(values[0].mean())},
@@ -127,28 +139,28 @@ def compare_rates(
     }
 
 
+def _beyond(tried: Collection[float], best: Container[float]) -> list[float]:
+    """The next rates where one of the best is the lowest or the highest of those tried."""
+    low, high = min(tried), max(tried)
+    new = [float(f"{low / STEP:.6g}")] if low in best else []
+    return [*new, float(f"{high * STEP:.6g}")] if high in best else new
+
+
 def _validation(
     config: Config,
     children: Path,
     functions: Sequence[Function],
-    rates: Sequence[float],
+    rate: float,
     observer: Observer,
-) -> dict[str, list[float]]:
-    """The mean validation score of every function, by key, at every rate."""
-    scores: dict[str, list[float]] = {f.key: [] for f in functions}
-    for number, rate in enumerate(rates):
-        with _trained_at(config, children, rate) as recorder:
-            if not number:
-                observer.note(recorder.evaluator.note())
-            rows = replicates(config, recorder, functions, config.retest.first)
-            tasks = [task for row in rows.values() for task in row]
-            observer.stage(f"learning rate {rate:g} ({number + 1} of {len(rates)})", len(tasks))
-            done = recorder.evaluate(tasks, progress=observer.advance, needed=rows)
-            recorder.evaluator.forget()
-            scale = recorder.evaluator.scale
-            for key, row in rows.items():
-                scores[key].append(float(np.mean([scale.score(done[t.hash]) for t in row])))
-    return scores
+) -> Scores:
+    """The mean validation score of every function at a rate."""
+    with _trained_at(config, children, rate) as recorder:
+        rows = replicates(config, recorder, functions, config.retest.first)
+        tasks = [task for row in rows.values() for task in row]
+        done = recorder.evaluate(tasks, progress=observer.advance, needed=rows)
+        recorder.evaluator.forget()
+        score = recorder.evaluator.scale.score
+        return {k: float(np.mean([score(done[t.hash]) for t in row])) for k, row in rows.items()}
 
 
 @contextmanager
