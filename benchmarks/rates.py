@@ -1,13 +1,13 @@
 """Is it the function, or the learning rate? The recorded answers, each function at its own rate.
 
-    python benchmarks/rates.py --out FOLDER [--answers FOLDER] [--tasks digits,...] [--json FILE]
-                               [--quick]
+    python benchmarks/rates.py --out FOLDER [--answers FOLDER] [--tasks digits,...] [--runs N]
+                               [--seeds N] [--json FILE] [--quick]
 
 Every run of `answers.py` found its winner with all functions at one learning rate. Here its winner
 and the nine baselines train at a third and at three times of it too, from the seeds of the run's
 retest; validation names the rate of each and the best baseline, and the two are compared on test
-data from the further seeds of the run's comparison, each at its rate (`python -m hybridsearch
-rates` does the same for a run of one's own). Every training is kept; the same command goes on where
+data from further seeds, each at its rate (`python -m hybridsearch rates` does the same for a run of
+one's own). Every training is kept; the same command goes on where
 it stopped.
 """
 
@@ -64,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_arguments(parser)
     parser.add_argument("--tasks", default="digits", help="with commas between them")
     parser.add_argument("--answers", type=Path, default=ANSWERS, help="folder of the runs asked")
+    parser.add_argument("--runs", type=int, help="runs per task, the first; default all")
+    parser.add_argument("--seeds", type=int, help="of a function at a rate; default the retest's")
     parser.add_argument("--out", type=Path, help="folder in which every training is kept")
     options = parser.parse_args(arguments)
     result: dict[str, Json] = {}
@@ -71,13 +73,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for task in listed(options.tasks):
             if task not in TASKS:
                 raise UserError(f"--tasks: expected some of {', '.join(TASKS)}; got {task!r}")
-            summaries = answers(options.answers, task)[: 1 if options.quick else None]
+            summaries = answers(options.answers, task)[: 1 if options.quick else options.runs]
             if not summaries:
                 raise UserError(f"--answers: no finished run of {task} in {options.answers}")
             rows = []
             for summary in summaries:
                 config = config_of(TASKS[task], summary["seed"], ENDLESS, options.quick)
-                config = config.model_copy(update={"cache": str(folder / "cache.sqlite")})
+                changed: dict[str, Json] = {"cache": str(folder / "cache.sqlite")}
+                if options.seeds:
+                    changed["retest"] = config.retest.model_copy(update={"seeds": options.seeds})
+                config = config.model_copy(update=changed)
                 winner = resolve(summary["winner"]["expression"])
                 place = folder / f"{task}-seed{summary['seed']}"
                 found = compare_rates(config, place, winner, FACTORS, display)
