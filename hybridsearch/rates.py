@@ -123,14 +123,18 @@ def compare_rates(
         row = {"label": function.label, "expression": function.name, "key": key}
         return row | {"validation": [found[rate][key] for rate in rates], "rate": best[key]}
 
+    def compared(function: Function, each: NDArray[np.float64]) -> dict[str, Json]:
+        scores = [float(row.mean()) for row in each]
+        return {**told(function), "test_scores": scores, "mean": float(np.mean(scores))}
+
     rates = sorted(found)
     return {
         "rates": rates,
         "own": own,
         "seeds": retest.seeds,
         "baselines": [told(f) for f in functions[1:]],
-        "winner": {**told(winner), "mean": float(values[0].mean())},
-        "best_baseline": {**told(baseline), "mean": float(values[1].mean())},
+        "winner": compared(winner, values[0]),
+        "best_baseline": compared(baseline, values[1]),
         "metric": vars(measure),
         "fitness": config.fitness,
         "confidence": retest.confidence,
