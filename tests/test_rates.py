@@ -80,7 +80,8 @@ def test_the_best_rate_at_the_edge_is_told():
     found |= {"metric": {"name": "accuracy", "higher": True, "chance": 0.1, "perfect": 1.0}}
     found |= {"difference": {"mean": 0.25, "low": 0.1, "high": 0.4}, "verdict": "better"}
     first, lowest, highest = rate_lines(found)
-    assert "better: test accuracy, |x| 75.00% at 0.1, GELU 50.00% at 0.3: +25.00 points" in first
+    assert "rate: test accuracy, |x| 75.00% at 0.1, GELU 50.00% at 0.3: +25.00 points" in first
+    assert first.endswith("(2 seeds that named neither function nor rate): better")
     assert lowest.startswith("|x| is best at the lowest rate tried, 0.1")
     assert highest.startswith("GELU is best at the highest rate tried, 0.3")
     assert len(rate_lines({**found, "rates": [0.03, 0.1, 0.3, 1.0]})) == 1

@@ -81,9 +81,9 @@ def rate_lines(found: dict[str, Json]) -> list[str]:
     mean, interval = gap_words(found["difference"], measure)
     ours, theirs = (f"{r['label']} {measure.words(r['mean'])} at {r['rate']:g}" for r in rows)
     lines = [
-        f"Each at its own learning rate: {found['verdict']}: test {measure.title}, {ours}, "
-        f"{theirs}: {mean}, {level(found)} {interval} ({found['seeds']} seeds that named neither "
-        "function nor rate)"
+        f"Each at its own learning rate: test {measure.title}, {ours}, {theirs}: {mean}, "
+        f"{level(found)} {interval} ({found['seeds']} seeds that named neither function nor "
+        f"rate): {found['verdict']}"
     ]
     for row in rows:
         if len(found["rates"]) > 1 and row["rate"] in (found["rates"][0], found["rates"][-1]):
