@@ -68,9 +68,9 @@ class _Distances:
     @classmethod
     def between(cls, a: Features, b: Features) -> _Distances:
         own = [(4 * _squares(f.even), 4 * _squares(f.odd)) for f in (a, b)]
-        size = _squares(a.size)[:, None] + _squares(b.size)[None] - 2 * a.size @ b.size.T
+        size = _squares(a.size)[:, None] + _squares(b.size)[None] - _product(2 * a.size, b.size)
         even, odd = both_signs(a.even, b.even), both_signs(a.odd, b.odd)
-        doubt = DOUBT**2 * (a.expected @ b.expected.T / max(1, a.expected.shape[1]))
+        doubt = DOUBT**2 * (_product(a.expected, b.expected) / max(1, a.expected.shape[1]))
         return cls(even, odd, np.maximum(size, 0.0), (own[0], own[1]), doubt)
 
     def covariance(self, hyper: Hyper) -> Floats:
@@ -98,10 +98,19 @@ def _squares(values: Single) -> Single:
     return result
 
 
+def _product(a: Single, b: Single) -> Single:
+    """a @ b.T, [N, M]. On processors with AVX-512 OpenBLAS can leave the flag of an invalid
+    operation behind where all numbers are finite and right, of which NumPy would warn.
+    """
+    with np.errstate(invalid="ignore"):
+        result: Single = a @ b.T
+    return result
+
+
 def both_signs(a: Single, b: Single) -> tuple[Single, Single]:
     """|a - b|^2 and |a + b|^2, [N, M]."""
     total = _squares(a)[:, None] + _squares(b)[None]
-    cross = 2 * a @ b.T
+    cross = _product(2 * a, b)
     return np.maximum(total - cross, 0.0), np.maximum(total + cross, 0.0)
 
 
