@@ -13,7 +13,7 @@ def test_a_small_one_from_end_to_end(tmp_path, capsys):
     arguments = ["--quick", "--out", str(tmp_path / "out"), "--json", str(tmp_path / "r.json")]
     assert rates.main(arguments) == 0
     (row,) = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))["digits"]
-    assert row["rates"] == [0.0333333, 0.1, 0.3] and row["own"] == 0.1
+    assert {0.0333333, 0.1, 0.3} <= {*row["rates"]} and row["own"] == 0.1
     assert len(row["baselines"]) == 9 and row["verdict"] in ("better", "not shown", "worse")
     assert "each function at its own learning rate" in capsys.readouterr().out
 
