@@ -7,18 +7,16 @@ Every run of `answers.py` found its winner with all functions at one learning ra
 and the nine baselines train at a third and at three times of it too, from the seeds of the run's
 retest; validation names the rate of each and the best baseline, and the two are compared on test
 data from further seeds, each at its rate (`python -m hybridsearch rates` does the same for a run of
-one's own). Every training is kept; the same command goes on where
-it stopped.
+one's own). Every training is kept; the same command goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from answers import ENDLESS, TASKS, config_of, points
+from answers import ENDLESS, TASKS, config_of, finished, points
 from reporting import add_arguments, listed, print_table, run_folder, write_json
 from rich.console import Console
 
@@ -27,6 +25,7 @@ from hybridsearch.errors import UserError
 from hybridsearch.genome.function import resolve
 from hybridsearch.progress import Display
 from hybridsearch.rates import FACTORS, compare_rates
+from hybridsearch.store.disk import read_json
 from hybridsearch.types import Json
 
 ANSWERS = Path(__file__).resolve().parent / "results" / "answers"
@@ -34,8 +33,8 @@ ANSWERS = Path(__file__).resolve().parent / "results" / "answers"
 
 def answers(folder: Path, task: str) -> list[dict[str, Json]]:
     """The summaries of a task's runs, by seed."""
-    found = [json.loads(path.read_text()) for path in folder.glob(f"{task}-seed*/{SUMMARY}")]
-    return sorted(found, key=lambda summary: int(summary["seed"]))
+    places = [folder / f"{task}-seed{seed}" for seed in finished(task, folder)]
+    return [read_json(place / SUMMARY) for place in places]
 
 
 def show(task: str, rows: Sequence[dict[str, Json]]) -> None:

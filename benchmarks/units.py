@@ -24,6 +24,7 @@ from answers import ENDLESS, QUICK, points, run
 from reporting import add_arguments, listed, print_table, run_folder, write_json
 from rich.console import Console
 
+from hybridsearch.analysis.runs import on_fresh_seeds
 from hybridsearch.comparison.summary import rng_for
 from hybridsearch.config import Config, make_config, read_settings
 from hybridsearch.evidence.strategies import mean_difference
@@ -81,7 +82,7 @@ def retested(config: Config, spec: str, folder: Path, observer: Observer) -> dic
 
 def tested(found: dict[str, Json]) -> float:
     """The mean of a winner on test data, from seeds that did not name it where there are any."""
-    return float((found.get("duel") or found)["winner"]["mean"])
+    return float(on_fresh_seeds(found)["winner"]["mean"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

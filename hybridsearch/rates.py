@@ -104,7 +104,7 @@ def compare_rates(
     values: list[NDArray[np.float64]] = []
     for function in (winner, baseline):
         with _trained_at(config, children, best[function.key]) as recorder:
-            tasks = replicates(config, recorder, (function,), retest.first + retest.seeds)
+            tasks = replicates(config, recorder, (function,), retest.further)
             observer.stage(f"comparison: {function.label}", retest.seeds)
             values.append(tested(config, recorder, tasks, tasks, observer)[function.key])
             recorder.evaluator.forget()

@@ -133,8 +133,7 @@ def retest(
     pair = values[winner.key], values[best.key]
     duel = None
     if config.retest.duel and winner.key != best.key:
-        further = config.retest.first + config.retest.seeds
-        rows = replicates(config, recorder, (winner, best), further)
+        rows = replicates(config, recorder, (winner, best), config.retest.further)
         observer.stage("duel", 2 * config.retest.seeds)
         found = tested(config, recorder, rows, rows, observer)
         pair = found[winner.key], found[best.key]

@@ -11,6 +11,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 
 from hybridsearch.config import Config, make_config
+from hybridsearch.observe import Silent
 from hybridsearch.session import search
 from hybridsearch.store.cache import Cache
 from hybridsearch.store.log import RunLog
@@ -97,6 +98,22 @@ def abandoned():
         else:
             thing.claims.close()
             thing._db.close()
+
+
+class Notes(Silent):
+    """An observer that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, line: str) -> None:
+        self.lines.append(line)
+
+
+@pytest.fixture
+def notes() -> Notes:
+    """An observer that keeps its notes, in `lines`."""
+    return Notes()
 
 
 @pytest.fixture

@@ -98,14 +98,6 @@ def test_equals_stay_in_the_order_of_the_search(field):
     assert found.finalists == tuple(field[0][:5])
 
 
-class Listening(Silent):
-    def __init__(self):
-        self.notes = []
-
-    def note(self, line):
-        self.notes.append(line)
-
-
 class Faulty(Noisy):
     """The machine fails at some functions from a round of the race on, by key."""
 
@@ -121,15 +113,14 @@ class Faulty(Noisy):
         return done
 
 
-def test_who_fails_by_the_machines_fault_falls_out_and_is_named(field):
+def test_who_fails_by_the_machines_fault_falls_out_and_is_named(field, notes):
     specs, worth = field
     first, later = resolve(specs[0]), resolve(specs[1])
     flat = {key: 2.0 - (key in (first.key, later.key)) for key in worth}  # these two would win
-    observer = Listening()
     recorder = Faulty(flat, {first.key: 0, later.key: 2})
-    found = race(make_config({}), specs, recorder, observer)
+    found = race(make_config({}), specs, recorder, notes)
     assert len(found.finalists) == 5 and not {first.spec, later.spec} & set(found.finalists)
-    assert observer.notes == [
+    assert notes.lines == [
         f"{f.label} is left out: a training failed twice by the machine's fault: no memory"
         for f in (first, later)
     ]

@@ -49,14 +49,6 @@ class Decided:
         return Evaluation(task.hash, Status.OK, 1.0, 0.5, each=each)
 
 
-class Listening(Silent):
-    def __init__(self):
-        self.notes = []
-
-    def note(self, line):
-        self.notes.append(line)
-
-
 class Lucky(Decided):
     """Of accuracies: all are alike, but one function has luck with the seeds that name it."""
 
@@ -119,15 +111,15 @@ FOUND = [resolve("mul sin x tanh x"), resolve("mul cos x tanh x")]
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
-def test_a_finalist_that_the_machine_fails_is_none(split):
+def test_a_finalist_that_the_machine_fails_is_none(split, notes):
     """The first of equals would be the winner, on whom all depends once it is named."""
     lost, other = FOUND if split == "validation" else FOUND[::-1]
-    recorder, observer = Faulty(lost.key, split), Listening()
-    answer = retest(make_config(SEEDS), [f.spec for f in FOUND], recorder, observer)
+    recorder = Faulty(lost.key, split)
+    answer = retest(make_config(SEEDS), [f.spec for f in FOUND], recorder, notes)
     assert [t.function.key for t in answer.finalists] == [other.key]
     assert answer.winner.function.key == other.key
     assert len(answer.baselines) == 9
-    [line] = observer.notes
+    [line] = notes.lines
     assert line.startswith(f"{lost.label} is left out: a training failed twice by the machine's")
     named = [p for p in recorder.left if p != "forgotten"]
     assert (lost.key in named[0]["validation"]) == (split == "test")

@@ -243,16 +243,7 @@ def test_a_finished_run_resumes_to_itself(finished, monkeypatch):
     assert again["difference_to_best_baseline"] == summary["difference_to_best_baseline"]
 
 
-class Notes(Silent):
-    def __init__(self):
-        self.lines = []
-
-    def note(self, line):
-        self.lines.append(line)
-
-
-def test_what_follows_a_search_is_told_before_it(tiny, tmp_path):
-    notes = Notes()
+def test_what_follows_a_search_is_told_before_it(tiny, tmp_path, notes):
     race = {"candidates": 5, "seeds": 2}
     done = search(tiny(race=race, retest={"duel": True}), tmp_path / "a", notes)
     assert done["race"]["trainings"] == 2 * (5 + 3)
@@ -280,12 +271,12 @@ def flipped(data):
     ["flip", "gone", *(pytest.param(d, marks=pytest.mark.slow) for d in ("version", "older log"))],
 )
 def test_a_checkpoint_that_is_of_no_use_is_told_and_the_log_replayed(
-    finished, tmp_path, monkeypatch, damage
+    finished, tmp_path, monkeypatch, damage, notes
 ):
     config, _ = finished
     monkeypatch.setattr(engine, "CHECKPOINT_EVERY", 0.0)
     folder = stopped(config.model_copy(update={"batch": 3}), tmp_path / "a" / "b", monkeypatch, 20)
-    path, notes = folder / "checkpoint.safetensors", Notes()
+    path = folder / "checkpoint.safetensors"
     if damage == "flip":
         path.write_bytes(flipped(path.read_bytes()))
     elif damage == "cut":
@@ -309,11 +300,11 @@ def test_a_checkpoint_that_is_of_no_use_is_told_and_the_log_replayed(
     "cache", ["gone", pytest.param("older", marks=pytest.mark.slow), "flipped"]
 )
 def test_a_cache_that_is_not_what_it_was_is_told_and_put_back(
-    finished, tmp_path, monkeypatch, cache
+    finished, tmp_path, monkeypatch, cache, notes
 ):
     config, summary = finished
     folder = stopped(config, tmp_path / "a" / "b", monkeypatch, 20)
-    path, notes = folder.parent / "cache.sqlite", Notes()
+    path = folder.parent / "cache.sqlite"
     if cache == "flipped":
         with sqlite3.connect(path) as db:
             db.execute("UPDATE evaluations SET payload = replace(payload, '1', '2')")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hybridsearch.analysis import course
-from hybridsearch.analysis.runs import Run
+from hybridsearch.analysis.runs import Run, on_fresh_seeds
 from hybridsearch.analysis.tables import gap_words
 from hybridsearch.errors import UserError, nearest
 from hybridsearch.evidence.resampling import Interval
@@ -74,8 +74,7 @@ class Paired:
 
 def _test(run: Run) -> float | None:
     """What the winner has on seeds that did not name it, where it was trained from such."""
-    found = (run.summary or {}).get("duel") or run.summary or {}
-    winner = found.get("winner")
+    winner = on_fresh_seeds(run.summary or {}).get("winner")
     return float(winner["mean"]) if winner else None
 
 

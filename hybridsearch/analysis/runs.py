@@ -140,6 +140,14 @@ def read_summary(folder: Path, config: Config) -> dict[str, Json]:
     return {"confidence": config.retest.confidence, **read_json(folder / SUMMARY)}
 
 
+def on_fresh_seeds(summary: dict[str, Json]) -> dict[str, Json]:
+    """Where a finished run has what its winner scores on test data from seeds that did not name it;
+    the summary itself where there are none such.
+    """
+    found: dict[str, Json] = summary.get("duel") or summary
+    return found
+
+
 def load_run(folder: str | Path) -> Run:
     """Read a run's folder, finished or not.
 

@@ -16,7 +16,7 @@ from hybridsearch.comparison.summary import Summary, summarise
 from hybridsearch.comparison.trace import Ledger, Trace, run_digest
 from hybridsearch.config import Config
 from hybridsearch.errors import UserError, nearest
-from hybridsearch.evaluate.evaluator import TrainingEvaluator, pick_workers
+from hybridsearch.evaluate.evaluator import pick_workers, unmanned
 from hybridsearch.observe import Observer, Silent
 from hybridsearch.past import settled
 from hybridsearch.pools.failure import Failure
@@ -63,7 +63,8 @@ def compare(
     if table:
         config = table_config(table, config)
     else:
-        context, chance = _training(config, folder)
+        training = unmanned(config)
+        context, chance = training.context, training.scale.chance
     wanted = {
         run_digest(one, table.digest if table else "", context): one
         for one in (
@@ -104,15 +105,6 @@ def compare(
         field = field_of_traces(traces, chance, len(steps_of(config)) - 2)
     where = f"the recorded table {config.table}" if table else f"{config.data.name}, trained"
     return conclude(folder, traces, field, config, where)
-
-
-def _training(config: Config, folder: Path) -> tuple[str, float]:
-    """Of runs that train: what their results depend on beside settings, and the score of a child
-    that has learned nothing. Raises: UserError when data, network or device cannot be had.
-    """
-    evaluator = TrainingEvaluator(config, folder / "children", make_pool("inline", 1))
-    evaluator.close()
-    return evaluator.context, evaluator.scale.chance
 
 
 def default_folder(config: Config) -> Path:

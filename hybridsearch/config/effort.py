@@ -106,3 +106,8 @@ class RetestConfig(Section):
     resamples: int = Field(
         5000, ge=100, description="Bootstrap resamples of seeds and test examples."
     )
+
+    @property
+    def further(self) -> int:
+        """Number of the first of the seeds that have named nobody."""
+        return self.first + self.seeds

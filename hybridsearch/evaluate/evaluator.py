@@ -35,7 +35,7 @@ from hybridsearch.evaluate.worker import Job, child_path, measure, name_of_test,
 from hybridsearch.genome.function import resolve
 from hybridsearch.kernels.build import processor_name
 from hybridsearch.kernels.choose import Workload, choose, why_no_compiler
-from hybridsearch.pools.base import Pool
+from hybridsearch.pools.base import InlinePool, Pool
 from hybridsearch.pools.failure import Failure
 from hybridsearch.pools.line import Ranked, urgency
 from hybridsearch.pools.make import make_pool
@@ -448,6 +448,14 @@ class TrainingEvaluator:
 
     def close(self) -> None:
         self.pool.close()
+
+
+def unmanned(config: Config) -> TrainingEvaluator:
+    """An evaluator without workers, for what a config says before anything is trained.
+
+    Raises: UserError when the data, network or device of the config cannot be had.
+    """
+    return TrainingEvaluator(config, Path("children"), InlinePool())
 
 
 def _results(job: Job, found: Sequence[Evaluation] | Failure) -> Iterator[tuple[Task, Evaluation]]:

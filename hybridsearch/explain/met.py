@@ -159,10 +159,10 @@ def _purpose(run: Run, seed: int) -> str:
     config = run.config
     if seed == number_for(config.seed, "search", 0):
         return "search"
-    first, count = config.retest.first, config.retest.seeds
-    if seed in numbers_for(config.seed, "retest", first, count):
+    retest = config.retest
+    if seed in numbers_for(config.seed, "retest", retest.first, retest.seeds):
         return "retest"
-    if config.retest.duel and seed in numbers_for(config.seed, "retest", first + count, count):
+    if retest.duel and seed in numbers_for(config.seed, "retest", retest.further, retest.seeds):
         return "duel"
     return "race" if seed in numbers_for(config.seed, "race", 0, RACED) else "another"
 

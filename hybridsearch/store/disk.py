@@ -119,15 +119,33 @@ def read_json(path: Path) -> dict[str, Json]:
     return value
 
 
-class Appender:
-    """A file of lines that is only ever appended to, by one process, without buffering.
-
-    Once the disk has failed nothing is tried again: behind half a line no other may stand.
-    Raises: UserError when the disk does not take something.
+class Guarded:
+    """A file after whose first failure nothing is tried again: after a failed fsync the next one
+    may succeed though the data are gone, and behind half a line no other may stand.
     """
 
     def __init__(self, path: Path) -> None:
         self.path, self._failed = path, False
+
+    def _on_disk(self, do: Callable[[], None]) -> None:
+        """Raises: UserError when the disk does not take it, or has failed before."""
+        try:
+            if self._failed:
+                raise OSError("an earlier write or sync of it has failed")
+            do()
+        except OSError as error:
+            self._failed = True
+            raise told(self.path, error) from error
+
+
+class Appender(Guarded):
+    """A file of lines that is only ever appended to, by one process, without buffering.
+
+    Raises: UserError when the disk does not take something.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
         try:
             cut_torn_tail(path)
             self._file = path.open("ab", buffering=0)
@@ -149,15 +167,6 @@ class Appender:
                 self.sync()
         finally:
             self._file.close()
-
-    def _on_disk(self, do: Callable[[], None]) -> None:
-        try:
-            if self._failed:
-                raise OSError("an earlier write or sync of it has failed")
-            do()
-        except OSError as error:
-            self._failed = True
-            raise told(self.path, error) from error
 
 
 @contextmanager

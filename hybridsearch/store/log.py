@@ -21,7 +21,7 @@ from hybridsearch.digests import checksum, dump
 from hybridsearch.errors import UserError
 from hybridsearch.store import disk
 from hybridsearch.store.anchor import START, Anchor, Mark
-from hybridsearch.store.disk import told
+from hybridsearch.store.disk import Guarded, told
 from hybridsearch.types import Json
 
 SYNC_EVERY = 0.1  # seconds: an fsync costs milliseconds, so records are synced in groups
@@ -39,7 +39,7 @@ class Entry(NamedTuple):
     check: str
 
 
-class RunLog:
+class RunLog(Guarded):
     """Append-only JSONL, flushed per record, synced in groups.
 
     Opened on a log that has records already, it replays: an append must equal the record that
@@ -49,7 +49,8 @@ class RunLog:
 
     def __init__(self, path: Path) -> None:
         """Raises: UserError naming what is damaged or lost, or why the file cannot be written."""
-        self.path, self.position = path, 0
+        super().__init__(path)
+        self.position = 0
         self._anchor = Anchor(path.with_suffix(HEAD))
         try:
             entries = list(_read(path)) if path.exists() else []
@@ -62,7 +63,7 @@ class RunLog:
         self._end = Mark(len(entries), entries[-1].check if entries else "")
         self._here = ""  # the checksum at `position`
         self._synced = time.monotonic()
-        self._dirty = self._failed = False
+        self._dirty = False
 
     def _check_head(self, entries: list[Entry]) -> None:
         """Whether the log still has all that it certainly had."""
@@ -138,18 +139,6 @@ class RunLog:
     def _sync(self) -> None:
         disk.sync(self._file.fileno())
         self._anchor.write(self._end)  # after the log: it must not count what is not there
-
-    def _on_disk(self, do: Callable[[], None]) -> None:
-        """Once the disk has failed nothing is tried again: after a failed fsync the next one may
-        succeed though the data are gone, and behind half a record no other may stand.
-        """
-        try:
-            if self._failed:
-                raise OSError("an earlier write or sync of it has failed")
-            do()
-        except OSError as error:
-            self._failed = True
-            raise told(self.path, error) from error
 
     def close(self) -> None:
         try:

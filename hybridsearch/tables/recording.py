@@ -21,7 +21,7 @@ from hybridsearch.config import Config, recorded_config
 from hybridsearch.digests import dump
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate.data import load_search_data
-from hybridsearch.evaluate.evaluator import TrainingEvaluator
+from hybridsearch.evaluate.evaluator import TrainingEvaluator, unmanned
 from hybridsearch.evaluate.judge import make_objective
 from hybridsearch.evaluate.stacks import jobs_of
 from hybridsearch.evaluate.trajectory import FollowJob, Scores, Trajectory, follow
@@ -32,7 +32,6 @@ from hybridsearch.genome.index import representative
 from hybridsearch.genome.preflight import inspect
 from hybridsearch.observe import Observer
 from hybridsearch.pools.failure import Failure
-from hybridsearch.pools.make import make_pool
 from hybridsearch.propose.exhaustive import ExhaustiveProposer
 from hybridsearch.store.disk import Appender, cut_torn_tail, make_folder, read_lines, write_text
 from hybridsearch.types import Json, Scale, Status, Task, accuracy_of, number_for
@@ -120,7 +119,7 @@ class Recording:
         """
         folder = Path(folder)
         text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-        origin = _origin(config, folder)
+        origin = _origin(config)
         if (folder / CONFIG).exists():
             found = cls(folder)
             if _same(found.config, config):
@@ -357,13 +356,11 @@ class _Writer:
         self._file.close()
 
 
-def _origin(config: Config, folder: Path) -> str:
+def _origin(config: Config) -> str:
     """What stands for the data and the network where one of them is the user's, else ""."""
     if not any(":" in name for name in (config.data.name, config.network.name)):
         return ""
-    evaluator = TrainingEvaluator(config, folder / "children", make_pool("inline", 1))
-    evaluator.close()
-    return evaluator.origin
+    return unmanned(config).origin
 
 
 def space_functions(config: Config) -> list[Function]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hybridsearch.analysis.runs import Run, load_run
+from hybridsearch.analysis.runs import Run, load_run, on_fresh_seeds
 from hybridsearch.errors import UserError
 from hybridsearch.genome.function import Function, resolve
 from hybridsearch.genome.genome import Genome
@@ -125,6 +125,4 @@ def _winner(run: Run) -> tuple[Function, dict[str, Json]]:
     said["fixed"] = list(run.config.network.fixed)
     metric = summary.get("metric")
     said["metric"] = metric.get("name") if isinstance(metric, dict) else None
-    # Where there is one, from seeds that did not name it.
-    tested = (summary.get("duel") or summary)["winner"]
-    return function, said | {"test": tested.get("mean")}
+    return function, said | {"test": on_fresh_seeds(summary)["winner"].get("mean")}
