@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
@@ -78,7 +79,7 @@ def rates(
     factors: Annotated[
         str,
         Parameter(help="The rates to try, as factors of the run's, with commas between them."),
-    ] = "0.333,1,3",
+    ] = "1/3,1,3",
     output: Output = PLAIN,
 ) -> int:
     """Ask of a finished run whether its answer is one of the learning rate: winner and
@@ -93,8 +94,8 @@ def rates(
     from hybridsearch.rates import own_rates
 
     try:
-        asked = [float(word) for word in _listed(factors)]
-    except ValueError:
+        asked = [float(Fraction(word)) for word in _listed(factors)]
+    except (ValueError, ZeroDivisionError, OverflowError):
         raise UserError(f"--factors: expected numbers with commas, got {factors!r}") from None
     console = output.progress
     try:

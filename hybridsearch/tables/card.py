@@ -167,6 +167,14 @@ def _units(table: Table) -> str:
     return f"{span} core unit{'' if most == 1 else 's'}"
 
 
+def _where(table: Table, what: str) -> str:
+    """On what and when the children were scored."""
+    steps = [f"{n:,}" for n in table.steps]
+    if table.config.record.test == "every":
+        return f"on validation and test {what} at steps {', '.join(steps)}"
+    return f"on validation {what} at steps {', '.join(steps)}, on test {what} at step {steps[-1]}"
+
+
 def write_card(table: Table, name: str) -> str:
     """The card as Markdown."""
     card, config, unit = make_card(table), table.config, table.scale.fitness
@@ -186,9 +194,8 @@ def write_card(table: Table, name: str) -> str:
         f"{card.trainings:,} trainings, {card.core_hours:.1f} core-hours of training, "
         f"{card.seconds:.2f} s each (median).",
         "",
-        f"Scores ({sign}) and accuracies on validation and test {what} at steps "
-        f"{', '.join(map(str, table.steps))}. A search sees one of the first {NOISE} replicates of "
-        "each function; its truth is the mean test score of the others.",
+        f"Scores ({sign}) and accuracies {_where(table, what)}. A search sees one of the first "
+        f"{NOISE} replicates of each function; its truth is the mean test score of the others.",
         "",
         "| | |",
         "|---|---|",
