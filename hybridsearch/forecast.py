@@ -8,7 +8,6 @@ function does; how much that counts is for the data to say.
 
 from __future__ import annotations
 
-from bisect import insort
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,7 +22,9 @@ Floats = NDArray[np.float64]
 Ended = tuple[Tokens, float, float]  # a child at the top: score at the rung, score at the top
 LEAST = 6  # children at the top below which a process would be an anecdote
 GROWTH = 2  # the hyperparameters are fitted anew when so many times more children are at the top
-ROWS = 256  # children at the top that it learns from, the best
+# Children at the top that it learns from, the last. From the best alone it would not know what is
+# bad: where none of them is near, a process expects their mean, and all that is odd would go on.
+ROWS = 256
 LAGS = 1.0  # standard deviations below the mean of those at the top from which a child lacks
 SAME = 1e-9  # a deviation below it, in units of the mean or of 1, is rounding
 WINDOW = 512  # children of a rung that a new one is compared with, the last
@@ -40,15 +41,12 @@ class Forecast:
         self._low: list[float] = []
         self._dropped = 0  # of those that were seen; whole blocks
         self._ended: list[Ended] = []
-        self._best: list[tuple[float, int]] = []  # minus top, place in `_ended`; ROWS of them
         self._fitted: tuple[int, Hyper] | None = None
         self._made: _Made | None = None
 
     def see(self, genome: Tokens, low: float, top: float | None) -> None:
         """A child that came to this rung with the score `low`; top: that at the top, if known."""
         if top is not None:
-            insort(self._best, (-top, len(self._ended)))
-            del self._best[ROWS:]
             self._ended.append((genome, low, top))
             self._made = None
         self._genomes.append(genome)
@@ -108,8 +106,7 @@ class Forecast:
                 count *= GROWTH
             if self._fitted is None or self._fitted[0] != count:
                 self._fitted = count, _likeliest(self._ended[:count])
-            rows = sorted(place for _, place in self._best)
-            self._made = _Made([self._ended[row] for row in rows], self._fitted[1])
+            self._made = _Made(self._ended[-ROWS:], self._fitted[1])
         return self._made
 
 

@@ -145,6 +145,7 @@ class Recorder:
             self._running = self.evaluator.evaluate(self._handed, self._keep_below)
         elif not self._ready:
             self.cache.commit()
+            self.cache.claims.wait()
             time.sleep(POLL)
 
     def _check_answered(self) -> None:
@@ -161,6 +162,7 @@ class Recorder:
         if self._running is not None:
             assert next(self._running, None) is None  # so that it can clear up
         self._running, self._handed = None, []
+        self.cache.claims.wait(False)
         if self.cache.claims.others():
             self._commit()  # somebody may wait for it
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import platform
 import re
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import datetime
-from importlib import metadata
 from pathlib import Path
 from shlex import quote
 
@@ -21,18 +16,17 @@ import yaml
 from threadpoolctl import threadpool_limits
 
 from hybridsearch.analysis.pictures import draw_run
-from hybridsearch.analysis.runs import CONFIG, ENVIRONMENT, LOG, SUMMARY, load_run, run_config
-from hybridsearch.config import Config, make_config
+from hybridsearch.analysis.runs import CONFIG, ENVIRONMENT, LOG, SUMMARY, run_config
+from hybridsearch.config import Config, course, departure, make_config
 from hybridsearch.engine import Search
+from hybridsearch.environment import environment
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate.evaluator import Evaluator, TrainingEvaluator
 from hybridsearch.genome.function import BASELINES, resolve
 from hybridsearch.genome.kin import kin_of
 from hybridsearch.genome.units import Space
-from hybridsearch.kernels.build import processor_name
 from hybridsearch.observe import Observer, Silent, Snapshot, duration
 from hybridsearch.past import experience_of, settled
-from hybridsearch.paths import is_folder
 from hybridsearch.propose.base import Source
 from hybridsearch.propose.evolution import EvolutionProposer
 from hybridsearch.propose.exhaustive import ExhaustiveProposer
@@ -47,29 +41,19 @@ from hybridsearch.recorder import Recorder
 from hybridsearch.records import EVALUATION
 from hybridsearch.retest import Retest, retest
 from hybridsearch.store.cache import Cache
-from hybridsearch.store.disk import hold, make_folder, write_json, write_text
+from hybridsearch.store.disk import hold, make_folder, read_json, write_json, write_text
 from hybridsearch.store.folders import cache_of, expect_nothing_lost, expect_own
 from hybridsearch.store.log import HEAD as SUFFIX
 from hybridsearch.store.log import RunLog
-from hybridsearch.tables.card import write_card
-from hybridsearch.tables.recording import Recording
 from hybridsearch.tables.replay import TableEvaluator, table_config
-from hybridsearch.tables.table import Table, expect_replicates, load_table, pack
-from hybridsearch.threads import one_thread, usable_cores
+from hybridsearch.tables.table import Table, load_table
+from hybridsearch.threads import one_thread
 from hybridsearch.times import time_report
 from hybridsearch.types import Json, Proposer
 
 CHECKPOINT, CHILDREN = "checkpoint.safetensors", "children"
+BEGAN_WITH = "settings"  # in environment.json, those of the course of the search
 HEAD = Path(LOG).with_suffix(SUFFIX).name  # the log's anchor
-TABLE, CARD = "table.safetensors", "card.md"
-RECORDED = (
-    "started",
-    "python",
-    "versions",
-    "processor",
-    "cores",
-    "git",
-)  # what a card says of the machine
 
 
 # Strategy -> the proposer of that name, from the space and the whole config.
@@ -110,7 +94,7 @@ def search(
     make_folder(folder)
     with hold(folder):
         _expect_free(folder)  # once more: another process may have begun one meanwhile
-        write_json(folder / ENVIRONMENT, environment())
+        write_json(folder / ENVIRONMENT, {**environment(), BEGAN_WITH: course(config)})
         write_text(folder / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
         try:
             return _run(config, folder, evaluator, observer or Silent())
@@ -133,6 +117,7 @@ def resume(
     folder = Path(folder)
     config = run_config(folder)
     expect_own(folder, "run")
+    _expect_as_begun(config, folder)
     if pool is not None:
         config = make_config({**config.model_dump(), "pool": pool}, "--pool")
     expect_searchable(config)
@@ -141,6 +126,20 @@ def resume(
     config, evaluator = make_evaluator(config, folder)
     with hold(folder):
         return _run(config, folder, evaluator, observer or Silent())
+
+
+def _expect_as_begun(config: Config, folder: Path) -> None:
+    """Raises: UserError when the run's config.yaml has been edited into that of another search.
+    Runs of older versions do not know what they began with.
+    """
+    path = folder / ENVIRONMENT
+    before = read_json(path).get(BEGAN_WITH) if path.exists() else None
+    if before and (what := departure(before, config)):
+        raise UserError(
+            f"{folder / CONFIG} is not what the run began with: {what.name} was {what.before} and "
+            f"is {what.now}; take that back, or begin another run beside it, which finds in the "
+            "cache what this one has trained"
+        )
 
 
 def _has_records(folder: Path) -> bool:
@@ -182,55 +181,15 @@ def make_evaluator(config: Config, folder: Path) -> tuple[Config, Evaluator]:
     return config, TableEvaluator(table, config)
 
 
-def record(
-    config: Config, out: Path, run: Path | None = None, observer: Observer | None = None
-) -> Path:
-    """Record a table, or go on recording; returns its file, `out`/table.safetensors.
-
-    run: folder of a run whose evaluated functions are recorded, with its settings, instead of all
-    functions of the config's space.
-    Raises: UserError for anything the user can mend.
-    """
-    functions = None
-    if run is not None:
-        found = load_run(run)
-        config = found.config.model_copy(update={"record": config.record})
-        functions = [resolve(o["function"]) for o in found.distinct]
-    expect_replicates(config)
-    expect_own(out, "recording")
-    expect_nothing_lost(out, "recording")
-    make_folder(out)
-    with hold(out):
-        recording = Recording.start(out, config, functions)
-        if not (out / ENVIRONMENT).exists():
-            write_json(out / ENVIRONMENT, environment())
-        recording.record(observer or Silent())
-    made = pack(recording, _recorded_with(out))
-    made.save(out / TABLE)
-    write_text(out / CARD, write_card(made, out.name))
-    return out / TABLE
-
-
-def _recorded_with(folder: Path) -> dict[str, Json]:
-    """What a card says of the machine: that on which the recording began."""
-    path = folder / ENVIRONMENT
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return {name: found[name] for name in RECORDED if name in found}
-
-
-def card_of(name: str) -> str:
-    """The data card of a table, by the name of one that ships, its file or a recording's folder."""
-    folder = Path(name)
-    if is_folder(name):
-        return write_card(pack(Recording(folder), _recorded_with(folder)), folder.name)
-    return write_card(load_table(name), folder.stem)
-
-
 def default_folder(config: Config) -> Path:
-    """runs/STRATEGY-DATA-seedN-TIME."""
+    """runs/STRATEGY-DATA-seedN-TIME, or runs/STRATEGY-table-NAME-seedN-TIME."""
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    name = safe_name(config.data.name)
-    return Path("runs", f"{config.label}-{name}-seed{config.seed}-{stamp}")
+    return Path("runs", f"{config.label}-{source_name(config)}-seed{config.seed}-{stamp}")
+
+
+def source_name(config: Config) -> str:
+    """What a search is made on, as part of a folder's name: data, or table-NAME."""
+    return safe_name(f"table-{Path(config.table).stem}" if config.table else config.data.name)
 
 
 def safe_name(name: str) -> str:
@@ -410,46 +369,3 @@ def _on_table(table: Table, run: Search) -> dict[str, Json]:
         f"score, {best - truth:.4f} below the best ({table.scale.fitness})"
     )
     return {"verdict": words, "true_score": truth, "true_regret": best - truth, "true_rank": rank}
-
-
-def environment() -> dict[str, Json]:
-    """Versions, hardware and git revision: what a reader needs to judge or repeat a run."""
-    packages = ("hybridsearch", "torch", "numpy", "scipy", "joblib", "deap", "scikit-learn")
-    versions = {}
-    for name in packages:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    return {
-        "command": sys.argv,
-        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "versions": versions,
-        "platform": platform.platform(),
-        "processor": processor_name(),
-        "cores": usable_cores(),
-        "cuda": _cuda(),
-        "git": _git(),
-    }
-
-
-def _cuda() -> list[str]:
-    import torch
-
-    return [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
-
-
-def _git() -> str | None:
-    """The revision of the checkout that this package runs from, with "+" when it was edited."""
-    here = Path(__file__).resolve().parent
-
-    def ask(*words: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(here), *words], capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
-
-    try:
-        return ask("rev-parse", "HEAD") + ("+" if ask("status", "--porcelain", str(here)) else "")
-    except (OSError, subprocess.SubprocessError):
-        return None

@@ -25,7 +25,7 @@ def table(name: str, /) -> int:
     """
     from rich.markdown import Markdown
 
-    from hybridsearch.session import card_of
+    from hybridsearch.tabulate import card_of
 
     Console().print(Markdown(card_of(name)))
     return 0

@@ -145,7 +145,7 @@ def record(
     It goes on where it was stopped. At the end it writes table.safetensors and card.md.
     """
     from hybridsearch.progress import Display
-    from hybridsearch.session import record as make
+    from hybridsearch.tabulate import record as make
 
     console = Console()
     try:

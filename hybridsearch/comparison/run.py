@@ -15,13 +15,14 @@ from hybridsearch.comparison.play import Replay, replay, steps_of, train
 from hybridsearch.comparison.summary import Summary, summarise
 from hybridsearch.comparison.trace import Ledger, Trace, run_digest
 from hybridsearch.config import Config
+from hybridsearch.environment import environment
 from hybridsearch.errors import UserError, nearest
 from hybridsearch.evaluate.evaluator import pick_workers, unmanned
 from hybridsearch.observe import Observer, Silent
 from hybridsearch.past import settled
 from hybridsearch.pools.failure import Failure
 from hybridsearch.pools.make import make_pool
-from hybridsearch.session import STRATEGIES, environment, make_proposer, safe_name
+from hybridsearch.session import STRATEGIES, make_proposer, source_name
 from hybridsearch.store.disk import hold, make_folder, write_json, write_text
 from hybridsearch.store.folders import expect_nothing_lost, expect_own
 from hybridsearch.tables.replay import TableEvaluator, table_config
@@ -109,8 +110,7 @@ def compare(
 
 def default_folder(config: Config) -> Path:
     """comparisons/DATA, or comparisons/table-NAME."""
-    name = f"table-{Path(config.table).stem}" if config.table else config.data.name
-    return Path("comparisons", safe_name(name))
+    return Path("comparisons", source_name(config))
 
 
 def check(strategies: Sequence[str], seeds: int, config: Config) -> None:

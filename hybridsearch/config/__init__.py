@@ -5,6 +5,7 @@ all fill this one typed tree. The default tree is the digits search that `make s
 """
 
 from hybridsearch.config.child import DataConfig, MetricConfig, NetworkConfig, TrainingConfig
+from hybridsearch.config.course import MACHINERY, course, departure
 from hybridsearch.config.effort import FidelityConfig, RaceConfig, RecordConfig, RetestConfig
 from hybridsearch.config.proposers import (
     ControllerConfig,
@@ -29,6 +30,7 @@ from hybridsearch.config.section import Named, Section
 from hybridsearch.config.space import SpaceConfig
 
 __all__ = [
+    "MACHINERY",
     "Config",
     "ControllerConfig",
     "DataConfig",
@@ -48,6 +50,8 @@ __all__ = [
     "SpaceConfig",
     "TrainingConfig",
     "config_path",
+    "course",
+    "departure",
     "explain",
     "load_config",
     "make_config",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hybridsearch.analysis.runs import load_run
 from hybridsearch.config import Config
+from hybridsearch.environment import environment
 from hybridsearch.errors import UserError, nearest
 from hybridsearch.evaluate.data import VALIDATION
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
@@ -30,7 +31,6 @@ from hybridsearch.paper.published import (
     settings,
 )
 from hybridsearch.paths import is_folder
-from hybridsearch.session import environment
 from hybridsearch.store.disk import hold, make_folder, write_json, write_text
 from hybridsearch.store.folders import expect_nothing_lost, expect_own
 from hybridsearch.types import Json

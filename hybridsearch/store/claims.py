@@ -92,10 +92,20 @@ class Claims:
             except sqlite3.DatabaseError:
                 self._give_up()
 
+    def wait(self, waiting: bool = True) -> None:
+        """Show others, or no longer, that this driver waits for what they have: one that only waits
+        claims no task by which `others` would see it.
+        """
+        mark = f"waiting: {self.me}"
+        if not waiting:
+            self.release([mark])
+        elif mark not in self._held:
+            self.take([mark])
+
     def others(self) -> bool:
-        """Whether anybody else claims anything, and so may wait for what this driver has. Claims of
-        dead drivers, for which nobody waits, are removed; not those of one that is only paused, nor
-        of one that looks dead from here and renews them (in another container).
+        """Whether anybody else claims anything, or waits, and so may want what this driver has.
+        Claims of dead drivers, for which nobody waits, are removed; not those of one that is only
+        paused, nor of one that looks dead from here and renews them (in another container).
         """
         if self._db is None:
             return False

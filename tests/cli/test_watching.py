@@ -82,7 +82,7 @@ def test_ctrl_c_before_a_run_has_begun_does_not_ask_for_a_resume(at_home, capsys
 
 def test_a_path_with_brackets_is_printed_as_it_is(at_home, capsys, monkeypatch):
     place = Path("tables/[v2]/table.safetensors")
-    monkeypatch.setattr("hybridsearch.session.record", lambda *_: place)
+    monkeypatch.setattr("hybridsearch.tabulate.record", lambda *_: place)
     assert main(["record", "--config", "tiny.yaml", "--out", "tables/[v2]"]) == 0
     assert "tables/[v2]/table.safetensors" in capsys.readouterr().out
     monkeypatch.setattr("hybridsearch.paper.show.estimate", lambda *_, **__: [])
@@ -125,7 +125,7 @@ def test_the_version_is_ours_whatever_stands_before_it(command, capsys):
 
 
 def test_no_colour_where_it_is_not_wanted(capsys, monkeypatch):
-    monkeypatch.setattr("hybridsearch.session.card_of", lambda name: f"The table `{name}`")
+    monkeypatch.setattr("hybridsearch.tabulate.card_of", lambda name: f"The table `{name}`")
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")

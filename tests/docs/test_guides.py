@@ -85,7 +85,7 @@ def test_a_command_that_is_only_shown_is_whole_and_its_settings_are_right(tmp_pa
     [mine] = re.findall(r"`mine.yaml`.*?\n\n(.*?)\n\n", choosing, re.S)
     (tmp_path / "mine.yaml").write_text(textwrap.dedent(mine))
     monkeypatch.setattr("hybridsearch.session.search", told := Told())
-    monkeypatch.setattr("hybridsearch.session.record", told)
+    monkeypatch.setattr("hybridsearch.tabulate.record", told)
     for guide in sorted(path.name for path in GUIDES.glob("*.md")):
         for line in shown(guide):
             assert not line.endswith("..."), line

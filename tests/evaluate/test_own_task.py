@@ -18,7 +18,8 @@ from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.evaluate.training import Trainer
 from hybridsearch.genome.activation import Activation
 from hybridsearch.genome.function import resolve
-from hybridsearch.session import record, resume, search
+from hybridsearch.session import resume, search
+from hybridsearch.tabulate import record
 
 OWN = """
 import random

@@ -58,6 +58,18 @@ def test_what_another_claims_is_not_taken_until_he_is_dead(holder, mine):
     assert not mine.others()
 
 
+def test_a_driver_that_only_waits_is_seen_until_it_does_no_more(mine, monkeypatch):
+    waiting = Claims(mine.path)
+    waiting.me = f"{os.getppid()}:waiting"
+    monkeypatch.setattr(module, "_alive", lambda holder: True)
+    for _ in range(2):
+        waiting.wait()
+    assert mine.others() and mine.take(["a"]) == {"a"}
+    waiting.wait(False)
+    assert not mine.others()
+    waiting.close()
+
+
 def rows(claims):
     return claims._db.execute("SELECT task, holder FROM claims ORDER BY task").fetchall()
 

@@ -18,13 +18,14 @@ from hybridsearch.errors import UserError
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.genome.function import baselines, resolve
 from hybridsearch.observe import Silent
-from hybridsearch.session import record, search
+from hybridsearch.session import search
 from hybridsearch.store import disk
 from hybridsearch.store.disk import hold
 from hybridsearch.tables.card import make_card, target_set, write_card
 from hybridsearch.tables.recording import Cell, Recording, space_functions
 from hybridsearch.tables.replay import TableEvaluator, table_config
 from hybridsearch.tables.table import DIVERGED, OK, load_table, pack
+from hybridsearch.tabulate import record
 from hybridsearch.types import Status
 
 SPACE = {"unary": ["id", "tanh", "sigmoid", "cube"], "binary": ["add", "mul", "max"]}
