@@ -9,7 +9,6 @@ for the top: a monotone fit on the children that were promoted all the way.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -31,18 +30,27 @@ def promote(scores: Mapping[str, float], keep: float, earlier: Sequence[float] =
     """The names that go on: those among the best `keep` of all scores at this rung.
 
     earlier: the scores of children of earlier batches. At least one child of all may go on. Of
-    those that tie at the edge, as children at chance do, as many go on as is their share of the
-    room, the first proposed first, so that equal runs promote equally.
+    those that tie at the edge, as children at chance do, as many go on as there is more room for
+    than the earlier ones had, so that batches of one promote no more than large ones; the first
+    proposed first, so that equal runs promote equally.
     """
     if not scores:
         return []
-    every = np.concatenate([np.asarray(earlier), [*scores.values()]])
-    count = max(1, round(keep * len(every)))
+    before = np.asarray(earlier)
+    every = np.concatenate([before, [*scores.values()]])
+    count = _count(keep, len(every))
     edge = np.partition(every, len(every) - count)[len(every) - count]
     tied = [name for name, score in scores.items() if score == edge]
     room = count - int((every > edge).sum())
-    fitting = tied[: math.ceil(room * len(tied) / int((every == edge).sum()))]
+    had = _count(keep, len(before)) - int((before > edge).sum())
+    taken = min(max(had, 0), int((before == edge).sum()))
+    fitting = tied[: max(room - taken, 0)]
     return [name for name, score in scores.items() if score > edge or name in fitting]
+
+
+def _count(keep: float, children: int) -> int:
+    """How many of so many children of a rung may go on."""
+    return max(1, round(keep * children))
 
 
 def probe(stopped: Sequence[str], chance_of: Mapping[str, float], chance: float, draw: int) -> str:

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from hybridsearch.analysis.pictures import draw_run
 from hybridsearch.analysis.runs import CONFIG, ENVIRONMENT, LOG, SUMMARY, run_config
-from hybridsearch.config import Config, course, departure, make_config
+from hybridsearch.config import Config, course, departures, make_config
 from hybridsearch.engine import Search
 from hybridsearch.environment import environment
 from hybridsearch.errors import UserError
@@ -134,10 +134,10 @@ def _expect_as_begun(config: Config, folder: Path) -> None:
     """
     path = folder / ENVIRONMENT
     before = read_json(path).get(BEGAN_WITH) if path.exists() else None
-    if before and (what := departure(before, config)):
+    for name, was, now in departures(before or {}, config):
         raise UserError(
-            f"{folder / CONFIG} is not what the run began with: {what.name} was {what.before} and "
-            f"is {what.now}; take that back, or begin another run beside it, which finds in the "
+            f"{folder / CONFIG} is not what the run began with: {name} was {was} and is {now}; "
+            f"take that back, or begin another run beside it, which finds in the "
             "cache what this one has trained"
         )
 

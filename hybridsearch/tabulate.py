@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from hybridsearch.analysis.runs import ENVIRONMENT, load_run
-from hybridsearch.config import MACHINERY, Config, course, departure
+from hybridsearch.config import MACHINERY, Config, course, departures
 from hybridsearch.environment import environment
 from hybridsearch.errors import UserError
 from hybridsearch.genome.function import resolve
@@ -64,11 +64,13 @@ def _for_run(config: Config, run: Config) -> Config:
     them. Raises: UserError when that asks for other functions or trainings than the run's.
     """
     default = Config()
-    if (what := departure(course(default), config)) and departure(course(run), config):
-        raise UserError(
-            f"--run: a recording of a run has the run's settings, got {what.name} {what.now}; "
-            "leave it out, or record a whole space without --run"
-        )
+    others = {name for name, _, _ in departures(course(run), config)}
+    for name, _, now in departures(course(default), config):
+        if name in others:
+            raise UserError(
+                f"--run: a recording of a run has the run's settings, got {name} {now}; leave it "
+                "out, or record a whole space without --run"
+            )
     asked = {n: getattr(config, n) for n in MACHINERY if getattr(config, n) != getattr(default, n)}
     return run.model_copy(update={**asked, "record": config.record})
 

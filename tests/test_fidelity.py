@@ -42,8 +42,19 @@ def test_children_that_tie_go_on_by_their_share():
     batch = dict.fromkeys("abcdefghij", 0.1)
     assert promote(batch, 0.3) == ["a", "b", "c"]
     assert promote(batch, 0.3, [0.1] * 90) == ["a", "b", "c"]
-    assert promote(batch, 0.3, [0.2] * 15 + [0.1] * 75) == ["a", "b"]  # room for 15 of 85
+    assert promote(batch, 0.3, [0.2] * 15 + [0.1] * 75) == ["a", "b", "c"]  # 12 had room
     assert promote(batch | {"k": 0.4}, 0.3, [0.2] * 40 + [0.1] * 50) == ["k"]  # none
+
+
+@pytest.mark.parametrize("size", [1, 2, 8, 32])
+def test_of_ties_their_share_goes_on_whatever_the_batch(size):
+    """When every batch rounded up, in batches of one nearly all went on, in pairs two thirds."""
+    rng, seen, going = np.random.default_rng(0), [], 0
+    for _ in range(0, 1600, size):
+        batch = {str(k): float(rng.random() * (rng.random() > 0.85)) for k in range(size)}
+        going += len(promote(batch, 0.22, seen))
+        seen += batch.values()
+    assert 0.2 < going / 1600 < 0.36
 
 
 def test_promote_compares_with_all_that_came_to_the_rung():
@@ -51,7 +62,7 @@ def test_promote_compares_with_all_that_came_to_the_rung():
     assert promote({"a": 0.75, "b": 0.5}, 0.5, earlier) == ["a"]  # 4 of 8: 0.8 to 0.6
     assert promote({"a": 0.2, "b": 0.3}, 0.25, earlier) == []  # a bad batch sends nobody
     assert promote({"a": 0.9, "b": 0.85}, 0.25, earlier) == ["a", "b"]  # a good one all
-    assert promote({"a": 0.8}, 0.1, earlier) == ["a"]  # a tie goes to the later one
+    assert promote({"a": 0.8}, 0.1, earlier) == []  # a tie went to the earlier one
 
 
 def test_probe_is_one_of_the_stopped_that_learned_something():

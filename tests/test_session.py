@@ -446,6 +446,41 @@ def test_a_folder_with_a_run_is_not_overwritten(finished):
         search(config, summary["folder"])
 
 
+def edited(folder, **settings):
+    path = Path(folder, "config.yaml")
+    now = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for name, value in settings.items():
+        now[name] = now[name] | value if isinstance(value, dict) else value
+    path.write_text(yaml.safe_dump(now), encoding="utf-8")
+
+
+def test_a_run_goes_on_with_the_settings_that_it_began_with(finished):
+    """Else the summary told of a seed that nobody used, and another strategy was a traceback."""
+    config, summary = finished
+    records = payloads(summary["folder"])
+    edited(summary["folder"], workers=2, time_limit=1000.0, data={"folder": None})
+    resume(summary["folder"])
+    edited(summary["folder"], fidelity={"keep": 0.5})
+    with pytest.raises(UserError, match=f"fidelity.keep was {config.fidelity.keep} and is 0.5;"):
+        resume(summary["folder"])
+    edited(summary["folder"], fidelity={"keep": config.fidelity.keep}, seed=5)
+    with pytest.raises(
+        UserError, match=r"config.yaml is not what .* began with: seed was 0 and is 5"
+    ):
+        resume(summary["folder"])
+    assert payloads(summary["folder"]) == records
+    settings = Path(summary["folder"], "environment.json")
+    settings.write_text(settings.read_text().replace('"settings"', '"other"'), encoding="utf-8")
+    edited(summary["folder"], seed=0)
+    resume(summary["folder"])  # a run of before that was noted
+
+
+def test_a_folder_is_named_by_the_strategy_and_what_it_searches_on():
+    assert session.default_folder(Config()).name.startswith("rl-digits-seed0-")
+    on_table = make_config({"table": "some/where/mine.safetensors", "strategy": "random"})
+    assert session.default_folder(on_table).name.startswith("random-table-mine-seed0-")
+
+
 def test_a_run_that_is_going_on_is_not_resumed_beside_it(finished):
     folder = Path(finished[1]["folder"])
     before = (folder / "trials.jsonl").read_bytes()

@@ -5,7 +5,7 @@ all fill this one typed tree. The default tree is the digits search that `make s
 """
 
 from hybridsearch.config.child import DataConfig, MetricConfig, NetworkConfig, TrainingConfig
-from hybridsearch.config.course import MACHINERY, course, departure
+from hybridsearch.config.course import MACHINERY, course, departures
 from hybridsearch.config.effort import FidelityConfig, RaceConfig, RecordConfig, RetestConfig
 from hybridsearch.config.proposers import (
     ControllerConfig,
@@ -51,7 +51,7 @@ __all__ = [
     "TrainingConfig",
     "config_path",
     "course",
-    "departure",
+    "departures",
     "explain",
     "load_config",
     "make_config",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from hybridsearch.config.run import Config
@@ -27,18 +28,16 @@ def course(config: Config) -> dict[str, object]:
     return config.model_dump(mode="json", exclude={**free, **PLACES})
 
 
-def departure(before: dict[str, object], config: Config) -> Departure | None:
-    """The first setting that is not what it was in `before`, made by `course`, maybe of an older
+def departures(before: dict[str, object], config: Config) -> list[Departure]:
+    """The settings that are not what they were in `before`, made by `course`, maybe of an older
     version: what that did not know does not count.
     """
-    return _departure("", before, course(config))
+    return list(_departures("", before, course(config)))
 
 
-def _departure(name: str, before: object, now: object) -> Departure | None:
+def _departures(name: str, before: object, now: object) -> Iterator[Departure]:
     if isinstance(before, dict) and isinstance(now, dict):
-        shared = [key for key in before if key in now]
-        inner = (
-            _departure(f"{name}.{key}" if name else key, before[key], now[key]) for key in shared
-        )
-        return next(filter(None, inner), None)
-    return None if before == now else Departure(name, before, now)
+        for key in filter(now.__contains__, before):
+            yield from _departures(f"{name}.{key}" if name else key, before[key], now[key])
+    elif before != now:
+        yield Departure(name, before, now)

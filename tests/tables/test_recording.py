@@ -355,7 +355,11 @@ def test_the_card_says_what_the_numbers_are(recorded):
 def test_the_functions_of_a_run_can_be_recorded(tmp_path):
     config = settings(strategy="random", budget=6, batch=4, retest={"seeds": 2, "finalists": 1})
     search(config, tmp_path / "run")
-    record(settings(record={"replicates": 2}), tmp_path / "t", tmp_path / "run")
+    asked = settings(record={"replicates": 2}, workers=1)
+    with pytest.raises(UserError, match=r"--run: .* the run's settings, got training.steps 17;"):
+        other = asked.training.model_copy(update={"steps": 17})
+        record(asked.model_copy(update={"training": other}), tmp_path / "t", tmp_path / "run")
+    record(asked, tmp_path / "t", tmp_path / "run")
     table = load_table(tmp_path / "t" / "table.safetensors")
     assert 6 <= len(table.keys) <= 15
     assert table.config.network.name == "digits_mlp"
