@@ -22,9 +22,7 @@ Floats = NDArray[np.float64]
 Ended = tuple[Tokens, float, float]  # a child at the top: score at the rung, score at the top
 LEAST = 6  # children at the top below which a process would be an anecdote
 GROWTH = 2  # the hyperparameters are fitted anew when so many times more children are at the top
-# Children at the top that it learns from, the last. From the best alone it would not know what is
-# bad: where none of them is near, a process expects their mean, and all that is odd would go on.
-ROWS = 256
+ROWS = 256  # most children at the top that it learns from
 LAGS = 1.0  # standard deviations below the mean of those at the top from which a child lacks
 SAME = 1e-9  # a deviation below it, in units of the mean or of 1, is rounding
 WINDOW = 512  # children of a rung that a new one is compared with, the last
@@ -106,8 +104,17 @@ class Forecast:
                 count *= GROWTH
             if self._fitted is None or self._fitted[0] != count:
                 self._fitted = count, _likeliest(self._ended[:count])
-            self._made = _Made(self._ended[-ROWS:], self._fitted[1])
+            self._made = _Made(self.lessons(self._ended), self._fitted[1])
         return self._made
+
+    @staticmethod
+    def lessons(ended: Sequence[Ended]) -> Sequence[Ended]:
+        """The children at the top that the process learns from: the last.
+
+        From the best alone it would not know what is bad: where none of them is near, a process
+        expects their mean, and all that is odd would go on (benchmarks/forecasts.py).
+        """
+        return ended[-ROWS:]
 
 
 def _likeliest(ended: Sequence[Ended]) -> Hyper:

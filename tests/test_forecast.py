@@ -4,13 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from hybridsearch.config import make_config
 from hybridsearch.forecast import BLOCK, GROWTH, LEAST, ROWS, WINDOW, Forecast, _Made
 from hybridsearch.genome.units import Space
-from hybridsearch.ladder import Ascent, Climb, Ladder
 from hybridsearch.surrogate.features import describe
-from hybridsearch.tables.replay import TableEvaluator, table_config
-from hybridsearch.tables.table import load_table
 
 
 def children(n, seed):
@@ -132,34 +128,6 @@ def test_of_very_many_it_learns_from_the_last():
     forecast = taught(ROWS + 40)
     last = sorted(top for _, _, top in forecast._ended[40:])
     assert forecast._model().tops.tolist() == last
-
-
-def test_in_a_long_search_too_the_best_go_on(monkeypatch):
-    """When it learned from the best alone, it forgot what is bad: of the best thirtieth of all
-    functions a seventh went on in the second half, where those that did were worse than the rest.
-    """
-    monkeypatch.setattr("hybridsearch.forecast.ROWS", 64)  # a search of four times as many is long
-    table = load_table("digits")
-    config = table_config(table, make_config({"table": "digits", "strategy": "random"}))
-    evaluator = TableEvaluator(table, config)
-    ladder = Ladder(config, evaluator)
-    rows = list(table.genomes)
-    np.random.default_rng(0).shuffle(rows)
-    reached = []
-    for number, start in enumerate(range(0, len(rows), 32), 1):
-        ascent = Ascent(
-            Climb(table.keys[row], table.specs[row]) for row in rows[start : start + 32]
-        )
-        while ascent.alive:
-            results = evaluator.evaluate(ladder.tasks(ascent))
-            ladder.go_on(ascent, {found.task: found for found in results}, number)
-        ladder.learn(ascent.children)
-        reached += [child.rung == ladder.top for child in ascent.children]
-    assert sum(reached) > 3 * 64
-    late, truth = slice(len(rows) // 2, None), table.truth[rows]
-    went, best = np.array(reached)[late], truth[late] >= np.quantile(truth, 1 - 1 / 30)
-    assert went[best].mean() > 0.5
-    assert truth[late][went].mean() > truth[late][~went].mean() + 0.3
 
 
 def test_where_scores_are_equal_a_little_less_is_nearly_the_same():
