@@ -11,10 +11,12 @@ import pytest
 
 from hybridsearch.config import make_config
 from hybridsearch.errors import UserError
+from hybridsearch.evaluate import worker
 from hybridsearch.evaluate.evaluator import TrainingEvaluator, _code
 from hybridsearch.evaluate.own import digest_of_code
 from hybridsearch.evaluate.probe import probe
 from hybridsearch.session import resume, search
+from hybridsearch.types import Status
 
 NETWORK = """
 import functools
@@ -117,6 +119,39 @@ def test_a_search_never_answers_for_a_network_that_is_no_more(own, tmp_path, tin
     assert task() != first  # so that the cache has nothing for it
     with pytest.raises(UserError, match="or your own code"):
         resume(tmp_path / "runs" / "a")
+
+
+def test_a_worker_that_begins_after_an_edit_trains_nothing(own, tmp_path, tiny_settings):
+    evaluator = TrainingEvaluator(settings(tiny_settings), tmp_path / "children")
+
+    def train(seed):
+        worker.trainer_for.cache_clear()  # as if another process began
+        (found,) = evaluator.evaluate([evaluator.task("ReLU", "key", 2, seed)])
+        return found
+
+    assert train(0).status is Status.OK
+    own(16)
+    found = train(1)
+    assert found.status is Status.ERROR
+    assert found.message.startswith("owned_net:flat: a worker process imported other code")
+    assert "\n" not in found.message
+    own(8)
+    assert train(2).status is Status.OK
+
+
+def test_a_worker_looks_at_the_code_once(own, tmp_path, tiny_settings, monkeypatch):
+    def trained(config):
+        evaluator = TrainingEvaluator(config, tmp_path / "children")
+        worker.trainer_for.cache_clear()
+        tasks = [evaluator.task("ReLU", "key", 2, seed) for seed in range(3)]
+        return {result.status for result in evaluator.evaluate(tasks)}
+
+    looked, real = [], worker.code_digest
+    monkeypatch.setattr(worker, "code_digest", lambda c: (looked.append(c), real(c))[1])
+    assert trained(make_config(tiny_settings())) == {Status.OK}
+    assert not looked  # all is ours
+    assert trained(settings(tiny_settings)) == {Status.OK}
+    assert len(looked) == 1
 
 
 def test_a_network_that_no_file_describes_is_told_by_its_parameters(own, tmp_path, tiny_settings):
