@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hybridsearch.config import make_config
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate import worker
 from hybridsearch.evaluate.evaluator import TrainingEvaluator, _code
-from hybridsearch.evaluate.own import digest_of_code
+from hybridsearch.evaluate.own import digest_of_code, import_callable
 from hybridsearch.evaluate.probe import probe
 from hybridsearch.session import resume, search
 from hybridsearch.types import Status
@@ -102,6 +103,45 @@ def test_what_was_edited_after_it_was_imported_is_refused(own, tmp_path):
     assert "\n" not in str(error.value)
     importlib.reload(sys.modules["owned_size"])
     assert digest_of_code("owned_net:build") != first
+
+
+def test_the_script_that_runs_is_refused(own, monkeypatch):
+    """Workers have another, and no digest would tell that it was edited."""
+
+    def loss(outputs, targets):
+        return outputs
+
+    for name in ("__main__", "__mp_main__"):
+        module = sys.modules.get(name, types.ModuleType(name))
+        monkeypatch.setitem(sys.modules, name, module)
+        monkeypatch.setattr(module, "loss", loss, raising=False)
+        with pytest.raises(UserError, match=r"put loss into a file of its own") as error:
+            import_callable(f"{name}:loss")
+        assert "\n" not in str(error.value)
+    importlib.import_module("owned_net").loss = loss
+    loss.__module__ = "__main__"  # as a notebook may hand one over
+    with pytest.raises(UserError, match=r"put loss into a file of its own"):
+        digest_of_code("owned_net:loss")
+
+
+def test_code_that_stands_in_no_file_is_refused(monkeypatch):
+    made = types.ModuleType("owned_typed")
+    made.loss = importlib.import_module("torch").nn.functional.l1_loss
+    monkeypatch.setitem(sys.modules, "owned_typed", made)
+    with pytest.raises(UserError, match="owned_typed:loss: no file of owned_typed is") as error:
+        digest_of_code("owned_typed:loss")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        *("torch.nn.functional:l1_loss", "torch.nn.functional:softplus", "torch:nn.Module"),
+        *("math:dist", "operator:sub", "os.path:join", "importlib.machinery:FileFinder"),
+    ],
+)
+def test_what_is_installed_is_known_whether_it_has_a_file_or_not(spec):
+    assert digest_of_code(spec) == digest_of_code(spec)
 
 
 def settings(tiny_settings, network="flat"):
