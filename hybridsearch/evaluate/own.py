@@ -49,6 +49,11 @@ def import_callable(spec: str) -> Callable[..., Any]:
         sys.path.insert(0, here)
     try:
         found: Any = importlib.import_module(module_name)
+    except SystemExit as error:  # as a script does that reads its arguments
+        raise UserError(
+            f"{spec}: {module_name} ended the program when it was imported ({told(error)}); keep "
+            "what it does as a script under if __name__ == '__main__'"
+        ) from error
     except Exception as error:
         raise UserError(f"{spec}: cannot import {module_name}: {one_line(error)}") from error
     for part in attribute.split("."):

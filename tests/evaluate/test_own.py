@@ -144,6 +144,14 @@ def test_what_is_installed_is_known_whether_it_has_a_file_or_not(spec):
     assert digest_of_code(spec) == digest_of_code(spec)
 
 
+def test_a_module_that_ends_the_program_when_it_is_imported_is_one_line(own, tmp_path):
+    text = "import sys\nsys.exit(2)\ndef build(make_activation): pass\n"
+    (tmp_path / "owned_beside.py").write_text(text)  # as one that reads its arguments
+    with pytest.raises(UserError, match=r"owned_beside ended the program .*SystemExit: 2") as error:
+        import_callable("owned_beside:build")
+    assert "\n" not in str(error.value)
+
+
 def settings(tiny_settings, network="flat"):
     return make_config(tiny_settings(budget=2, network={"name": f"owned_net:{network}"}))
 
