@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from hybridsearch.genome.function import Function
 from hybridsearch.kernels import build
+from hybridsearch.kernels.base import FunctionKernel
 from hybridsearch.kernels.memory import dense, layout, like
 from hybridsearch.kernels.source import cpp
 
@@ -37,7 +38,7 @@ class Layout:
         self.arguments = (outer, channels, inner, period, self.scratch.data_ptr())
 
 
-class NativeKernel:
+class NativeKernel(FunctionKernel):
     """The compiled form of one function, for float32 and bfloat16 tensors on a CPU.
 
     Not for several threads of one process at a time: they would share scratch memory.
@@ -47,6 +48,7 @@ class NativeKernel:
     name, formats = "native", _FORMATS.keys()
 
     def __init__(self, function: Function) -> None:
+        super().__init__(function)
         library = build.load(cpp(function))
         pointer, index = ctypes.c_void_p, ctypes.c_longlong
         self.forward, self.backward = {}, {}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import platform
 import subprocess
 
@@ -28,13 +30,8 @@ from hybridsearch.kernels.source import cpp
 from hybridsearch.kernels.tape import CHUNK, OPERATIONS, TapeKernel
 
 COMPOSITE = "max(x,tanh(x))*exp(-beta*(x-sin(x))^2)"
-KERNELS = [
-    TapeKernel,
-    pytest.param(
-        NativeKernel,
-        marks=pytest.mark.skipif(not compiler_identity(), reason="no C++ compiler here"),
-    ),
-]
+needs_compiler = pytest.mark.skipif(not compiler_identity(), reason="no C++ compiler here")
+KERNELS = [TapeKernel, pytest.param(NativeKernel, marks=needs_compiler)]
 
 
 @pytest.mark.parametrize("make", KERNELS)
@@ -208,6 +205,20 @@ def test_only_the_input_is_saved(make):
     assert sizes == [8, x.numel()]
 
 
+@pytest.mark.parametrize("make", KERNELS)
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda k: pickle.loads(pickle.dumps(k))])
+def test_copied_kernels_compute_the_same(make, again):
+    """A network may copy itself, as for a moving average of its weights, before a step or after."""
+    function = resolve(COMPOSITE)
+    first, second = torch.randn(2, 40, 8, generator=torch.Generator().manual_seed(0))
+    betas, g = torch.full((1, 8), 0.7), torch.ones(40, 8)
+    kernel = make(function)
+    results(function, kernel, first, betas, g)
+    got = results(function, again(kernel), second, betas, g)
+    want = results(function, kernel, second, betas, g)
+    assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
+
+
 def test_a_program_has_every_subexpression_once():
     forward, backward = programs(resolve("x*sigmoid(x)"))
     assert [i.op for i in forward.instructions] == ["x", "sigmoid", "mul"]
@@ -248,27 +259,28 @@ def own_cache(tmp_path, monkeypatch):
     build.compiler.cache_clear()
 
 
-@pytest.mark.skipif(not compiler_identity(), reason="no C++ compiler here")
+ANSWER = 'extern "C" int answer() { return 42; }\n'
+
+
+@needs_compiler
 def test_compiled_kernels_lie_in_a_private_folder_and_are_used_again(own_cache, monkeypatch):
-    text = 'extern "C" int answer() { return 42; }\n'
-    assert build.load(text).answer() == 42
+    assert build.load(ANSWER).answer() == 42
     folder = own_cache / "hybridsearch" / "kernels"
     assert folder.stat().st_mode & 0o777 == 0o700
     (library,) = folder.glob("*.so")
     assert not library.stat().st_mode & 0o077
     monkeypatch.setattr(build, "_compile", None)  # calling it would fail
-    assert build.load(text).answer() == 42
+    assert build.load(ANSWER).answer() == 42
 
 
-@pytest.mark.skipif(not compiler_identity(), reason="no C++ compiler here")
+@needs_compiler
 def test_a_library_that_others_may_write_is_not_loaded(own_cache):
-    text = 'extern "C" int answer() { return 42; }\n'
-    build.load(text)
+    build.load(ANSWER)
     (library,) = (own_cache / "hybridsearch" / "kernels").glob("*.so")
-    library.unlink()  # it is loaded: its bytes must stay
+    library.unlink()  # it may be loaded still: its bytes must stay
     library.write_bytes(b"not a library")
     library.chmod(0o666)
-    assert build.load(text).answer() == 42  # compiled again
+    assert build.load(ANSWER).answer() == 42  # compiled again
     assert not library.stat().st_mode & 0o077
 
 
@@ -285,7 +297,7 @@ def test_no_compiler_is_said_in_one_line(own_cache, monkeypatch, value):
         build.compiler()
 
 
-@pytest.mark.skipif(not compiler_identity(), reason="no C++ compiler here")
+@needs_compiler
 def test_a_text_that_does_not_compile_is_said_in_one_line(own_cache):
     with pytest.raises(build.NoCompiler, match=r"failed: .*error") as caught:
         build.load("this is no C++\n")
