@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _ctypes
 import ctypes
+import weakref
 from math import gcd
 from typing import Any
 
@@ -50,6 +52,10 @@ class NativeKernel(FunctionKernel):
     def __init__(self, function: Function) -> None:
         super().__init__(function)
         library = build.load(cpp(function))
+        # ctypes unloads none, and each takes five of the 65,530 maps that Linux gives a process.
+        # Every kernel opens its own, which the system counts; who is to call it holds the kernel.
+        closing = weakref.finalize(self, _ctypes.dlclose, library._handle)
+        closing.atexit = False  # other threads may still compute then
         pointer, index = ctypes.c_void_p, ctypes.c_longlong
         self.forward, self.backward = {}, {}
         for dtype, name in _FORMATS.items():

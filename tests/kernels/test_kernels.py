@@ -7,6 +7,7 @@ import os
 import pickle
 import platform
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -260,6 +261,27 @@ def own_cache(tmp_path, monkeypatch):
 
 
 ANSWER = 'extern "C" int answer() { return 42; }\n'
+
+
+@needs_compiler
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="Linux tells what is loaded")
+def test_a_library_is_unloaded_with_the_last_that_needs_it(own_cache):
+    """A process may have 65,530 maps, and every library takes five."""
+
+    def loaded():
+        return str(own_cache) in Path("/proc/self/maps").read_text()
+
+    function = resolve("x*sigmoid(beta*x)")
+    kernel, twin = NativeKernel(function), NativeKernel(function)
+    del twin
+    x = torch.randn(6, 4, requires_grad=True)
+    out = kernel(x, torch.ones(1, 4), 1).sum()
+    del kernel
+    assert loaded()
+    out.backward()
+    assert x.grad.abs().sum() > 0
+    del out
+    assert not loaded()
 
 
 @needs_compiler
