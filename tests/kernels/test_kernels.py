@@ -7,6 +7,8 @@ import os
 import pickle
 import platform
 import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,7 @@ from hybridsearch.genome.activation import Activation
 from hybridsearch.genome.function import resolve
 from hybridsearch.genome.genome import Genome
 from hybridsearch.kernels import build
-from hybridsearch.kernels.choose import compiler_identity
+from hybridsearch.kernels.choose import _probe, compiler_identity
 from hybridsearch.kernels.native import NativeKernel
 from hybridsearch.kernels.program import Builder, has_programs, programs
 from hybridsearch.kernels.source import cpp
@@ -282,6 +284,69 @@ def test_a_library_is_unloaded_with_the_last_that_needs_it(own_cache):
     assert x.grad.abs().sum() > 0
     del out
     assert not loaded()
+
+
+@needs_compiler
+def test_only_the_kernels_that_were_used_of_late_are_kept(own_cache, monkeypatch):
+    monkeypatch.setattr(build, "MOST", 2)
+    monkeypatch.setattr(build, "OFTEN", 1)
+    left, work = (build.folder() / f".build-{name}" for name in ("left", "work"))
+    for path in (left, work):
+        path.mkdir()
+        (path / "kernel.cpp").write_text(ANSWER)
+    os.utime(left, (0, 0))
+
+    def there():
+        return set(build.folder().glob("*.so"))
+
+    def use(number):
+        before = there()
+        assert build.load(ANSWER.replace("42", str(number))).answer() == number
+        return there() - before
+
+    (first,), (second,) = use(1), use(2)
+    os.utime(first, (10, 10))
+    os.utime(second, (20, 20))
+    assert not use(1)  # it is there
+    (third,) = use(3)
+    assert there() == {first, third}
+    assert use(2) == {second}  # compiled again
+    assert work.exists() and not left.exists()
+
+
+@needs_compiler
+def test_where_kernels_cannot_be_kept_they_are_compiled_all_the_same(tmp_path, monkeypatch):
+    """As on a full disk, of which this file stands in place."""
+    full, room = tmp_path / "full", tmp_path / "room"
+    full.write_text("")
+    room.mkdir()
+    monkeypatch.setattr(build, "folder", lambda: full)
+    monkeypatch.setattr(tempfile, "tempdir", str(room))
+    assert build.load(ANSWER).answer() == 42
+    assert not list(room.iterdir())
+    monkeypatch.setattr(tempfile, "tempdir", str(full))
+    with pytest.raises(build.NoCompiler, match="cannot be kept or loaded: ") as caught:
+        build.load(ANSWER)
+    assert "\n" not in str(caught.value)
+    assert _probe.__wrapped__()[0] == ""
+
+
+def test_processes_without_a_cache_share_a_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", os.devnull)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    shared = build.private_folder("x")
+    assert shared == build.private_folder("x") == tmp_path / f"hybridsearch-{os.geteuid()}-x"
+    shared.chmod(0o777)  # as if it were somebody else's
+    code = "from hybridsearch.kernels import build\nprint(build.private_folder('x'))"
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+    )
+    made = Path(ran.stdout.strip())
+    assert made.parent == tmp_path and made != shared, ran.stderr
+    assert list(tmp_path.iterdir()) == [shared]  # its own went with the process
 
 
 @needs_compiler
