@@ -45,7 +45,7 @@ from hybridsearch.threads import usable_cores
 from hybridsearch.types import TIME, Evaluation, Json, Measure, Scale, Status, Task
 
 VERSION = 4  # raised by every change after which the same task gives another number
-OWN_VERSION = 2  # the same for tasks with a network, loss or metric of the user's, or numbers
+OWN_VERSION = 3  # the same for tasks with a network, loss or metric of the user's, or numbers
 LIMIT_FACTOR = 20  # a training may take this many times its calibrated duration ...
 LIMIT_FLOOR = 30.0  # ... and at least this many seconds
 
