@@ -106,7 +106,7 @@ INNER = {
     ],
     "report": [["facts"], ["figures"], ["page"]],
     "kernels": [
-        ["program", "build", "memory"],
+        ["program", "build", "memory", "base"],
         ["source"],
         ["native"],
         ["tape", "compiled"],

@@ -23,7 +23,7 @@ from hybridsearch.evaluate.accelerator import accelerator_for
 from hybridsearch.evaluate.data import SearchData, load_search_data, load_test_data, stock
 from hybridsearch.evaluate.devices import pick_devices
 from hybridsearch.evaluate.group import Group, measure_on, run_grouped
-from hybridsearch.evaluate.judge import code_of, make_objective
+from hybridsearch.evaluate.judge import code_digest, code_of, make_objective
 from hybridsearch.evaluate.networks import built_in, check_network, fixed_groups
 from hybridsearch.evaluate.node import Trainings
 from hybridsearch.evaluate.numerics import pick_precision
@@ -45,7 +45,7 @@ from hybridsearch.threads import usable_cores
 from hybridsearch.types import TIME, Evaluation, Json, Measure, Scale, Status, Task
 
 VERSION = 4  # raised by every change after which the same task gives another number
-OWN_VERSION = 2  # the same for tasks with a network, loss or metric of the user's, or numbers
+OWN_VERSION = 3  # the same for tasks with a network, loss or metric of the user's, or numbers
 LIMIT_FACTOR = 20  # a training may take this many times its calibrated duration ...
 LIMIT_FLOOR = 30.0  # ... and at least this many seconds
 
@@ -130,7 +130,7 @@ class TrainingEvaluator:
         self.objective = make_objective(config, data)
         self.measure, self.scale = self.objective.measure, self.objective.scale(config.fitness)
         self._network, self._others = self._identity(found), found.others if found else ()
-        self._data = data.digest
+        self._data, self._code = data.digest, code_digest(self.config)
         self.context = self._digest(data.digest)
         self._idle = _idle(config, data)
         self._timed = self._timing_digest(data.in_shape, data.outputs)
@@ -436,6 +436,7 @@ class TrainingEvaluator:
             longest,
             self.context,
             self._data,
+            self._code,
         )
 
     def forget(self, tasks: Iterable[Task] | None = None) -> None:

@@ -9,10 +9,12 @@ import numpy as np
 import torch
 
 from hybridsearch.config import Config
+from hybridsearch.digests import checksum, dump
 from hybridsearch.errors import UserError, told
 from hybridsearch.evaluate.data import SearchData
 from hybridsearch.evaluate.draws import seeded
 from hybridsearch.evaluate.losses import METRICS, STANDARDISED, loss_for, metric_for
+from hybridsearch.evaluate.networks import check_network
 from hybridsearch.evaluate.objective import Objective, Score, Tally
 from hybridsearch.evaluate.own import digest_of_code, import_callable, own_code
 from hybridsearch.evaluate.probe import probe
@@ -134,3 +136,22 @@ def code_of(config: Config) -> dict[str, str]:
     """What identifies the code of a loss and a metric of the user's, by setting."""
     names = own_code(config)
     return {word: digest_of_code(names[word]) for word in ("loss", "metric") if word in names}
+
+
+def all_code_of(config: Config) -> dict[str, str]:
+    """The same with the network, where that is the user's."""
+    names = own_code(config)
+    for name in names.values():  # all before any: what one does to sys.path is there for the others
+        import_callable(name)
+    found = code_of(config)
+    if "network" in names:
+        found["network"] = check_network(config.network)
+    return found
+
+
+def code_digest(config: Config) -> str:
+    """16 hex digits that stand for all code of the user's that this process trains and judges
+    children with; "" where there is none.
+    """
+    found = all_code_of(config)
+    return checksum(dump(found), digits=16) if found else ""

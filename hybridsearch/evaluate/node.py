@@ -15,8 +15,7 @@ from hybridsearch.config import Config
 from hybridsearch.evaluate.accelerator import accelerator_for
 from hybridsearch.evaluate.data import load_search_data, load_test_data, stock
 from hybridsearch.evaluate.group import Group
-from hybridsearch.evaluate.judge import code_of
-from hybridsearch.evaluate.networks import check_network
+from hybridsearch.evaluate.judge import all_code_of
 from hybridsearch.evaluate.worker import Job, child_path
 from hybridsearch.kernels.build import processor_identity, processor_name
 from hybridsearch.kernels.choose import compiler_identity
@@ -57,10 +56,7 @@ class Trainings:
 
     def code(self) -> dict[str, str]:
         """Digests of the user's network, loss and metric, by setting."""
-        found = code_of(self.config)
-        if ":" in self.config.network.name:
-            found["network"] = check_network(self.config.network)
-        return found
+        return all_code_of(self.config)
 
     def own(self, good: Good) -> str:
         """The digest of the data of that name as this machine loads them."""

@@ -23,6 +23,8 @@ from hybridsearch.evaluate.accelerator import accelerator_for
 from hybridsearch.evaluate.data import Split, load_search_data, load_test_data
 from hybridsearch.evaluate.draws import kept
 from hybridsearch.evaluate.input import Resident
+from hybridsearch.evaluate.judge import code_digest
+from hybridsearch.evaluate.own import own_code
 from hybridsearch.evaluate.stack_training import Stack, StackTrainer, load_stack, save_stack
 from hybridsearch.evaluate.timing import seconds_per_element
 from hybridsearch.evaluate.training import (
@@ -57,6 +59,7 @@ class Job:
     limit: float  # seconds; inf: none
     context: str = ""  # of who asks, as `trainer_for` wants it
     data: str = ""  # likewise
+    code: str = ""  # likewise
 
     @property
     def task(self) -> Task:
@@ -65,17 +68,23 @@ class Job:
 
     def trainer(self) -> Trainer:
         """The one that its tasks are trained with, in this process."""
-        return trainer_for(self.config, self.device, self.context, self.data)
+        return trainer_for(self.config, self.device, self.context, self.data, self.code)
 
 
 @lru_cache(maxsize=2)
-def trainer_for(config: Config, device: str, context: str = "", data: str = "") -> Trainer:
+def trainer_for(
+    config: Config, device: str, context: str = "", data: str = "", code: str = ""
+) -> Trainer:
     """The trainer of a context, made once per process. `config`: of `training_config`.
 
     context: the evaluator's; it tells data and code that were edited, which a config does not.
-    data: the digest of the data that who asks has; "" where that may be any.
-    Raises: UserError where this process has other data.
+    data: the digest of the data that who asks has; "" where that may be any. code: likewise of the
+    user's code (`code_digest`). A process that starts in the middle of a search imports what the
+    files say by then.
+    Raises: UserError where this process has other data or other code.
     """
+    if code:  # before the data, which may take long: little time to edit what was just imported
+        _expect_same_code(config, code)
     found = load_search_data(config.data)
     if data:
         _expect_same(config.data.name, data, found.digest)
@@ -106,6 +115,15 @@ def _expect_same(name: str, wanted: str, got: str) -> None:
             f"data {name}: a worker process got other data than the search began with; they were "
             "edited meanwhile, or are drawn anew at every call (draw from a generator with a seed "
             "of its own)"
+        )
+
+
+def _expect_same_code(config: Config, wanted: str) -> None:
+    if code_digest(config) != wanted:
+        names = ", ".join(dict.fromkeys(own_code(config).values()))
+        raise UserError(
+            f"{names}: a worker process imported other code than the search began with; it was "
+            "edited meanwhile: undo that and resume, or begin a new search"
         )
 
 

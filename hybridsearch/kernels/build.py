@@ -6,6 +6,8 @@ the user and be closed to others (mode 0700); else a private temporary folder ta
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import ctypes
 import hashlib
 import os
@@ -14,10 +16,12 @@ import shutil
 import stat
 import subprocess
 import tempfile
+import time
 from functools import cache
+from itertools import count
 from pathlib import Path
 
-from hybridsearch.errors import first_line
+from hybridsearch.errors import first_line, told
 
 FLAGS = (
     *("-O3", "-march=native", "-shared", "-fPIC", "-fopenmp-simd", "-w"),
@@ -30,10 +34,19 @@ FLAGS = (
 # these are long chains of dependent operations.
 GCC_FLAGS = ("-fno-tree-pre", "-fschedule-insns")
 TIME_LIMIT = 120.0  # seconds for one file; 0.3 is usual
+MOST = 5000  # compiled files that are kept, of some 40 kB each
+OFTEN = 64  # compilations of this process between two looks whether there are more
+OLD = 3600.0  # seconds after which a folder of work is of a compilation that was killed
+
+_compilations = count()
 
 
 class NoCompiler(Exception):
     """There is no working C++ compiler here; the message says what was tried."""
+
+
+class Refused(NoCompiler):
+    """The compiler ended in an error: at the text, or for want of room."""
 
 
 @cache
@@ -103,17 +116,27 @@ def folder() -> Path:
 
 
 def private_folder(name: str) -> Path:
-    """hybridsearch/NAME in the user's cache, mode 0700; where that cannot be, a temporary one."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    path = base / "hybridsearch" / name
-    try:
+    """hybridsearch/NAME in the user's cache, mode 0700. Where that cannot be, a temporary one that
+    all processes of the user share; where somebody else has taken its name, one of this process
+    alone, which is removed at its end.
+
+    Raises: OSError where there is no room for any.
+    """
+    with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: of a user without a home
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        path = base / "hybridsearch" / name
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.chmod(0o700)
         if private(path):
             return path
-    except OSError:
-        pass
-    return Path(tempfile.mkdtemp(prefix=f"hybridsearch-{name}-"))
+    with contextlib.suppress(OSError):
+        path = Path(tempfile.gettempdir(), f"hybridsearch-{os.geteuid()}-{name}")
+        path.mkdir(exist_ok=True, mode=0o700)
+        if private(path):
+            return path
+    path = Path(tempfile.mkdtemp(prefix=f"hybridsearch-{name}-"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
 
 
 def private(path: Path) -> bool:
@@ -127,36 +150,78 @@ def private(path: Path) -> bool:
 
 
 def load(source: str) -> ctypes.CDLL:
-    """Compile a C++ text, unless it was before, and load it.
+    """Compile a C++ text, unless it was before, and load it. Where the folder of compiled kernels
+    is of no use, as on a disk that is full, it is compiled among the temporary files and not kept.
 
-    Raises: NoCompiler where there is none, or it fails on this text.
+    Raises: NoCompiler where there is none, or it fails on this text, or there is no room at all.
     """
     path, identity = compiler()
     digest = hashlib.blake2b((identity + "\0" + source).encode(), digest_size=16).hexdigest()
-    library = folder() / f"{digest}.so"
+    with contextlib.suppress(OSError, Refused):
+        return _kept(path, source, folder() / f"{digest}.so")
     try:
-        if private(library):
-            return ctypes.CDLL(str(library))
-    except OSError:
-        pass  # not there yet, or damaged: compiled now
-    _compile(path, source, library)
-    try:
-        return ctypes.CDLL(str(library))
+        with tempfile.TemporaryDirectory(
+            prefix="hybridsearch-", ignore_cleanup_errors=True
+        ) as work:
+            library = Path(work, "kernel.so")
+            _compile(path, source, library)
+            return ctypes.CDLL(str(library))  # what is loaded stays when its file goes
     except OSError as error:
-        raise NoCompiler(f"the compiled kernel cannot be loaded: {error}") from error
+        raise NoCompiler(f"a compiled kernel cannot be kept or loaded: {told(error)}") from error
+
+
+def _kept(path: str, source: str, library: Path) -> ctypes.CDLL:
+    """The library of a text, in the folder of compiled kernels."""
+    with contextlib.suppress(OSError):  # not there yet, or damaged: compiled now
+        if private(library):
+            found = ctypes.CDLL(str(library))
+            with contextlib.suppress(OSError):
+                os.utime(library)  # so that it is not among the oldest
+            return found
+    _compile(path, source, library)
+    made = ctypes.CDLL(str(library))
+    if next(_compilations) % OFTEN == 0:
+        tidy(library.parent)
+    return made
+
+
+def tidy(folder: Path) -> None:
+    """Remove the compiled files that were not asked for for longest, beyond MOST, and what killed
+    compilations left. Another process that had yet to load one compiles it again.
+    """
+
+    def used(path: Path) -> float:
+        with contextlib.suppress(OSError):
+            return path.stat().st_mtime
+        return time.time()  # another process removed it
+
+    with contextlib.suppress(OSError):
+        libraries = list(folder.glob("*.so"))
+        if len(libraries) > MOST:
+            for path in sorted(libraries, key=used)[:-MOST]:
+                path.unlink(missing_ok=True)
+        for path in folder.glob(".build-*"):
+            if time.time() - used(path) > OLD:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _compile(path: str, source: str, library: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=library.parent, prefix=".build-") as work:
+    """Raises: NoCompiler, and OSError where the library's folder cannot be written to."""
+    with tempfile.TemporaryDirectory(
+        dir=library.parent, prefix=".build-", ignore_cleanup_errors=True
+    ) as work:
         text, made = Path(work, "kernel.cpp"), Path(work, "kernel.so")
         text.write_text(source, encoding="utf-8")
         command = [path, *_flags(compiler()[1]), "-o", str(made), str(text)]
+        there = {**os.environ, "TMPDIR": work}  # for the compiler's own intermediate files
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT)
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=TIME_LIMIT, env=there
+            )
         except (OSError, subprocess.SubprocessError) as error:
             raise NoCompiler(f"{path} could not be run: {error}") from error
         if done.returncode:
             said = first_line(done.stderr or done.stdout, "no message")
-            raise NoCompiler(f"{path} failed: {said}")
+            raise Refused(f"{path} failed: {said}")
         made.chmod(0o700)
         made.replace(library)  # atomically: another worker may load it at the same time

@@ -23,6 +23,7 @@ from torch.autograd.function import once_differentiable
 from hybridsearch.errors import told
 from hybridsearch.genome.activation import Activation
 from hybridsearch.genome.function import Function
+from hybridsearch.kernels.base import FunctionKernel
 from hybridsearch.kernels.build import private_folder
 from hybridsearch.kernels.memory import Shape, dense, layout, like
 
@@ -32,7 +33,7 @@ Compiled = Callable[..., Any]
 _OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {"deterministic": True}
 
 
-class CompiledKernel:
+class CompiledKernel(FunctionKernel):
     """One function through torch.compile, for dense tensors of any device that inductor knows.
 
     Computes in float32 (float64 for float64), returns the type of x. Compiled at the first
@@ -44,9 +45,13 @@ class CompiledKernel:
     formats = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
     def __init__(self, function: Function, backend: str | Compiled = "inductor") -> None:
-        self.function, self.backend = function, backend
+        super().__init__(function)
+        self.backend = backend
         self.broken = False
         self._made: dict[tuple[Shape, torch.dtype, torch.device], tuple[Compiled, Compiled]] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.function, self.backend)
 
     def __call__(self, x: Tensor, betas: Tensor, axis: int) -> Tensor:
         if self.broken or not torch.is_grad_enabled() or x.numel() == 0:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _ctypes
 import ctypes
+import weakref
 from math import gcd
 from typing import Any
 
@@ -12,6 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from hybridsearch.genome.function import Function
 from hybridsearch.kernels import build
+from hybridsearch.kernels.base import FunctionKernel
 from hybridsearch.kernels.memory import dense, layout, like
 from hybridsearch.kernels.source import cpp
 
@@ -37,7 +40,7 @@ class Layout:
         self.arguments = (outer, channels, inner, period, self.scratch.data_ptr())
 
 
-class NativeKernel:
+class NativeKernel(FunctionKernel):
     """The compiled form of one function, for float32 and bfloat16 tensors on a CPU.
 
     Not for several threads of one process at a time: they would share scratch memory.
@@ -47,7 +50,12 @@ class NativeKernel:
     name, formats = "native", _FORMATS.keys()
 
     def __init__(self, function: Function) -> None:
+        super().__init__(function)
         library = build.load(cpp(function))
+        # ctypes unloads none, and each takes five of the 65,530 maps that Linux gives a process.
+        # Every kernel opens its own, which the system counts; who is to call it holds the kernel.
+        closing = weakref.finalize(self, _ctypes.dlclose, library._handle)
+        closing.atexit = False  # other threads may still compute then
         pointer, index = ctypes.c_void_p, ctypes.c_longlong
         self.forward, self.backward = {}, {}
         for dtype, name in _FORMATS.items():

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from hybridsearch.genome.function import Function
+from hybridsearch.kernels.base import FunctionKernel
 from hybridsearch.kernels.memory import dense, layout, like
 from hybridsearch.kernels.program import Program, programs
 
@@ -177,12 +178,13 @@ class Tape:
         return self._bound[length]
 
 
-class TapeKernel:
+class TapeKernel(FunctionKernel):
     """The chunked form of one function, for float32 and bfloat16 tensors on a CPU."""
 
     name, formats = "tape", (torch.float32, torch.bfloat16)
 
     def __init__(self, function: Function) -> None:
+        super().__init__(function)
         self.forward_program, self.backward_program = programs(function)
         self._tapes: dict[tuple[bool, int], Tape] = {}
 

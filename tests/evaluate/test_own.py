@@ -5,16 +5,19 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
 
 from hybridsearch.config import make_config
 from hybridsearch.errors import UserError
+from hybridsearch.evaluate import worker
 from hybridsearch.evaluate.evaluator import TrainingEvaluator, _code
-from hybridsearch.evaluate.own import digest_of_code
+from hybridsearch.evaluate.own import digest_of_code, import_callable
 from hybridsearch.evaluate.probe import probe
 from hybridsearch.session import resume, search
+from hybridsearch.types import Status
 
 NETWORK = """
 import functools
@@ -102,6 +105,53 @@ def test_what_was_edited_after_it_was_imported_is_refused(own, tmp_path):
     assert digest_of_code("owned_net:build") != first
 
 
+def test_the_script_that_runs_is_refused(own, monkeypatch):
+    """Workers have another, and no digest would tell that it was edited."""
+
+    def loss(outputs, targets):
+        return outputs
+
+    for name in ("__main__", "__mp_main__"):
+        module = sys.modules.get(name, types.ModuleType(name))
+        monkeypatch.setitem(sys.modules, name, module)
+        monkeypatch.setattr(module, "loss", loss, raising=False)
+        with pytest.raises(UserError, match=r"put loss into a file of its own") as error:
+            import_callable(f"{name}:loss")
+        assert "\n" not in str(error.value)
+    importlib.import_module("owned_net").loss = loss
+    loss.__module__ = "__main__"  # as a notebook may hand one over
+    with pytest.raises(UserError, match=r"put loss into a file of its own"):
+        digest_of_code("owned_net:loss")
+
+
+def test_code_that_stands_in_no_file_is_refused(monkeypatch):
+    made = types.ModuleType("owned_typed")
+    made.loss = importlib.import_module("torch").nn.functional.l1_loss
+    monkeypatch.setitem(sys.modules, "owned_typed", made)
+    with pytest.raises(UserError, match="owned_typed:loss: no file of owned_typed is") as error:
+        digest_of_code("owned_typed:loss")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        *("torch.nn.functional:l1_loss", "torch.nn.functional:softplus", "torch:nn.Module"),
+        *("math:dist", "operator:sub", "os.path:join", "importlib.machinery:FileFinder"),
+    ],
+)
+def test_what_is_installed_is_known_whether_it_has_a_file_or_not(spec):
+    assert digest_of_code(spec) == digest_of_code(spec)
+
+
+def test_a_module_that_ends_the_program_when_it_is_imported_is_one_line(own, tmp_path):
+    text = "import sys\nsys.exit(2)\ndef build(make_activation): pass\n"
+    (tmp_path / "owned_beside.py").write_text(text)  # as one that reads its arguments
+    with pytest.raises(UserError, match=r"owned_beside ended the program .*SystemExit: 2") as error:
+        import_callable("owned_beside:build")
+    assert "\n" not in str(error.value)
+
+
 def settings(tiny_settings, network="flat"):
     return make_config(tiny_settings(budget=2, network={"name": f"owned_net:{network}"}))
 
@@ -117,6 +167,39 @@ def test_a_search_never_answers_for_a_network_that_is_no_more(own, tmp_path, tin
     assert task() != first  # so that the cache has nothing for it
     with pytest.raises(UserError, match="or your own code"):
         resume(tmp_path / "runs" / "a")
+
+
+def test_a_worker_that_begins_after_an_edit_trains_nothing(own, tmp_path, tiny_settings):
+    evaluator = TrainingEvaluator(settings(tiny_settings), tmp_path / "children")
+
+    def train(seed):
+        worker.trainer_for.cache_clear()  # as if another process began
+        (found,) = evaluator.evaluate([evaluator.task("ReLU", "key", 2, seed)])
+        return found
+
+    assert train(0).status is Status.OK
+    own(16)
+    found = train(1)
+    assert found.status is Status.ERROR
+    assert found.message.startswith("owned_net:flat: a worker process imported other code")
+    assert "\n" not in found.message
+    own(8)
+    assert train(2).status is Status.OK
+
+
+def test_a_worker_looks_at_the_code_once(own, tmp_path, tiny_settings, monkeypatch):
+    def trained(config):
+        evaluator = TrainingEvaluator(config, tmp_path / "children")
+        worker.trainer_for.cache_clear()
+        tasks = [evaluator.task("ReLU", "key", 2, seed) for seed in range(3)]
+        return {result.status for result in evaluator.evaluate(tasks)}
+
+    looked, real = [], worker.code_digest
+    monkeypatch.setattr(worker, "code_digest", lambda c: (looked.append(c), real(c))[1])
+    assert trained(make_config(tiny_settings())) == {Status.OK}
+    assert not looked  # all is ours
+    assert trained(settings(tiny_settings)) == {Status.OK}
+    assert len(looked) == 1
 
 
 def test_a_network_that_no_file_describes_is_told_by_its_parameters(own, tmp_path, tiny_settings):

@@ -4,6 +4,8 @@ fast; one function goes through the real one.
 
 from __future__ import annotations
 
+import copy
+import pickle
 import shutil
 import subprocess
 import sys
@@ -69,6 +71,15 @@ def draws(function, shape, axis, dtype=torch.float32):
     grad = torch.randn(shape, generator=random).to(dtype)
     betas = Activation(function, shape[axis], axis).betas.detach()
     return x, betas + 0.1 * torch.randn(betas.shape, generator=random), grad
+
+
+def test_a_copied_network_shares_what_is_compiled():
+    function = resolve(SWISH)
+    kernel = CompiledKernel(function, "eager")
+    run(lambda x, b: kernel(x, b, 1), *draws(function, (4, 6), 1))
+    assert copy.deepcopy(kernel) is kernel
+    again = pickle.loads(pickle.dumps(kernel))
+    assert (again.function, again.backend, again._made) == (function, "eager", {})
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import platform
 import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,20 +26,15 @@ from hybridsearch.genome.activation import Activation
 from hybridsearch.genome.function import resolve
 from hybridsearch.genome.genome import Genome
 from hybridsearch.kernels import build
-from hybridsearch.kernels.choose import compiler_identity
+from hybridsearch.kernels.choose import _probe, compiler_identity
 from hybridsearch.kernels.native import NativeKernel
 from hybridsearch.kernels.program import Builder, has_programs, programs
 from hybridsearch.kernels.source import cpp
 from hybridsearch.kernels.tape import CHUNK, OPERATIONS, TapeKernel
 
 COMPOSITE = "max(x,tanh(x))*exp(-beta*(x-sin(x))^2)"
-KERNELS = [
-    TapeKernel,
-    pytest.param(
-        NativeKernel,
-        marks=pytest.mark.skipif(not compiler_identity(), reason="no C++ compiler here"),
-    ),
-]
+needs_compiler = pytest.mark.skipif(not compiler_identity(), reason="no C++ compiler here")
+KERNELS = [TapeKernel, pytest.param(NativeKernel, marks=needs_compiler)]
 
 
 @pytest.mark.parametrize("make", KERNELS)
@@ -208,6 +208,20 @@ def test_only_the_input_is_saved(make):
     assert sizes == [8, x.numel()]
 
 
+@pytest.mark.parametrize("make", KERNELS)
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda k: pickle.loads(pickle.dumps(k))])
+def test_copied_kernels_compute_the_same(make, again):
+    """A network may copy itself, as for a moving average of its weights, before a step or after."""
+    function = resolve(COMPOSITE)
+    first, second = torch.randn(2, 40, 8, generator=torch.Generator().manual_seed(0))
+    betas, g = torch.full((1, 8), 0.7), torch.ones(40, 8)
+    kernel = make(function)
+    results(function, kernel, first, betas, g)
+    got = results(function, again(kernel), second, betas, g)
+    want = results(function, kernel, second, betas, g)
+    assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
+
+
 def test_a_program_has_every_subexpression_once():
     forward, backward = programs(resolve("x*sigmoid(x)"))
     assert [i.op for i in forward.instructions] == ["x", "sigmoid", "mul"]
@@ -248,27 +262,112 @@ def own_cache(tmp_path, monkeypatch):
     build.compiler.cache_clear()
 
 
-@pytest.mark.skipif(not compiler_identity(), reason="no C++ compiler here")
+ANSWER = 'extern "C" int answer() { return 42; }\n'
+
+
+@needs_compiler
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="Linux tells what is loaded")
+def test_a_library_is_unloaded_with_the_last_that_needs_it(own_cache):
+    """A process may have 65,530 maps, and every library takes five."""
+
+    def loaded():
+        return str(own_cache) in Path("/proc/self/maps").read_text()
+
+    function = resolve("x*sigmoid(beta*x)")
+    kernel, twin = NativeKernel(function), NativeKernel(function)
+    del twin
+    x = torch.randn(6, 4, requires_grad=True)
+    out = kernel(x, torch.ones(1, 4), 1).sum()
+    del kernel
+    assert loaded()
+    out.backward()
+    assert x.grad.abs().sum() > 0
+    del out
+    assert not loaded()
+
+
+@needs_compiler
+def test_only_the_kernels_that_were_used_of_late_are_kept(own_cache, monkeypatch):
+    monkeypatch.setattr(build, "MOST", 2)
+    monkeypatch.setattr(build, "OFTEN", 1)
+    left, work = (build.folder() / f".build-{name}" for name in ("left", "work"))
+    for path in (left, work):
+        path.mkdir()
+        (path / "kernel.cpp").write_text(ANSWER)
+    os.utime(left, (0, 0))
+
+    def there():
+        return set(build.folder().glob("*.so"))
+
+    def use(number):
+        before = there()
+        assert build.load(ANSWER.replace("42", str(number))).answer() == number
+        return there() - before
+
+    (first,), (second,) = use(1), use(2)
+    os.utime(first, (10, 10))
+    os.utime(second, (20, 20))
+    assert not use(1)  # it is there
+    (third,) = use(3)
+    assert there() == {first, third}
+    assert use(2) == {second}  # compiled again
+    assert work.exists() and not left.exists()
+
+
+@needs_compiler
+def test_where_kernels_cannot_be_kept_they_are_compiled_all_the_same(tmp_path, monkeypatch):
+    """As on a full disk, of which this file stands in place."""
+    full, room = tmp_path / "full", tmp_path / "room"
+    full.write_text("")
+    room.mkdir()
+    monkeypatch.setattr(build, "folder", lambda: full)
+    monkeypatch.setattr(tempfile, "tempdir", str(room))
+    assert build.load(ANSWER).answer() == 42
+    assert not list(room.iterdir())
+    monkeypatch.setattr(tempfile, "tempdir", str(full))
+    with pytest.raises(build.NoCompiler, match="cannot be kept or loaded: ") as caught:
+        build.load(ANSWER)
+    assert "\n" not in str(caught.value)
+    assert _probe.__wrapped__()[0] == ""
+
+
+def test_processes_without_a_cache_share_a_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", os.devnull)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    shared = build.private_folder("x")
+    assert shared == build.private_folder("x") == tmp_path / f"hybridsearch-{os.geteuid()}-x"
+    shared.chmod(0o777)  # as if it were somebody else's
+    code = "from hybridsearch.kernels import build\nprint(build.private_folder('x'))"
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+    )
+    made = Path(ran.stdout.strip())
+    assert made.parent == tmp_path and made != shared, ran.stderr
+    assert list(tmp_path.iterdir()) == [shared]  # its own went with the process
+
+
+@needs_compiler
 def test_compiled_kernels_lie_in_a_private_folder_and_are_used_again(own_cache, monkeypatch):
-    text = 'extern "C" int answer() { return 42; }\n'
-    assert build.load(text).answer() == 42
+    assert build.load(ANSWER).answer() == 42
     folder = own_cache / "hybridsearch" / "kernels"
     assert folder.stat().st_mode & 0o777 == 0o700
     (library,) = folder.glob("*.so")
     assert not library.stat().st_mode & 0o077
     monkeypatch.setattr(build, "_compile", None)  # calling it would fail
-    assert build.load(text).answer() == 42
+    assert build.load(ANSWER).answer() == 42
 
 
-@pytest.mark.skipif(not compiler_identity(), reason="no C++ compiler here")
+@needs_compiler
 def test_a_library_that_others_may_write_is_not_loaded(own_cache):
-    text = 'extern "C" int answer() { return 42; }\n'
-    build.load(text)
+    build.load(ANSWER)
     (library,) = (own_cache / "hybridsearch" / "kernels").glob("*.so")
-    library.unlink()  # it is loaded: its bytes must stay
+    library.unlink()  # it may be loaded still: its bytes must stay
     library.write_bytes(b"not a library")
     library.chmod(0o666)
-    assert build.load(text).answer() == 42  # compiled again
+    assert build.load(ANSWER).answer() == 42  # compiled again
     assert not library.stat().st_mode & 0o077
 
 
@@ -285,7 +384,7 @@ def test_no_compiler_is_said_in_one_line(own_cache, monkeypatch, value):
         build.compiler()
 
 
-@pytest.mark.skipif(not compiler_identity(), reason="no C++ compiler here")
+@needs_compiler
 def test_a_text_that_does_not_compile_is_said_in_one_line(own_cache):
     with pytest.raises(build.NoCompiler, match=r"failed: .*error") as caught:
         build.load("this is no C++\n")
