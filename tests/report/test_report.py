@@ -283,6 +283,23 @@ def test_a_run_is_repeated_in_another_folder(given, told):
     assert facts.command(run) == f"python -m hybridsearch {told}"
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["/somewhere/hybridsearch/__main__.py", "compare", "--seeds", "3"],
+        ["/somewhere/mine/__main__.py", "--seed", "3"],
+        ["mine.py"],
+        [],
+    ],
+)
+def test_a_run_that_no_search_of_the_command_line_made_is_repeated_by_its_config(command):
+    run = SimpleNamespace(environment={"command": command}, folder=Path("c/rl-0"))
+    told = "python -m hybridsearch --config c/rl-0/config.yaml --out NEW"
+    assert facts.command(run) == told
+    bare = SimpleNamespace(environment={"command": ["/somewhere/hybridsearch/__main__.py"]})
+    assert facts.command(bare) == "python -m hybridsearch"
+
+
 def test_windows_are_never_too_small():
     outcomes = [{"genome": "id x", "known": False}] * 15
     assert course.token_shares(outcomes) is None
