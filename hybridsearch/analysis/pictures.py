@@ -38,7 +38,7 @@ def draw_run(folder: str | Path, place: Path | None = None) -> list[Path]:
     made = [_search_curve(run, place)]
     if "pareto" in run.summary:
         made.append(_pareto(run, place))
-    if run.fully_trained:
+    if any(float(o["fitness"]) > run.summary["chance"] for o in run.fully_trained):
         made.append(_found(run, place))
     if run.summary["finalists"]:
         made += [_best_functions(run, place), _retest(run, place)]

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from hybridsearch.analysis.remarks import named, remarks
+from hybridsearch.analysis.remarks import all_fell_out, named, remarks
 from hybridsearch.evidence.statistics import CONFIDENCE
 from hybridsearch.types import Json, Measure, fitness_words
 
@@ -17,8 +17,9 @@ SAYS = {
     "not shown": "not shown: on test, no difference to the best baseline is shown",
     "worse": "worse: on test, the winner is worse than the best baseline",
     "rediscovered": "rediscovered: the winner is one of the baselines",
-    "nothing trained": "nothing trained: no function was trained to the end",
+    "nothing trained": "nothing trained: no function came to the end better than chance",
 }
+FELL_OUT = "nothing retested: the machine failed a training of each of the best functions"
 
 
 def score_name(fitness: str, measure: Measure) -> str:
@@ -116,6 +117,8 @@ def sentence(summary: dict[str, Json] | None) -> str:
     """
     if summary is None:
         return "the run is not finished"
+    if all_fell_out(summary):
+        return FELL_OUT
     words = SAYS.get(summary["verdict"], str(summary["verdict"]))
     return words.replace("the winner", f"the {named(summary)}")
 

@@ -160,7 +160,7 @@ def _section(run: Run, name: str, file: str, place: Path, own: Path) -> dict[str
         "winner": winner["label"] if winner else "",
         "named": named(summary),
         "remarks": remarks(summary) if summary else [],
-        "incumbent": best[0]["formula"] if best else "",
+        "incumbent": _incumbent(run),
         "baseline": baseline["label"] if baseline else "",
         "difference": "{} ({})".format(*gap_words(gap, run.measure)) if gap else "",
         "seeds": len(winner["test_scores"]) if winner else 0,
@@ -186,6 +186,16 @@ def _section(run: Run, name: str, file: str, place: Path, own: Path) -> dict[str
         "environment": _environment(run),
         "settings": (run.folder / CONFIG).read_text(encoding="utf-8"),
     }
+
+
+def _incumbent(run: Run) -> str:
+    """The best function so far; "" where there is none. What is only as good as chance is none, as
+    a finished run says.
+    """
+    if run.summary:
+        return str(run.summary.get("incumbent") or "")
+    best = facts.fully_trained(run)
+    return str(best[0]["formula"]) if best else ""
 
 
 def _rates(run: Run) -> list[str]:

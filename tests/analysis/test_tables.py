@@ -13,6 +13,7 @@ from hybridsearch.analysis.runs import load_run
 from hybridsearch.analysis.tables import (
     resampled,
     score_name,
+    sentence,
     show_rates,
     show_summary,
     verdict_lines,
@@ -126,6 +127,19 @@ def test_scores_have_the_name_of_what_they_are(summary, fitness, measure, name):
     screen = io.StringIO()
     show_rates(found, Console(file=screen, width=200))
     assert name in [line.strip() for line in screen.getvalue().splitlines()]
+
+
+def test_what_was_found_and_fell_out_by_the_machine_is_not_called_untrained(summary):
+    nothing = {**summary, "verdict": "nothing trained", "winner": None, "best_baseline": None}
+    nothing |= {"finalists": [], "baselines": [], "difference_to_best_baseline": None}
+    assert sentence(nothing) == "nothing trained: no function came to the end better than chance"
+    lost = {**nothing, "faults": 2, "fault": "RuntimeError: no memory"}
+    words = "nothing retested: the machine failed a training of each of the best functions"
+    assert sentence(lost) == words
+    text = shown(lost)
+    assert f"The best of the search was {summary['incumbent']}: mend what failed" in text
+    assert "lastly with RuntimeError: no memory" in text and "--training.lr" not in text
+    assert sentence({**lost, "incumbent": None}) == sentence(nothing)
 
 
 def test_a_long_formula_is_folded_and_not_cut(summary):

@@ -103,6 +103,11 @@ def copied(run, *folders):
     return folders
 
 
+def changed(folder, **changes):
+    saved = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps({**saved, **changes}))
+
+
 def test_runs_of_one_name_are_told_apart(runs, tmp_path, undrawn):
     """The same strategy, seed and name of the folder; one of them twice."""
     one, two = copied(runs[0], tmp_path / "exp1" / "first", tmp_path / "exp2" / "first")
@@ -126,6 +131,25 @@ def test_with_a_place_for_the_page_the_run_is_only_read(runs, tmp_path, undrawn)
     assert {path.stem for path in (tmp_path / "mine" / "shared").iterdir()} == names
     report([folder])
     assert {path.stem for path in folder.glob("*.png")} >= names
+
+
+def test_what_is_at_chance_was_not_found(runs, tmp_path, undrawn):
+    """It was trained to the end, and is no function of which to say that it is the best so far."""
+    [folder] = copied(runs[0], tmp_path / "chance")
+    run = load_run(folder)
+    top = max(float(o["fitness"]) for o in run.fully_trained)
+    nothing = {"verdict": "nothing trained", "winner": None, "best_baseline": None, "duel": None}
+    nothing |= {"finalists": [], "baselines": [], "difference_to_best_baseline": None}
+    changed(folder, **nothing, incumbent=None, incumbent_fitness=None, chance=top)
+    page = Page(report([folder]).read_text())
+    assert "Nothing trained: no function came to the end better than chance." in page.text
+    assert "Best so far of those" not in page.text
+    assert not (folder / "found_functions.png").exists()
+    changed(folder, incumbent="tanh(x)", chance=top - 0.01, faults=1, fault="no memory")
+    page = Page(report([folder]).read_text())
+    assert "Nothing retested: the machine failed a training of each" in page.text
+    assert "tanh(x)Best so far of those trained" in page.text.replace("\n", "").replace("  ", "")
+    assert (folder / "found_functions.png").exists()
 
 
 def test_test_and_interval_stand_before_validation(runs, tmp_path):
