@@ -16,6 +16,8 @@ from hybridsearch.evidence.resampling import Interval
 from hybridsearch.evidence.strategies import mean_difference
 from hybridsearch.types import Measure
 
+ROUNDING = 1e-9  # share of a difference; an interval no wider than that has no width
+
 
 @dataclass(frozen=True)
 class Judge:
@@ -27,24 +29,30 @@ class Judge:
 
 @dataclass(frozen=True)
 class Paired:
-    """first less second over the seeds that both have.
+    """first less second over the seeds on which both have a value.
 
-    what: they were judged by. scale: what its values mean. values: of both, seed by seed.
-    difference: None with less than two seeds.
+    what: they were judged by. scale: what its values mean. common: how many seeds both ran with.
+    values: of both, seed by seed. difference: None with less than two seeds.
     """
 
     first: str
     second: str
     what: str
     scale: Measure
+    common: int
     seeds: tuple[int, ...]
     values: tuple[tuple[float, float], ...]
     difference: Interval | None
 
     @property
     def shown(self) -> bool:
-        """Whether the interval leaves out 0."""
-        return self.difference is not None and (self.difference.low > 0 or self.difference.high < 0)
+        """Whether the interval leaves out 0. One of no width never does: a few seeds with the same
+        difference do not say how much it varies.
+        """
+        if self.difference is None:
+            return False
+        low, high = self.difference.low, self.difference.high
+        return high - low > ROUNDING * abs(self.difference.mean) and (low > 0 or high < 0)
 
     @property
     def told(self) -> str:
@@ -57,10 +65,12 @@ class Paired:
     def sentence(self) -> str:
         """What the runs say, and what they do not."""
         names = f"{self.first} and {self.second}"
-        if not self.seeds:
+        if not self.common:
             return f"{self.what}: {names} have no seed in common, so nothing can be said."
+        if not self.seeds:
+            return f"{self.what}: {names} have that on no shared seed, so nothing can be said."
         if self.difference is None:
-            return f"{self.what}: {names} have one seed in common, which shows nothing."
+            return f"{self.what}: {names} have that on one shared seed, which shows nothing."
         told = (
             f"{self.what}, {self.first} minus {self.second}: {self.told}, with the 95% interval, "
             f"over {len(self.seeds)} shared seeds. "
@@ -122,6 +132,7 @@ def paired(runs: Sequence[Run], first: str, second: str, by: str = "test") -> Pa
         if run.config.label in scores and value is not None:
             scores[run.config.label][run.config.seed] = value
             judged.append(run)
+    ran = [{run.config.seed for run in runs if run.config.label == who} for who in (first, second)]
     seeds = tuple(sorted(scores[first].keys() & scores[second].keys()))
     values = tuple((scores[first][seed], scores[second][seed]) for seed in seeds)
     difference = None
@@ -131,4 +142,5 @@ def paired(runs: Sequence[Run], first: str, second: str, by: str = "test") -> Pa
     # Of a run that has a value: what another one is going to measure may not be known yet.
     scale = (judged or runs)[0].measure if by == "test" and runs else FITNESS
     what = judge.words.format(metric=scale.name)
-    return Paired(first, second, what, scale, seeds, values, difference)
+    common = len(ran[0] & ran[1])
+    return Paired(first, second, what, scale, common, seeds, values, difference)

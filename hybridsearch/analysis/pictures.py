@@ -20,22 +20,29 @@ from hybridsearch.analysis.remarks import retested
 from hybridsearch.analysis.runs import Run, load_run
 from hybridsearch.genome.function import resolve
 from hybridsearch.genome.genome import Genome
+from hybridsearch.store.disk import make_folder
 
 SHOWN = 5  # finalists drawn
 FOUND = 8  # best functions drawn
 
 
-def draw_run(folder: str | Path) -> list[Path]:
-    """Write the PNGs that the run's records allow into its folder; returns their paths."""
+def draw_run(folder: str | Path, place: Path | None = None) -> list[Path]:
+    """Write the PNGs that the run's records allow into its folder, or into another place, which is
+    made where it is needed; returns their paths.
+    """
     run = load_run(folder)
     if run.summary is None or not run.distinct:
         return []
-    made = [_search_curve(run)]
+    place = run.folder if place is None else place
+    make_folder(place)
+    made = [_search_curve(run, place)]
     if "pareto" in run.summary:
-        made.append(_pareto(run))
-    if run.fully_trained:
-        made.append(_found(run))
-    return [*made, _best_functions(run), _retest(run)] if run.summary["finalists"] else made
+        made.append(_pareto(run, place))
+    if any(float(o["fitness"]) > run.summary["chance"] for o in run.fully_trained):
+        made.append(_found(run, place))
+    if run.summary["finalists"]:
+        made += [_best_functions(run, place), _retest(run, place)]
+    return made
 
 
 def axis(run: Run) -> str:
@@ -50,8 +57,8 @@ def _what(run: Run) -> str:
     return f"{run.config.label}, {run.config.data.name}, seed {run.config.seed}"
 
 
-def _search_curve(run: Run) -> Path:
-    path, top = run.folder / "search_curve.png", run.top
+def _search_curve(run: Run, place: Path) -> Path:
+    path, top = place / "search_curve.png", run.top
     points = [
         SearchPoint(o["order"], o["fitness"], o["rung"] == top, o["formula"]) for o in run.distinct
     ]
@@ -66,8 +73,8 @@ def _search_curve(run: Run) -> Path:
     return path
 
 
-def _pareto(run: Run) -> Path:
-    path = run.folder / "pareto.png"
+def _pareto(run: Run, place: Path) -> Path:
+    path = place / "pareto.png"
     assert run.summary is not None
     front = {row["key"] for row in run.summary["pareto"]}
     points = [
@@ -87,8 +94,8 @@ def _pareto(run: Run) -> Path:
     return path
 
 
-def _found(run: Run) -> Path:
-    path = run.folder / "found_functions.png"
+def _found(run: Run, place: Path) -> Path:
+    path = place / "found_functions.png"
     best = sorted(run.fully_trained, key=lambda o: -float(o["fitness"]))
     draw_found(
         [o["function"] for o in best],
@@ -105,8 +112,8 @@ def draw_found(specs: Sequence[str], path: Path, title: str) -> None:
     plot_found(curves, path, title)
 
 
-def _best_functions(run: Run) -> Path:
-    path = run.folder / "best_functions.png"
+def _best_functions(run: Run, place: Path) -> Path:
+    path = place / "best_functions.png"
     assert run.summary is not None
     best = [resolve(f["expression"]) for f in run.summary["finalists"][:SHOWN]]
     curves = [function_curve(f.genome, f.label) for f in best if isinstance(f.genome, Genome)]
@@ -114,8 +121,8 @@ def _best_functions(run: Run) -> Path:
     return path
 
 
-def _retest(run: Run) -> Path:
-    path = run.folder / "retest.png"
+def _retest(run: Run, place: Path) -> Path:
+    path = place / "retest.png"
     assert run.summary is not None
     rows = [
         RetestRow(f["label"], f["test_scores"], f["mean"], f["low"], f["high"], kind)

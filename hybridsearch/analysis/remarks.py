@@ -16,6 +16,15 @@ def is_beaten(summary: dict[str, Json]) -> bool:
     return winner["key"] != best["key"] and bool(winner["validation"] <= best["validation"])
 
 
+def all_fell_out(summary: dict[str, Json]) -> bool:
+    """Whether functions were found, and the machine failed all that were to be raced or retested:
+    nothing else leaves a search without an answer that has found something.
+    """
+    if summary["verdict"] != "nothing trained":
+        return False
+    return bool(summary.get("incumbent") and summary.get("faults"))
+
+
 def named(summary: dict[str, Json]) -> str:
     """What the function that was named on validation is called: who is beaten has not won."""
     return "best found" if is_beaten(summary) else "winner"
@@ -39,6 +48,11 @@ def remarks(summary: dict[str, Json]) -> list[str]:
     found = [failed(summary)]
     if summary["verdict"] != "nothing trained":
         found += [beaten(summary), disguised(summary), near_chance(summary)]
+    elif all_fell_out(summary):
+        found.append(
+            f"The best of the search was {summary['incumbent']}: mend what failed and search again "
+            "with another --out; what was trained comes from the cache"
+        )
     elif summary["budgets"]["distinct"]:
         found.append("See first that the network trains with the activation it has (--training.lr)")
     return [line for line in found if line]

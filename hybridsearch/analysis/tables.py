@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from hybridsearch.analysis.remarks import named, remarks
+from hybridsearch.analysis.remarks import all_fell_out, named, remarks
 from hybridsearch.evidence.statistics import CONFIDENCE
 from hybridsearch.types import Json, Measure, fitness_words
 
@@ -17,8 +17,18 @@ SAYS = {
     "not shown": "not shown: on test, no difference to the best baseline is shown",
     "worse": "worse: on test, the winner is worse than the best baseline",
     "rediscovered": "rediscovered: the winner is one of the baselines",
-    "nothing trained": "nothing trained: no function was trained to the end",
+    "nothing trained": "nothing trained: no function came to the end better than chance",
 }
+FELL_OUT = "nothing retested: the machine failed a training of each of the best functions"
+
+
+def score_name(fitness: str, measure: Measure) -> str:
+    """What the scores of a run are, with the minus of those of which less is better; for a table
+    what `pictures.axis` is for an axis.
+    """
+    if fitness == "loss":
+        return "minus the loss"
+    return measure.name if measure.higher else f"minus {measure.name}"
 
 
 def gap_words(gap: dict[str, float], measure: Measure) -> tuple[str, str]:
@@ -53,8 +63,7 @@ def compared_scores(summary: dict[str, Json]) -> str:
 
 def show_rates(found: dict[str, Json], console: Console) -> None:
     """Print what `own_rates` has found: scores by learning rate, then the comparison."""
-    loss = found["fitness"] == "loss"
-    of = "minus the loss" if loss else str(found["fitness"])
+    of = score_name(found["fitness"], Measure(**found["metric"]))
     table = Table(title="By learning rate, on validation", caption=of)
     table.add_column("")
     table.add_column("function", overflow="fold")
@@ -108,6 +117,8 @@ def sentence(summary: dict[str, Json] | None) -> str:
     """
     if summary is None:
         return "the run is not finished"
+    if all_fell_out(summary):
+        return FELL_OUT
     words = SAYS.get(summary["verdict"], str(summary["verdict"]))
     return words.replace("the winner", f"the {named(summary)}")
 
@@ -159,8 +170,9 @@ def _table(summary: dict[str, Json]) -> Table:
     measure = Measure(**summary["metric"])
     unit = " in %" if measure.name == "accuracy" else ""
     title = f"Retest on fresh seeds: test {measure.title}{unit} (mean, {level(summary)})"
-    loss = summary["fitness"] == "loss"
-    table = Table(title=title, caption="validation: minus the loss" if loss else None)
+    scores = score_name(summary["fitness"], measure)
+    caption = None if scores == measure.name else f"validation: {scores}"
+    table = Table(title=title, caption=caption)
     table.add_column("")
     table.add_column("function", overflow="fold")
     for heading in ("validation", "test", "low", "high"):
@@ -187,7 +199,8 @@ def _front(summary: dict[str, Json]) -> Table:
     table = Table(title=words, caption=f"timed on {summary['timed_on']}")
     table.add_column("")
     table.add_column("function", overflow="fold")
-    table.add_column(f"search, {summary['fitness']}", justify="right")
+    scores = score_name(summary["fitness"], Measure(**summary["metric"]))
+    table.add_column(f"search, {scores}", justify="right")
     table.add_column("ns per element", justify="right")
     for row in summary["pareto"]:
         numbers = fitness_words(row["fitness"]), f"{row['nanoseconds_per_element']:.3g}"

@@ -273,9 +273,12 @@ def turns(curve: Curve, stretches: Sequence[Stretch]) -> list[Turn]:
 
 
 def zeros(
-    at: Look, breaks: Sequence[Kink], extremes: Sequence[Turn]
+    at: Look, breaks: Sequence[Kink], extremes: Sequence[Turn], endless: bool
 ) -> tuple[list[float], list[tuple[float, float]], bool]:
-    """Isolated zeros up to SEEN, intervals of them, and whether there are more beyond."""
+    """Isolated zeros up to SEEN, intervals of them, and whether there are more beyond. endless:
+    whether there is no end of turning points: then zeros without a change of the sign, as those of
+    cos(x)-1, go on with these where they are several.
+    """
     sign = _signs(at.seen.value, at.seen.value_error, at.finite)
     inside = _outside(at, sign)
     runs = _runs(at, sign if inside is None else inside)
@@ -291,6 +294,7 @@ def zeros(
             a, b = float(at.grid[runs[number - 1][1]]), float(at.grid[first])
             if not any(a < c < b for c in cuts):
                 found.append(_root(at.curve.value, a, b))
+    crossed = len(found)
     close = at.finite & (np.abs(at.grid) <= 5)
     size = max(1e-3, float(np.abs(at.seen.value[close]).max(initial=0.0)))
     touching = [t.x for t in extremes if abs(t.value) <= 1e-12 * size]
@@ -299,4 +303,5 @@ def zeros(
         beside = any(low - 1e-9 <= place <= high + 1e-9 for low, high in intervals)
         if not beside and all(abs(place - f) > 1e-9 for f in found):
             found.append(place)
-    return sorted(found), intervals, inside is not None
+    touched = len(found) - crossed + len(intervals)
+    return sorted(found), intervals, inside is not None or (endless and touched > MANY)

@@ -44,8 +44,8 @@ class Normal:
 
 @dataclass(frozen=True)
 class Facts:
-    """Of one curve. more: there are more turning points or zeros than those listed. nowhere: it is
-    not defined at any x, so that nothing else is to be said of it.
+    """Of one curve. goes_on: which of turns, stretches, zeros and kinks has more than those listed;
+    more: any has. nowhere: it is not defined at any x, so that nothing else is to be said of it.
     """
 
     left: Tail
@@ -57,6 +57,7 @@ class Facts:
     zeros: tuple[float, ...]
     zero_from: tuple[tuple[float, float], ...]
     kinks: tuple[Kink, ...]
+    goes_on: tuple[str, ...]
     more: bool
     at_zero: float
     slope_at_zero: float
@@ -73,7 +74,13 @@ def facts(curve: Curve) -> Facts:
     kinks = course.kinks(at)
     stretches, more = course.stretches(at, kinks)
     turns = course.turns(curve, stretches)
-    zeros, intervals, many = course.zeros(at, kinks, turns)
+    zeros, intervals, many = course.zeros(at, kinks, turns, more)
+    endless = {
+        "turns": more or len(turns) > LISTED,
+        "stretches": more or len(stretches) > LISTED,
+        "zeros": many or len(zeros) > LISTED,
+        "kinks": len(kinks) > LISTED,
+    }
     nowhere = not (at.seen.defined.any() or math.isfinite(curve.value(0.0)))
     low = high = Bound(None, False)
     if not nowhere:
@@ -88,7 +95,8 @@ def facts(curve: Curve) -> Facts:
         tuple(_middle(zeros, zeros)),
         tuple(intervals),
         tuple(_middle(kinks, [k.x for k in kinks])),
-        more or many or max(len(turns), len(zeros), len(kinks)) > LISTED,
+        tuple(name for name, on in endless.items() if on),
+        any(endless.values()),
         curve.value(0.0),
         math.nan if any(k.x == 0 for k in kinks) else curve.slope(0.0),
         _symmetry(curve),

@@ -63,7 +63,7 @@ def _does(answer: dict[str, Json]) -> list[tuple[str, str]]:
         ("extremes", _extremes(answer)),
         ("zeros", _zeros(answer)),
         ("at 0", f"f = {_num(answer['at_zero'])}, f' = {_slope_at_zero(answer)}"),
-        ("kinks", ", ".join(map(_kink, answer["kinks"])) or "none"),
+        ("kinks", _kinks(answer)),
         ("symmetry", answer["symmetry"] or "none"),
         ("smoothness", answer["smooth"]),
         (
@@ -117,22 +117,27 @@ def _stretches(answer: dict[str, Json]) -> str:
             parts.append(f"{part['does']} from x = {_num(part['low'])} on")
         else:
             parts.append(f"{part['does']} from {_num(part['low'])} to {_num(part['high'])}")
-    return ", ".join(parts) + _more(answer)
+    return ", ".join(parts) + _more(answer, "stretches")
 
 
 def _extremes(answer: dict[str, Json]) -> str:
     parts = [f"{t['kind']} {_num(t['value'])} at x = {_num(t['x'])}" for t in answer["turns"]]
-    return ", ".join(parts) + _more(answer) if parts else "none"
+    return ", ".join(parts) + _more(answer, "turns") if parts else "none"
 
 
 def _zeros(answer: dict[str, Json]) -> str:
     parts = [f"x = {_num(z)}" for z in answer["zeros"]]
     parts += [f"all from {_num(a)} to {_num(b)}" for a, b in answer["zero_from"]]
-    return ", ".join(parts) + _more(answer) if parts else "none"
+    return ", ".join(parts) + _more(answer, "zeros") if parts else "none"
 
 
-def _more(answer: dict[str, Json]) -> str:
-    return ", and so on" if answer["more"] else ""
+def _kinks(answer: dict[str, Json]) -> str:
+    return ", ".join(map(_kink, answer["kinks"])) + _more(answer, "kinks") or "none"
+
+
+def _more(answer: dict[str, Json], what: str) -> str:
+    """What to say after a list that has not all."""
+    return ", and so on" if what in answer["goes_on"] else ""
 
 
 def _kink(kink: dict[str, Json]) -> str:

@@ -77,7 +77,7 @@ def _median(result: Result, rng: np.random.Generator) -> Interval:
 
 def correlations(table: PaperTable) -> Iterator[tuple[str, str, float, int]]:
     """(network, set of functions, Spearman's rank correlation of published and measured, functions)
-    where a set has at least four in the table.
+    where a set has at least four in the table. There is none where all are equal on one side.
     """
     for network, entries in table.columns.items():
         for name, members in SETS.items():
@@ -86,8 +86,11 @@ def correlations(table: PaperTable) -> Iterator[tuple[str, str, float, int]]:
                 for e in entries
                 if e.published is not None and name_of(e.result.function) in {*members, BESIDE}
             ]
-            if len(pairs) >= 4:
-                yield network, name, float(spearmanr(*zip(*pairs, strict=True))[0]), len(pairs)
+            if len(pairs) < 4:
+                continue
+            published, measured = zip(*pairs, strict=True)
+            if min(len(set(published)), len(set(measured))) > 1:
+                yield network, name, float(spearmanr(published, measured)[0]), len(pairs)
 
 
 def percent(value: float | None) -> str:

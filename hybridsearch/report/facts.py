@@ -171,11 +171,12 @@ def cost(run: Run) -> Cost:
 
 
 def command(run: Run) -> str:
-    """The command that repeats the run, with its settings from its own folder, in another one where
-    it named that: it holds a run now.
+    """The command that repeats the run, in another folder where it named one, which holds a run
+    now. Where it was no search that made it (a comparison, a program of the user's) its settings
+    are those in its folder.
     """
     words = list(map(str, run.environment.get("command") or []))
-    if words and Path(words[0]).name == "__main__.py":
+    if words and _is_search(words):
         for place, word in enumerate(words):
             if word.startswith("--out="):
                 words[place] = "--out=NEW"
@@ -184,3 +185,12 @@ def command(run: Run) -> str:
         return shlex.join(["python", "-m", "hybridsearch", *words[1:]])
     config = run.folder / CONFIG
     return shlex.join(["python", "-m", "hybridsearch", "--config", str(config), "--out", "NEW"])
+
+
+def _is_search(words: Sequence[str]) -> bool:
+    """Whether the words of a process, its program first, are those of a search from the command
+    line, which has no command word.
+    """
+    program = Path(words[0])
+    ours = program.name == "__main__.py" and program.parent.name == "hybridsearch"
+    return ours and (len(words) == 1 or words[1].startswith("-"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -55,8 +55,9 @@ class Image:
 def report(folders: Sequence[str | Path], out: Path | None = None) -> Path:
     """Write the report of runs, finished or not; returns its file.
 
-    out: folder of the page and the pictures that it has beside those of the runs; default the
-    folder of the run, or of the first of several. Nothing that a run names is imported.
+    out: folder of the page and its pictures, those of each run in one of its name; nothing is
+    written elsewhere. Default the folder of the run, or of the first of several, where those of the
+    runs stay in their own. Nothing that a run names is imported.
     Raises: UserError when a folder holds no run, or its records are damaged.
     """
     if not folders:
@@ -65,8 +66,11 @@ def report(folders: Sequence[str | Path], out: Path | None = None) -> Path:
     place = out or runs[0].folder
     expect_parent(place)
     make_folder(place)
-    names = _names(runs)
-    shown = [_section(run, name, place) for run, name in zip(runs, names, strict=True)]
+    names, files = _names(runs), _files(runs)
+    shown = [
+        _section(run, name, file, place, _own(run, file, out))
+        for run, name, file in zip(runs, names, files, strict=True)
+    ]
     environment = Environment(
         loader=PackageLoader("hybridsearch.report", "."),
         autoescape=True,
@@ -98,17 +102,56 @@ def _subtitle(runs: Sequence[Run]) -> str:
 def _names(runs: Sequence[Run]) -> list[str]:
     """What tells the runs apart: strategy and seed, or the folder where that is not enough."""
     short = [f"{run.config.label}, seed {run.config.seed}" for run in runs]
-    return [
-        s if short.count(s) == 1 else run.folder.name for s, run in zip(short, runs, strict=True)
-    ]
+    ends = _ends(runs)
+    return _told_apart(s if short.count(s) == 1 else e for s, e in zip(short, ends, strict=True))
 
 
-def _section(run: Run, name: str, place: Path) -> dict[str, Any]:
-    """Everything that the page says of one run."""
+def _files(runs: Sequence[Run]) -> list[str]:
+    """What the runs are called in the names of files."""
+    return _told_apart(end.replace("/", "-") for end in _ends(runs))
+
+
+def _ends(runs: Sequence[Run]) -> list[str]:
+    """Of every run's folder as much of its end as no other folder has."""
+    paths = [run.folder.resolve().parts for run in runs]
+
+    def end(path: tuple[str, ...]) -> str:
+        others = [other for other in paths if other != path]
+        lengths = range(1, len(path) + 1)
+        own = next(n for n in lengths if all(other[-n:] != path[-n:] for other in others))
+        return Path(*path[-own:]).as_posix()
+
+    return [end(path) for path in paths]
+
+
+def _told_apart(names: Iterable[str]) -> list[str]:
+    """The names, with a number where one is there already."""
+    found: list[str] = []
+    for name in names:
+        free, number = name, 2
+        while free in found:
+            free, number = f"{name} ({number})", number + 1
+        found.append(free)
+    return found
+
+
+def _own(run: Run, file: str, out: Path | None) -> Path:
+    """Folder of the pictures that every run has: the run's, which may be another's and is left
+    alone where the page is to be elsewhere.
+    """
+    if out is None or out.resolve() == run.folder.resolve():
+        return run.folder
+    return out / file
+
+
+def _section(run: Run, name: str, file: str, place: Path, own: Path) -> dict[str, Any]:
+    """Everything that the page says of one run. place: folder of the pictures that only a page has;
+    own: of those that every run has.
+    """
     summary = run.summary or {}
     winner, baseline = summary.get("winner"), summary.get("best_baseline")
     gap = summary.get("difference_to_best_baseline")
-    drawn = {path.stem: path for path in draw_run(run.folder)}
+    drawn = {path.stem: path for path in draw_run(run.folder, own)}
     best = facts.fully_trained(run)
     return {
         "name": name,
@@ -117,7 +160,7 @@ def _section(run: Run, name: str, place: Path) -> dict[str, Any]:
         "winner": winner["label"] if winner else "",
         "named": named(summary),
         "remarks": remarks(summary) if summary else [],
-        "incumbent": best[0]["formula"] if best else "",
+        "incumbent": _incumbent(run),
         "baseline": baseline["label"] if baseline else "",
         "difference": "{} ({})".format(*gap_words(gap, run.measure)) if gap else "",
         "seeds": len(winner["test_scores"]) if winner else 0,
@@ -129,8 +172,8 @@ def _section(run: Run, name: str, place: Path) -> dict[str, Any]:
         "resampled": resampled(summary) if winner else "",
         "level": level(summary),
         "tested": _tested(summary, run.measure) if winner else [],
-        "found": _found(run, drawn, place),
-        "course": _course(run, name, drawn, place),
+        "found": _found(run, file, drawn, place),
+        "course": _course(run, name, file, drawn, place),
         "tokens": facts.common_tokens(run)[:SHOWN],
         "shapes": facts.common_shapes(run)[:SHOWN],
         "best_count": len(facts.best(run)),
@@ -143,6 +186,16 @@ def _section(run: Run, name: str, place: Path) -> dict[str, Any]:
         "environment": _environment(run),
         "settings": (run.folder / CONFIG).read_text(encoding="utf-8"),
     }
+
+
+def _incumbent(run: Run) -> str:
+    """The best function so far; "" where there is none. What is only as good as chance is none, as
+    a finished run says.
+    """
+    if run.summary:
+        return str(run.summary.get("incumbent") or "")
+    best = facts.fully_trained(run)
+    return str(best[0]["formula"]) if best else ""
 
 
 def _rates(run: Run) -> list[str]:
@@ -167,13 +220,13 @@ def _tested(summary: dict[str, Json], measure: Measure) -> list[dict[str, Json]]
     ]
 
 
-def _found(run: Run, drawn: dict[str, Path], place: Path) -> list[Image]:
+def _found(run: Run, file: str, drawn: dict[str, Path], place: Path) -> list[Image]:
     """The winner beside ReLU and Swish, then the other pictures of what was found."""
     images = []
     summary = run.summary or {}
     best, who = summary.get("winner"), named(summary)
     if best and isinstance(genome := resolve(best["expression"]).genome, Genome):
-        path = place / f"winner-{run.folder.name}.png"
+        path = place / f"winner-{file}.png"
         curves = [function_curve(genome, best["label"])]
         curves += [baseline_curve("Swish-1", lambda x: x * expit(x))]
         plot_functions(curves, path, f"The {who} and its slope, beside Swish and ReLU")
@@ -194,14 +247,14 @@ def _found(run: Run, drawn: dict[str, Path], place: Path) -> list[Image]:
     return images
 
 
-def _course(run: Run, name: str, drawn: dict[str, Path], place: Path) -> list[Image]:
+def _course(run: Run, name: str, file: str, drawn: dict[str, Path], place: Path) -> list[Image]:
     images = []
     if "search_curve" in drawn:
         images.append(
             Image.of(drawn["search_curve"], "every function evaluated, and the best so far")
         )
     if shares := course.token_shares(facts.controllers(run)):
-        path = place / f"controller-{run.folder.name}.png"
+        path = place / f"controller-{file}.png"
         plot_token_shares(shares, [list(UNARY), list(BINARY)], path)
         images.append(
             Image.of(
@@ -212,7 +265,7 @@ def _course(run: Run, name: str, drawn: dict[str, Path], place: Path) -> list[Im
             )
         )
     if spread := course.diversity(run):
-        path = place / f"diversity-{run.folder.name}.png"
+        path = place / f"diversity-{file}.png"
         plot_diversity({name: spread}, path)
         images.append(Image.of(path, "how many proposals were new, and how many kinds they used"))
     return images

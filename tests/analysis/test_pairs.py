@@ -71,12 +71,32 @@ def test_an_interval_that_holds_0_shows_nothing():
     assert found.sentence.endswith("No difference is shown.")
 
 
+@pytest.mark.parametrize("gaps", [[0.01, 0.01], [1 / 3, 1 / 3, 1 / 3]])
+def test_an_interval_of_no_width_shows_nothing(gaps):
+    """Equal differences; in the last bits they are not."""
+    found = paired(runs(gaps), "rl", "evolution")
+    assert [found.difference.low, found.difference.high] == pytest.approx([gaps[0]] * 2)
+    assert not found.shown
+    assert found.sentence.endswith("No difference is shown.")
+
+
+def test_shared_seeds_without_a_value_are_told():
+    """As on a recorded table, where nothing is retested."""
+    told = [run(label, seed, None) for label in ("rl", "evolution") for seed in range(3)]
+    found = paired(told, "rl", "evolution")
+    assert (found.common, found.seeds) == (3, ())
+    assert "have that on no shared seed, so nothing can be said." in found.sentence
+    assert "have no seed in common" in paired(told, "rl", "local").sentence
+    some = paired([*told, run("rl", 0, 0.9), run("evolution", 0, 0.8)], "rl", "evolution")
+    assert "have that on one shared seed, which shows nothing." in some.sentence
+
+
 def test_only_shared_seeds_count_and_one_is_none():
     told = [*runs([0.01]), run("rl", 7, 0.5), run("evolution", 8, 0.6), run("random", 7, 0.1)]
     told.append(run("evolution", 7, None))  # nothing was trained
     found = paired(told, "rl", "evolution")
     assert (found.seeds, found.difference, found.told) == ((0,), None, "-")
-    assert "one seed" in found.sentence
+    assert "one shared seed" in found.sentence
     assert paired(told, "rl", "local").seeds == ()
     assert "no seed in common" in paired(told, "rl", "local").sentence
 

@@ -151,6 +151,7 @@ def test_to_know_only_how_frequent_classes_are_is_hardly_better_than_chance():
 def test_a_run_in_which_nothing_trained_says_what_to_do(told):
     summary = told(0.0)[0]
     nothing = summary | {"verdict": "nothing trained", "winner": None, "best_baseline": None}
+    nothing["incumbent"] = None
     assert "See first that the network trains" in verdict_lines(nothing)[-1]
     nothing["budgets"] = {"distinct": 0}
     assert len(verdict_lines(nothing)) == 1

@@ -10,8 +10,18 @@ from rich.console import Console
 
 from hybridsearch.analysis.remarks import BOTH, retested
 from hybridsearch.analysis.runs import load_run
-from hybridsearch.analysis.tables import resampled, show_summary, verdict_lines
+from hybridsearch.analysis.tables import (
+    resampled,
+    score_name,
+    sentence,
+    show_rates,
+    show_summary,
+    verdict_lines,
+)
 from hybridsearch.store.disk import read_json
+from hybridsearch.types import Measure, accuracy_of
+
+MAE = Measure("mae", higher=False, chance=1.0, perfect=0.0)
 
 
 @pytest.fixture
@@ -90,6 +100,46 @@ def test_a_small_loss_keeps_its_digits(summary):
 def test_that_less_is_better_is_told(summary):
     summary["metric"] = {"name": "mae", "higher": False, "chance": 1.0, "perfect": 0.0}
     assert "Test mae (less is better), " in shown(summary)
+
+
+@pytest.mark.parametrize(
+    ("fitness", "measure", "name"),
+    [
+        ("loss", MAE, "minus the loss"),
+        ("metric", MAE, "minus mae"),
+        ("accuracy", accuracy_of(10), "accuracy"),
+        ("metric", Measure("r2", True, 0.0, 1.0), "r2"),
+    ],
+)
+def test_scores_have_the_name_of_what_they_are(summary, fitness, measure, name):
+    """In every table: the retest, the front, the learning rates."""
+    assert score_name(fitness, measure) == name
+    row = {"label": "|x|", "fitness": -0.2, "nanoseconds_per_element": 1.0}
+    timed = {"pareto": [row], "times": {"ReLU": 1.0}, "timed_on": "a CPU"}
+    text = shown({**summary, **timed, "fitness": fitness, "metric": vars(measure)})
+    assert f"search, {name} " in text
+    captions = [line.strip() for line in text.splitlines()]
+    assert (f"validation: {name}" in captions) == name.startswith("minus")
+    row = {"label": "|x|", "key": "k", "validation": [-0.2], "rate": 0.1, "mean": 0.2}
+    found = {"winner": row, "best_baseline": {**row, "key": "b"}, "baselines": [], "seeds": 2}
+    found |= {"rates": [0.1], "own": 0.1, "fitness": fitness, "metric": vars(measure)}
+    found |= {"difference": {"mean": 0.1, "low": 0.0, "high": 0.2}, "verdict": "not shown"}
+    screen = io.StringIO()
+    show_rates(found, Console(file=screen, width=200))
+    assert name in [line.strip() for line in screen.getvalue().splitlines()]
+
+
+def test_what_was_found_and_fell_out_by_the_machine_is_not_called_untrained(summary):
+    nothing = {**summary, "verdict": "nothing trained", "winner": None, "best_baseline": None}
+    nothing |= {"finalists": [], "baselines": [], "difference_to_best_baseline": None}
+    assert sentence(nothing) == "nothing trained: no function came to the end better than chance"
+    lost = {**nothing, "faults": 2, "fault": "RuntimeError: no memory"}
+    words = "nothing retested: the machine failed a training of each of the best functions"
+    assert sentence(lost) == words
+    text = shown(lost)
+    assert f"The best of the search was {summary['incumbent']}: mend what failed" in text
+    assert "lastly with RuntimeError: no memory" in text and "--training.lr" not in text
+    assert sentence({**lost, "incumbent": None}) == sentence(nothing)
 
 
 def test_a_long_formula_is_folded_and_not_cut(summary):

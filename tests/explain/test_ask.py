@@ -87,6 +87,15 @@ def test_what_people_read_of_swish():
     assert "None" not in text
 
 
+def test_each_list_says_whether_it_goes_on():
+    answer = explain(ask("sin(x^2)+x"), None)
+    assert answer["more"] and answer["goes_on"] == ["turns", "stretches"]
+    lines = {line.split("  ")[0]: line for line in shown(answer).splitlines()}
+    assert lines["zeros"].endswith("x = 0")
+    assert lines["kinks"].endswith("none")
+    assert all(lines[name].endswith(", and so on") for name in ("monotone", "extremes"))
+
+
 def test_a_function_that_is_defined_nowhere_is_said_to_be():
     answer = explain(ask("sqrt(-cosh(x))"), None)
     assert answer["nowhere"] and json.dumps(answer, allow_nan=False)

@@ -116,6 +116,22 @@ def test_a_periodic_function_goes_on():
 
 
 @pytest.mark.parametrize(
+    "text, goes_on",
+    [
+        ("Swish", set()),
+        ("sin(x)", {"turns", "stretches", "zeros"}),
+        ("sin(x^2)+x", {"turns", "stretches"}),  # it has one zero
+        ("cos(x)-beta", {"turns", "stretches", "zeros"}),  # seven of them up to 20, all touched
+        ("max(sin(x), 0)", {"turns", "stretches", "zeros", "kinks"}),
+    ],
+)
+def test_only_what_has_no_end_goes_on(text, goes_on):
+    found = of(text)
+    assert {*found.goes_on} == goes_on
+    assert found.more == bool(goes_on)
+
+
+@pytest.mark.parametrize(
     "text, symmetry",
     [("x^2", "even"), ("|x|", "even"), ("tanh(x)", "odd"), ("x^3", "odd"), ("Swish", "")],
 )

@@ -48,7 +48,7 @@ def test_the_winner_of_a_search_is_the_one_in_its_log(tiny, tmp_path):
     ("changes", "words"),
     [
         ({"winner": None}, "no winner.*x\\*tanh"),
-        ({"winner": None, "incumbent": None, "verdict": "nothing trained"}, "no function was"),
+        ({"winner": None, "incumbent": None, "verdict": "nothing trained"}, "no function came"),
         ({"winner": "x"}, "damaged"),
         ({"winner": {"expression": "x*tanh(x)", "key": "0" * 32, "test_scores": []}}, "damaged"),
         ({"winner": {"expression": "__import__('os')", "key": "", "test_scores": []}}, "damaged"),

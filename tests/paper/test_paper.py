@@ -253,6 +253,23 @@ def test_rank_correlation_of_the_sets_that_are_there():
     assert found == {"paper-found": (pytest.approx(-0.2), 4)}
 
 
+@pytest.mark.parametrize(
+    "network, names, step",
+    [
+        ("densenet100-12", ("ReLU", "GELU", "Swish-1", "Swish"), 0.01),  # all published as 94.8
+        ("preresnet164", ("ReLU", "Swish", "cos(x)-x", "max(x, tanh(x))"), 0.0),
+    ],
+)
+def test_what_is_equal_everywhere_has_no_ranks(network, names, step):
+    rows = [result(name, 0.9 - step * k) for k, name in enumerate(names)]
+    table = table_of("cifar10", {network: rows}, 1, "", 0)
+    sides = zip(*((e.published, e.measured.mean) for e in table.columns[network]), strict=True)
+    assert 1 in [len(set(side)) for side in sides]
+    assert list(correlations(table)) == []
+    assert "rank correlation" not in markdown(table)
+    json.dumps(to_json(table), allow_nan=False)
+
+
 def test_numbers_as_json_and_csv():
     table = some()
     json.dumps(to_json(table), allow_nan=False)

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -78,6 +79,77 @@ def test_the_page_is_one_file_that_has_everything(runs, tmp_path):
 def test_what_few_have_in_common_is_not_told(runs, tmp_path):
     assert facts.common_tokens(runs[0]) == facts.common_shapes(runs[0]) == []  # the best are 4
     assert "common among the best" not in report([runs[0].folder], tmp_path / "few").read_text()
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Pictures are empty files, and so take no time; what each was made of, by its path."""
+    made = {}
+
+    def empty(*given, **_):
+        path = next(value for value in given if isinstance(value, Path))
+        path.touch()
+        made[path] = given[0]
+
+    for module in (pictures, page_module):
+        for name in [name for name in vars(module) if name.startswith("plot_")]:
+            monkeypatch.setattr(module, name, empty)
+    return made
+
+
+def copied(run, *folders):
+    for folder in folders:
+        shutil.copytree(run.folder, folder, ignore=shutil.ignore_patterns("*.png", "*.html"))
+    return folders
+
+
+def changed(folder, **changes):
+    saved = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps({**saved, **changes}))
+
+
+def test_runs_of_one_name_are_told_apart(runs, tmp_path, undrawn):
+    """The same strategy, seed and name of the folder; one of them twice."""
+    one, two = copied(runs[0], tmp_path / "exp1" / "first", tmp_path / "exp2" / "first")
+    out = tmp_path / "out"
+    page = Page(report([one, two, two, runs[1].folder], out).read_text())
+    names = ["exp1/first", "exp2/first", "exp2/first (2)"]
+    assert list(undrawn[out / "best_so_far.png"]) == [*names, "evolution-screen, seed 0"]
+    for name in undrawn[out / "best_so_far.png"]:
+        assert f"{name}: what was found" in page.text
+    for file in ("exp1-first", "exp2-first", "exp2-first (2)", "b"):
+        assert (out / f"winner-{file}.png").exists()
+        assert (out / file / "search_curve.png").exists()
+
+
+def test_with_a_place_for_the_page_the_run_is_only_read(runs, tmp_path, undrawn):
+    [folder] = copied(runs[0], tmp_path / "shared")
+    before = sorted(folder.rglob("*"))
+    report([folder], tmp_path / "mine")
+    assert sorted(folder.rglob("*")) == before
+    names = {"search_curve", "found_functions", "best_functions", "retest"}
+    assert {path.stem for path in (tmp_path / "mine" / "shared").iterdir()} == names
+    report([folder])
+    assert {path.stem for path in folder.glob("*.png")} >= names
+
+
+def test_what_is_at_chance_was_not_found(runs, tmp_path, undrawn):
+    """It was trained to the end, and is no function of which to say that it is the best so far."""
+    [folder] = copied(runs[0], tmp_path / "chance")
+    run = load_run(folder)
+    top = max(float(o["fitness"]) for o in run.fully_trained)
+    nothing = {"verdict": "nothing trained", "winner": None, "best_baseline": None, "duel": None}
+    nothing |= {"finalists": [], "baselines": [], "difference_to_best_baseline": None}
+    changed(folder, **nothing, incumbent=None, incumbent_fitness=None, chance=top)
+    page = Page(report([folder]).read_text())
+    assert "Nothing trained: no function came to the end better than chance." in page.text
+    assert "Best so far of those" not in page.text
+    assert not (folder / "found_functions.png").exists()
+    changed(folder, incumbent="tanh(x)", chance=top - 0.01, faults=1, fault="no memory")
+    page = Page(report([folder]).read_text())
+    assert "Nothing retested: the machine failed a training of each" in page.text
+    assert "tanh(x)Best so far of those trained" in page.text.replace("\n", "").replace("  ", "")
+    assert (folder / "found_functions.png").exists()
 
 
 def test_test_and_interval_stand_before_validation(runs, tmp_path):
@@ -233,6 +305,23 @@ def test_a_run_is_repeated_in_another_folder(given, told):
     command = ["/somewhere/hybridsearch/__main__.py", *given]
     run = SimpleNamespace(environment={"command": command})
     assert facts.command(run) == f"python -m hybridsearch {told}"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["/somewhere/hybridsearch/__main__.py", "compare", "--seeds", "3"],
+        ["/somewhere/mine/__main__.py", "--seed", "3"],
+        ["mine.py"],
+        [],
+    ],
+)
+def test_a_run_that_no_search_of_the_command_line_made_is_repeated_by_its_config(command):
+    run = SimpleNamespace(environment={"command": command}, folder=Path("c/rl-0"))
+    told = "python -m hybridsearch --config c/rl-0/config.yaml --out NEW"
+    assert facts.command(run) == told
+    bare = SimpleNamespace(environment={"command": ["/somewhere/hybridsearch/__main__.py"]})
+    assert facts.command(bare) == "python -m hybridsearch"
 
 
 def test_windows_are_never_too_small():
