@@ -199,7 +199,6 @@ class Surgery:
             new = Activation(
                 self.function, fits.channels if fits else None, fits.axis if fits else None
             )
-            new.betas.requires_grad_(new.betas.numel() > 0)
             result.append(new.to(like.device, like.dtype).train(holder.training))
         return result
 
