@@ -6,12 +6,15 @@ import copy
 import io
 import pickle
 import random
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import distributed, nn
 from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
 
 import hybridsearch
 from hybridsearch.errors import UserError
@@ -472,6 +475,30 @@ def test_a_model_that_does_not_run(build):
             swap(one, SWISH, x)
     with pytest.raises(UserError, match=r"expected an nn.Module, got function"):
         swap(F.relu, SWISH, x)
+
+
+def test_a_model_that_is_wrapped_for_several_processes_is_refused(tmp_path, monkeypatch):
+    class Sharded(nn.Sequential):
+        """Stands for FSDP's, which shards what it is given."""
+
+    fsdp = SimpleNamespace(FullyShardedDataParallel=Sharded)
+    monkeypatch.setitem(sys.modules, "torch.distributed.fsdp", fsdp)
+    model, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU()), torch.randn(2, 3)
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path / 'meet'}", rank=0, world_size=1
+    )
+    try:
+        wrapped = DistributedDataParallel(model)
+        for one, got in (
+            (wrapped, "DistributedDataParallel, which"),
+            (nn.Sequential(wrapped, nn.ReLU()), r"DistributedDataParallel \(0\), which"),
+            (nn.Sequential(Sharded(model)), r"Sharded \(0\), which"),
+        ):
+            with pytest.raises(UserError, match=f"got {got} .*; swap first, then wrap") as caught:
+                swap(one, SWISH, x)
+            assert "\n" not in str(caught.value) and isinstance(model[1], nn.ReLU)
+    finally:
+        distributed.destroy_process_group()
 
 
 def test_the_trace_leaves_no_mark(build):
