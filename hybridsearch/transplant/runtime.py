@@ -94,6 +94,11 @@ class Sites(nn.ModuleList):
     def extra_repr(self) -> str:
         return "one per call" if self.counted else "one for all calls"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy is in no forward, whatever this one is in, or was in when it was interrupted."""
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
+        return state | {"calls": OUTSIDE}
+
 
 @dataclass(frozen=True)
 class Begin:
@@ -173,6 +178,10 @@ class Redirect(TorchFunctionMode):
                     "checkpoint a module or a method of one instead"
                 )
             frame = frame.f_back
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy of what holds a mode holds None: no forward of it is running."""
+        return type(None), ()
 
 
 def running() -> Redirect | None:
@@ -258,7 +267,10 @@ class Pause:
         mode = _top()
         if mode:
             _pop()
-        child.__dict__.setdefault(_HELD, {}).setdefault(threading.get_ident(), []).append(mode)
+        held = child.__dict__.setdefault(_HELD, {})
+        # Dead ones would gather, each with the frames of its forward; None holds a call's place.
+        alive = [m for m in held.get(threading.get_ident(), []) if m is None or m.alive()]
+        held[threading.get_ident()] = [*alive, mode]
 
 
 class Resume:
@@ -271,7 +283,7 @@ class Resume:
         mode = modes.pop() if modes else None
         if mode and mode.alive():
             _push(mode)
-        if not any(modes):  # what interrupts left behind goes with it
+        if not any(m and m.alive() for m in modes):  # what interrupts left behind goes with it
             held.pop(threading.get_ident(), None)
 
 
