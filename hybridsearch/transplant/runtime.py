@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import CodeType, FrameType
@@ -285,6 +285,48 @@ class Resume:
             _push(mode)
         if not any(m and m.alive() for m in modes):  # what interrupts left behind goes with it
             held.pop(threading.get_ident(), None)
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """A hook of a module that was replaced, for what took its place.
+
+    hooks: those of that module, by number. The handle that whoever registered the hook has removes
+    it from there, and then it is gone here too.
+    """
+
+    hooks: Mapping[int, Hook]
+    number: int
+
+    def __call__(self, *args: Any) -> Any:
+        hook = self.hooks.get(self.number)
+        return None if hook is None else hook(*args)
+
+
+_OURS = (Begin, End, Enter, Leave, Pause, Resume)
+
+
+def keep_hooks(old: nn.Module, new: nn.Module) -> None:
+    """Let what others have hooked to a module be called for what takes its place."""
+    for number, hook in old._forward_pre_hooks.items():
+        if not isinstance(hook, _OURS):
+            new.register_forward_pre_hook(
+                Kept(old._forward_pre_hooks, number),
+                with_kwargs=number in old._forward_pre_hooks_with_kwargs,
+            )
+    for number, hook in old._forward_hooks.items():
+        if not isinstance(hook, _OURS):
+            new.register_forward_hook(
+                Kept(old._forward_hooks, number),
+                with_kwargs=number in old._forward_hooks_with_kwargs,
+                always_call=number in old._forward_hooks_always_called,
+            )
+    for number in old._backward_pre_hooks:
+        new.register_full_backward_pre_hook(Kept(old._backward_pre_hooks, number))
+    whole = old._is_full_backward_hook
+    for number in old._backward_hooks:
+        add = new.register_full_backward_hook if whole else new.register_backward_hook
+        add(Kept(old._backward_hooks, number))
 
 
 def count(owner: nn.Module, path: str) -> list[Hook]:

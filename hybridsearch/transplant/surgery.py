@@ -18,7 +18,15 @@ from hybridsearch.transplant.methods import lead
 from hybridsearch.transplant.names import title
 from hybridsearch.transplant.plan import Plan, plan, width
 from hybridsearch.transplant.report import Site, Swapped
-from hybridsearch.transplant.runtime import Original, Sites, count, pause, paused, redirect
+from hybridsearch.transplant.runtime import (
+    Original,
+    Sites,
+    count,
+    keep_hooks,
+    pause,
+    paused,
+    redirect,
+)
 from hybridsearch.transplant.trace import Call, Slot, Trace, run
 
 FUNCTIONAL = "functional"  # the name below its owner of what replaces calls such as F.relu(x)
@@ -67,6 +75,8 @@ class Surgery:
         sites = [act or slot.module for act in acts]
         new = Sites(sites, counted=True) if counted else sites[0]
         slot.put(new)
+        for act in filter(None, acts):
+            keep_hooks(slot.module, act)
         if counted:
             holder = self.model.get_submodule(owner)
             hooks = count(holder, slot.path.removeprefix(f"{owner}.") if owner else slot.path)

@@ -58,7 +58,7 @@ def swap(
     model before the swap, or afterwards with strict=False; one of the swapped model loads into a
     model swapped in the same way. Optimiser: make it after the swap, with `parameter_groups`, so
     that weight decay does not pull at betas. torch.compile: swap first; calls of functions make it
-    break the graph there.
+    break the graph there. Hooks on a replaced module go on, on what takes its place.
 
     Raises: UserError when the model does not run on the inputs, when a name or the axis does not
     fit it, or when nothing could be replaced; the model is then as it was.

@@ -225,6 +225,40 @@ def test_in_place_with_an_input_read_again_is_refused():
     }
 
 
+def test_hooks_on_a_replaced_module_go_on_until_their_handles_remove_them():
+    model, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.randn(5, 3)
+    plain, called, act = value(model, x), [], model[1]
+    handles = [
+        act.register_forward_hook(lambda module, args, out: 2 * out),
+        act.register_forward_pre_hook(lambda *_: called.append("pre"), with_kwargs=True),
+        act.register_full_backward_hook(lambda *_: called.append("backward")),
+        act.register_full_backward_pre_hook(lambda *_: called.append("backward pre")),
+    ]
+    want = value(model, x)
+    for function in ("max(x, 0)", "x-min(x, 0)"):  # swapped twice
+        swap(model, function, x)
+        called.clear()
+        out = model(x)
+        out.sum().backward()
+        torch.testing.assert_close(out.detach(), want)
+        assert called == ["pre", "backward pre", "backward"]
+    copied = copy.deepcopy(model)
+    for handle in handles:
+        handle.remove()
+    torch.testing.assert_close(value(model, x), plain)
+    torch.testing.assert_close(value(copied, x), want)
+
+
+def test_hooks_on_a_module_of_several_sites_see_every_call(build):
+    model, x = build("bottleneck")
+    called = []
+    model.relu.register_forward_hook(lambda *_: called.append(1))
+    swap(model, SWISH, x, skip="relu.1")
+    called.clear()
+    model(x)
+    assert len(called) == 3
+
+
 def test_a_module_called_past_its_place_is_refused():
     class Hidden(nn.Module):
         def __init__(self):
