@@ -287,6 +287,15 @@ class Resume:
             held.pop(threading.get_ident(), None)
 
 
+class Positional:
+    """Before an activation that is called with its input by a name, `act(input=x)`: what took its
+    place may have another name for it.
+    """
+
+    def __call__(self, module: nn.Module, args: Any, kwargs: Any) -> Any:
+        return (*args, *kwargs.values()), {}
+
+
 @dataclass(frozen=True, eq=False)
 class Kept:
     """A hook of a module that was replaced, for what took its place.
@@ -303,7 +312,7 @@ class Kept:
         return None if hook is None else hook(*args)
 
 
-_OURS = (Begin, End, Enter, Leave, Pause, Resume)
+_OURS = (Begin, End, Enter, Leave, Pause, Resume, Positional)
 
 
 def keep_hooks(old: nn.Module, new: nn.Module) -> None:
@@ -352,6 +361,11 @@ def redirect(
     for child in children:
         hooks += pause(child)
     return hooks
+
+
+def positional(module: nn.Module) -> None:
+    """Let a module be called with its input by any name."""
+    module.register_forward_pre_hook(Positional(), with_kwargs=True)
 
 
 def pause(child: nn.Module) -> list[Hook]:

@@ -25,6 +25,7 @@ from hybridsearch.transplant.runtime import (
     keep_hooks,
     pause,
     paused,
+    positional,
     redirect,
 )
 from hybridsearch.transplant.trace import Call, Slot, Trace, run
@@ -75,6 +76,8 @@ class Surgery:
         sites = [act or slot.module for act in acts]
         new = Sites(sites, counted=True) if counted else sites[0]
         slot.put(new)
+        if any(call.named for call in calls):
+            positional(new)
         for act in filter(None, acts):
             keep_hooks(slot.module, act)
         if counted:

@@ -6,7 +6,7 @@ import copy
 import inspect
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import CodeType, FrameType
@@ -35,7 +35,8 @@ class Call:
     in the source, from the call up to that forward; methods: what of a module's runs there, if it
     is one. axis: of the channels, from the front; None: not known. source: the module that made the
     channels. read: it changed its input in place, and the input was read again. recomputed: in a
-    checkpoint within that forward, and not in a method of a module that it calls.
+    checkpoint within that forward, and not in a method of a module that it calls. named: the input
+    was not the first argument, but came by a name.
     """
 
     what: str
@@ -48,6 +49,7 @@ class Call:
     source: str
     read: bool = False
     recomputed: bool = False
+    named: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,9 +112,11 @@ def trace(model: nn.Module, inputs: Any, slots: list[Slot], wanted: Wanted) -> T
         for slot, twin in zip(slots, twins, strict=True):
             original = slot.module
             stack.callback(original.register_forward_pre_hook(tracer.stray(slot.path)).remove)
-            stack.callback(original.register_forward_hook(tracer.returned).remove)
-            twin.register_forward_pre_hook(tracer.called(slot.path), prepend=True)
-            twin.register_forward_hook(tracer.returned)
+            done = original.register_forward_hook(tracer.returned, with_kwargs=True)
+            stack.callback(done.remove)
+            called = tracer.called(slot.path)
+            twin.register_forward_pre_hook(called, prepend=True, with_kwargs=True)
+            twin.register_forward_hook(tracer.returned, with_kwargs=True)
             stack.callback(slot.put, original)
             slot.put(twin)
         with tracer:
@@ -175,17 +179,20 @@ class _Tracer(TorchFunctionMode):
         self.running.pop()
 
     def called(self, path: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any) -> None:
-            if args and isinstance(args[0], Tensor) and not self.inside:
-                self.last = self._call(title(module), args[0])
+        def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
+            x = _first(args, kwargs)
+            if isinstance(x, Tensor) and not self.inside:
+                self.last = self._call(title(module), x)
+                self.last.named = not args
                 self.found.modules[path].append(self.last)
             self.inside += 1
 
         return hook
 
-    def returned(self, module: nn.Module, args: Any, out: Any) -> Any:
+    def returned(self, module: nn.Module, args: Any, kwargs: Any, out: Any) -> Any:
         self.inside -= 1
-        if not self.inside and args and out is args[0] and self.last:
+        same = isinstance(out, Tensor) and out is _first(args, kwargs)
+        if same and not self.inside and self.last:
             other = out.view_as(out)
             setattr(out, _READ, self.last)
             return other
@@ -241,6 +248,11 @@ class _Tracer(TorchFunctionMode):
         recomputed = CHECKPOINT_FILE in files[:within]
         shape = tuple(x.shape)
         return Call(what, owner, number, place, methods, shape, axis, source, recomputed=recomputed)
+
+
+def _first(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """What a module was called on, by whatever name."""
+    return next(iter([*args, *kwargs.values()]), None)
 
 
 def _frames() -> list[FrameType]:

@@ -225,6 +225,40 @@ def test_in_place_with_an_input_read_again_is_refused():
     }
 
 
+class ByName(nn.Module):
+    """Calls its activations with the input by a name, which is not always torch's."""
+
+    class Quick(nn.Module):
+        def forward(self, hidden):
+            return hidden * torch.sigmoid(1.702 * hidden)
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two, self.three = nn.Linear(3, 4), nn.Linear(4, 5), nn.Linear(5, 6)
+        self.relu, self.quick = nn.ReLU(inplace=True), self.Quick()
+
+    def forward(self, x):
+        x = self.relu(input=self.two(self.relu(input=self.one(x))))
+        return self.quick(hidden=self.three(x))
+
+
+@pytest.mark.parametrize("betas", ["channel", "scalar"])
+def test_an_input_by_name_is_taken_by_whatever_name(betas):
+    model, x = ByName().eval(), torch.randn(2, 3)
+    want = value(model, x)
+    for replace in (["relu"], ["activation"]):  # what was swapped is called by that name again
+        answer = swap(model, "max(x, 0)", x, betas=betas, replace=replace)
+        assert sites(answer) == {"relu": (None, None)} and torch.equal(value(model, x), want)
+    model = ByName().eval()
+    answer = swap(model, SWISH, x, betas=betas, replace=["relu", ByName.Quick])
+    assert not answer.could_not
+    if betas == "channel":
+        assert sites(answer) == {"relu.0": (4, -1), "relu.1": (5, -1), "quick": (6, -1)}
+    model(x).sum().backward()
+    grads = [m.betas.grad for m in model.modules() if isinstance(m, Activation)]
+    assert all(g is not None and g.abs().sum() > 0 for g in grads)
+
+
 def test_hooks_on_a_replaced_module_go_on_until_their_handles_remove_them():
     model, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.randn(5, 3)
     plain, called, act = value(model, x), [], model[1]
