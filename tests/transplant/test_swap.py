@@ -225,6 +225,80 @@ def test_in_place_with_an_input_read_again_is_refused():
     }
 
 
+class InPlace(nn.Module):
+    """An activation in place on the first of the parts of a layer's output; `rest` goes on with
+    that output, the parts and the result.
+    """
+
+    def __init__(self, call, parts, rest):
+        super().__init__()
+        self.linear, self.act = nn.Linear(4, 8), nn.ReLU(inplace=True)
+        self.call, self.parts, self.rest = call, parts, rest
+
+    def forward(self, x):
+        h = self.linear(x)
+        parts = self.parts(h)
+        return self.rest(h, parts, self.call(self, parts[0]))
+
+
+CALLS = pytest.mark.parametrize(
+    "call",
+    [
+        lambda model, part: part.relu_(),
+        lambda model, part: F.relu(part, inplace=True),
+        lambda model, part: model.act(part),
+        lambda model, part: model.act(input=part),
+    ],
+    ids=["method", "function", "module", "by name"],
+)
+# Of three axes, a dense layer's output is a view itself, of a tensor that nobody holds.
+SHAPES = pytest.mark.parametrize("shape", [(3, 4), (2, 3, 4)], ids=str)
+
+
+@CALLS
+@SHAPES
+@pytest.mark.parametrize(
+    ("parts", "rest"),
+    [
+        (lambda h: [h[..., :4]], lambda h, parts, out: h),
+        (lambda h: h.chunk(2, -1), lambda h, parts, out: h + 1),
+        (lambda h: [h.view(-1)], lambda h, parts, out: h.sum(-1) + out[0]),
+        (lambda h: [h], lambda h, parts, out: h.view(-1)),
+        (lambda h: [h[..., :4], h[..., 2:]], lambda h, parts, out: parts[1]),
+        (lambda h: h.chunk(2, -1), lambda h, parts, out: parts[0]),
+    ],
+    ids=["slice", "chunk", "view", "itself", "overlap", "old name"],
+)
+def test_in_place_on_a_view_with_its_base_read_again_is_refused(call, shape, parts, rest):
+    model, x = nn.Sequential(InPlace(call, parts, rest), nn.ReLU()).eval(), torch.randn(shape)
+    want = value(model, x)
+    answer = swap(model, "max(x, 0)", x)
+    assert [site.note for site in answer.could_not] == [
+        "works in place, and its input is read again afterwards"
+    ]
+    assert torch.equal(value(model, x), want)
+
+
+@CALLS
+@SHAPES
+@pytest.mark.parametrize(
+    ("parts", "rest"),
+    [
+        (lambda h: [h], lambda h, parts, out: out + 1),
+        (lambda h: [h.view(-1, 4)], lambda h, parts, out: out.view(-1)),
+        (lambda h: h.chunk(2, -1), lambda h, parts, out: out * parts[1].sigmoid()),
+        (lambda h: [h.transpose(0, 1)[:2]], lambda h, parts, out: out.add_(1).flatten()),
+    ],
+    ids=["itself", "view", "gate", "transposed"],
+)
+def test_in_place_on_a_view_is_replaced_where_only_the_result_is_read(call, shape, parts, rest):
+    model, x = nn.Sequential(InPlace(call, parts, rest), nn.ReLU()).eval(), torch.randn(shape)
+    want = value(model, x)
+    answer = swap(model, "max(x, 0)", x)
+    assert not answer.could_not and torch.equal(value(model, x), want)
+    assert any(site.shape is not None and site.name[0] == "0" for site in answer.replaced)
+
+
 class ByName(nn.Module):
     """Calls its activations with the input by a name, which is not always torch's."""
 
