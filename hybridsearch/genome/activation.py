@@ -80,7 +80,8 @@ class Activation(nn.Module):
         self.live: Tokens | None = normal_form(function.genome.tokens) if function.genome else None
         self.units = to_units(self.live) if self.live else ()
         starts = torch.tensor(function.starts).reshape(-1, 1)
-        self.betas = nn.Parameter(starts.repeat(1, channels))
+        # Without betas it is in no graph, and what waits for gradients (DDP) would wait for ever.
+        self.betas = nn.Parameter(starts.repeat(1, channels), requires_grad=bool(function.starts))
         # torch computes the named ones in single precision inside.
         self.exact = is_exact(function) or function.name in _ONE_CALL
         self.kernel: Kernel | None = None  # set by who trains it; None: plain PyTorch

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import CodeType, FrameType
@@ -94,6 +94,11 @@ class Sites(nn.ModuleList):
     def extra_repr(self) -> str:
         return "one per call" if self.counted else "one for all calls"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy is in no forward, whatever this one is in, or was in when it was interrupted."""
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
+        return state | {"calls": OUTSIDE}
+
 
 @dataclass(frozen=True)
 class Begin:
@@ -173,6 +178,10 @@ class Redirect(TorchFunctionMode):
                     "checkpoint a module or a method of one instead"
                 )
             frame = frame.f_back
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy of what holds a mode holds None: no forward of it is running."""
+        return type(None), ()
 
 
 def running() -> Redirect | None:
@@ -258,7 +267,10 @@ class Pause:
         mode = _top()
         if mode:
             _pop()
-        child.__dict__.setdefault(_HELD, {}).setdefault(threading.get_ident(), []).append(mode)
+        held = child.__dict__.setdefault(_HELD, {})
+        # Dead ones would gather, each with the frames of its forward; None holds a call's place.
+        alive = [m for m in held.get(threading.get_ident(), []) if m is None or m.alive()]
+        held[threading.get_ident()] = [*alive, mode]
 
 
 class Resume:
@@ -271,8 +283,59 @@ class Resume:
         mode = modes.pop() if modes else None
         if mode and mode.alive():
             _push(mode)
-        if not any(modes):  # what interrupts left behind goes with it
+        if not any(m and m.alive() for m in modes):  # what interrupts left behind goes with it
             held.pop(threading.get_ident(), None)
+
+
+class Positional:
+    """Before an activation that is called with its input by a name, `act(input=x)`: what took its
+    place may have another name for it.
+    """
+
+    def __call__(self, module: nn.Module, args: Any, kwargs: Any) -> Any:
+        return (*args, *kwargs.values()), {}
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """A hook of a module that was replaced, for what took its place.
+
+    hooks: those of that module, by number. The handle that whoever registered the hook has removes
+    it from there, and then it is gone here too.
+    """
+
+    hooks: Mapping[int, Hook]
+    number: int
+
+    def __call__(self, *args: Any) -> Any:
+        hook = self.hooks.get(self.number)
+        return None if hook is None else hook(*args)
+
+
+_OURS = (Begin, End, Enter, Leave, Pause, Resume, Positional)
+
+
+def keep_hooks(old: nn.Module, new: nn.Module) -> None:
+    """Let what others have hooked to a module be called for what takes its place."""
+    for number, hook in old._forward_pre_hooks.items():
+        if not isinstance(hook, _OURS):
+            new.register_forward_pre_hook(
+                Kept(old._forward_pre_hooks, number),
+                with_kwargs=number in old._forward_pre_hooks_with_kwargs,
+            )
+    for number, hook in old._forward_hooks.items():
+        if not isinstance(hook, _OURS):
+            new.register_forward_hook(
+                Kept(old._forward_hooks, number),
+                with_kwargs=number in old._forward_hooks_with_kwargs,
+                always_call=number in old._forward_hooks_always_called,
+            )
+    for number in old._backward_pre_hooks:
+        new.register_full_backward_pre_hook(Kept(old._backward_pre_hooks, number))
+    whole = old._is_full_backward_hook
+    for number in old._backward_hooks:
+        add = new.register_full_backward_hook if whole else new.register_backward_hook
+        add(Kept(old._backward_hooks, number))
 
 
 def count(owner: nn.Module, path: str) -> list[Hook]:
@@ -298,6 +361,11 @@ def redirect(
     for child in children:
         hooks += pause(child)
     return hooks
+
+
+def positional(module: nn.Module) -> None:
+    """Let a module be called with its input by any name."""
+    module.register_forward_pre_hook(Positional(), with_kwargs=True)
 
 
 def pause(child: nn.Module) -> list[Hook]:

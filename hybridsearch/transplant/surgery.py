@@ -18,7 +18,16 @@ from hybridsearch.transplant.methods import lead
 from hybridsearch.transplant.names import title
 from hybridsearch.transplant.plan import Plan, plan, width
 from hybridsearch.transplant.report import Site, Swapped
-from hybridsearch.transplant.runtime import Original, Sites, count, pause, paused, redirect
+from hybridsearch.transplant.runtime import (
+    Original,
+    Sites,
+    count,
+    keep_hooks,
+    pause,
+    paused,
+    positional,
+    redirect,
+)
 from hybridsearch.transplant.trace import Call, Slot, Trace, run
 
 FUNCTIONAL = "functional"  # the name below its owner of what replaces calls such as F.relu(x)
@@ -67,6 +76,10 @@ class Surgery:
         sites = [act or slot.module for act in acts]
         new = Sites(sites, counted=True) if counted else sites[0]
         slot.put(new)
+        if any(call.named for call in calls):
+            positional(new)
+        for act in filter(None, acts):
+            keep_hooks(slot.module, act)
         if counted:
             holder = self.model.get_submodule(owner)
             hooks = count(holder, slot.path.removeprefix(f"{owner}.") if owner else slot.path)
@@ -199,7 +212,6 @@ class Surgery:
             new = Activation(
                 self.function, fits.channels if fits else None, fits.axis if fits else None
             )
-            new.betas.requires_grad_(new.betas.numel() > 0)
             result.append(new.to(like.device, like.dtype).train(holder.training))
         return result
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy as copying
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, Literal
@@ -32,10 +33,11 @@ def swap(
 ) -> Swapped:
     """Replace the activations of a model by a function, and say what was and what was not.
 
-    model: any nn.Module, not compiled or scripted; it is changed in place, unless `copy`.
-    function: as for `Activation`. example_inputs: a tensor, a tuple of arguments or a dict of
-    keyword arguments; the model runs on them in evaluation mode without gradients, once to find
-    the calls and their channels, and again to see that the new activations are called.
+    model: any nn.Module, not compiled, scripted or wrapped for several processes; it is changed in
+    place, unless `copy`. function: as for `Activation`. example_inputs: a tensor, a tuple of
+    arguments or a dict of keyword arguments; the model runs on them in evaluation mode without
+    gradients, once to find the calls and their channels, and again to see that the new activations
+    are called.
     replace: names ("relu", "tanh": modules and calls) or classes (modules) of what is replaced;
     None: what stands between layers (ReLU, LeakyReLU, ELU, GELU, SiLU, Mish, Hardswish and the
     like, and what `swap` put there before), not gates (sigmoid, tanh, softplus). skip: patterns
@@ -56,7 +58,7 @@ def swap(
     model before the swap, or afterwards with strict=False; one of the swapped model loads into a
     model swapped in the same way. Optimiser: make it after the swap, with `parameter_groups`, so
     that weight decay does not pull at betas. torch.compile: swap first; calls of functions make it
-    break the graph there.
+    break the graph there. Hooks on a replaced module go on, on what takes its place.
 
     Raises: UserError when the model does not run on the inputs, when a name or the axis does not
     fit it, or when nothing could be replaced; the model is then as it was.
@@ -99,12 +101,27 @@ def _check(model: nn.Module, betas: str) -> None:
     if not isinstance(model, nn.Module):
         raise UserError(f"expected an nn.Module, got {type(model).__name__}")
     for path, module in model.named_modules():
+        where = f" ({path})" if path else ""
         script = isinstance(module, torch.jit.ScriptModule)
         if script or hasattr(module, "_orig_mod") or module._compiled_call_impl is not None:
-            where = f" ({path})" if path else ""
             raise UserError(
                 "expected a model as it was written, got a compiled or scripted one"
                 f"{where}; swap first, then compile"
             )
+        if isinstance(module, _distributed()):
+            raise UserError(
+                f"expected a model that is not wrapped yet, got {type(module).__name__}{where}, "
+                "which would not share new betas among its processes; swap first, then wrap"
+            )
     if betas not in ("channel", "scalar"):
         raise UserError(f"expected betas='channel' or betas='scalar', got {betas!r}")
+
+
+def _distributed() -> tuple[type, ...]:
+    """What reduces gradients of the parameters that it was given, and of no others. FSDP takes a
+    while to import; where nobody has, no model is wrapped in it.
+    """
+    fsdp = sys.modules.get("torch.distributed.fsdp")
+    names = ("FullyShardedDataParallel", "FSDPModule")
+    sharded = [getattr(fsdp, name) for name in names if hasattr(fsdp, name)]
+    return (nn.parallel.DistributedDataParallel, *sharded)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import inspect
+import itertools
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import CodeType, FrameType
@@ -24,7 +25,9 @@ from hybridsearch.transplant.runtime import CHECKPOINT_FILE, MODULE_FILE
 
 Place = tuple[tuple[CodeType, int], ...]
 _BETWEEN = {MODULE_FILE, torch.nn.functional.__file__, torch.overrides.__file__, __file__}
-_READ = "_hybridsearch_in_place"
+_CHANGES = "_hybridsearch_in_place"  # of a memory: what activations changed in it
+_SINCE = "_hybridsearch_since"  # of a tensor: the number of the last change before it was made
+_NUMBERS = itertools.count(1)  # of the changes of all traces, which may share tensors
 
 
 @dataclass
@@ -34,8 +37,9 @@ class Call:
     owner: path of the module whose forward called. run: the number of that forward. place: where
     in the source, from the call up to that forward; methods: what of a module's runs there, if it
     is one. axis: of the channels, from the front; None: not known. source: the module that made the
-    channels. read: it changed its input in place, and the input was read again. recomputed: in a
-    checkpoint within that forward, and not in a method of a module that it calls.
+    channels. read: it changed its input in place, and what it changed was read again under an older
+    name. recomputed: in a checkpoint within that forward, and not in a method of a module that it
+    calls. named: the input was not the first argument, but came by a name.
     """
 
     what: str
@@ -48,6 +52,7 @@ class Call:
     source: str
     read: bool = False
     recomputed: bool = False
+    named: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,9 +115,11 @@ def trace(model: nn.Module, inputs: Any, slots: list[Slot], wanted: Wanted) -> T
         for slot, twin in zip(slots, twins, strict=True):
             original = slot.module
             stack.callback(original.register_forward_pre_hook(tracer.stray(slot.path)).remove)
-            stack.callback(original.register_forward_hook(tracer.returned).remove)
-            twin.register_forward_pre_hook(tracer.called(slot.path), prepend=True)
-            twin.register_forward_hook(tracer.returned)
+            done = original.register_forward_hook(tracer.returned, with_kwargs=True)
+            stack.callback(done.remove)
+            called = tracer.called(slot.path)
+            twin.register_forward_pre_hook(called, prepend=True, with_kwargs=True)
+            twin.register_forward_hook(tracer.returned, with_kwargs=True)
             stack.callback(slot.put, original)
             slot.put(twin)
         with tracer:
@@ -159,6 +166,7 @@ class _Tracer(TorchFunctionMode):
         self.runs: Counter[str] = Counter()
         self.inside = 0  # of an activation, where every call is its own affair
         self.last: Call | None = None  # of a module
+        self.number = 0  # of the last change in place
 
     # Hooks ------------------------------------------------------------------------------------
 
@@ -175,21 +183,22 @@ class _Tracer(TorchFunctionMode):
         self.running.pop()
 
     def called(self, path: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any) -> None:
-            if args and isinstance(args[0], Tensor) and not self.inside:
-                self.last = self._call(title(module), args[0])
+        def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
+            x = _first(args, kwargs)
+            if isinstance(x, Tensor) and not self.inside:
+                self.last = self._call(title(module), x)
+                self.last.named = not args
                 self.found.modules[path].append(self.last)
             self.inside += 1
 
         return hook
 
-    def returned(self, module: nn.Module, args: Any, out: Any) -> Any:
+    def returned(self, module: nn.Module, args: Any, kwargs: Any, out: Any) -> Any:
         self.inside -= 1
-        if not self.inside and args and out is args[0] and self.last:
-            other = out.view_as(out)
-            setattr(out, _READ, self.last)
-            return other
-        return None
+        if self.inside or not self.last or not isinstance(out, Tensor):
+            return None
+        same = out is _first(args, kwargs)
+        return self._changed(self.last, out, out.view_as(out)) if same else None
 
     def stray(self, path: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any) -> None:
@@ -216,18 +225,35 @@ class _Tracer(TorchFunctionMode):
         if any(True for _ in tensors(out)):
             self.reads(tensors([*args, *kwargs.values()]))
             follow(func, args, kwargs, out, owner)
+            self._made(tensors(out))
         if call and out is x:
-            out = x.view_as(x)
+            out = self._changed(call, x, x.view_as(x))
             follow(func, args, kwargs, out, owner)
-            setattr(x, _READ, call)
         return out
 
     def reads(self, used: Iterator[Tensor]) -> None:
-        """Who reads what was changed in place under its old name relies on the change."""
+        """Who reads what was changed in place, through a tensor made before, relies on the change.
+
+        That may be the input itself, what the input is a view of, or another view of that.
+        """
         for x in used:
-            call = getattr(x, _READ, None)
-            if call is not None:
-                call.read = True
+            since = getattr(x, _SINCE, 0)
+            for change in getattr(_memory(x), _CHANGES, ()):
+                if since < change.number and _meet(change.spot, _spot(x)):
+                    change.call.read = True
+
+    def _made(self, results: Iterator[Tensor]) -> None:
+        for x in results:
+            if not isinstance(x, nn.Parameter):
+                setattr(x, _SINCE, self.number)
+
+    def _changed(self, call: Call, x: Tensor, out: Tensor) -> Tensor:
+        """An activation has changed x in place; its result goes on as `out`, a view of x."""
+        self.number = next(_NUMBERS)
+        memory, change = _memory(x), _Change(call, self.number, _spot(x))
+        setattr(memory, _CHANGES, [*getattr(memory, _CHANGES, ()), change])
+        self._made(iter([out]))
+        return out
 
     def _call(self, what: str, x: Tensor) -> Call:
         owner, number = self.running[-1] if self.running else ("", 0)
@@ -241,6 +267,60 @@ class _Tracer(TorchFunctionMode):
         recomputed = CHECKPOINT_FILE in files[:within]
         shape = tuple(x.shape)
         return Call(what, owner, number, place, methods, shape, axis, source, recomputed=recomputed)
+
+
+@dataclass(frozen=True)
+class _Spot:
+    """Which elements of its memory a tensor consists of."""
+
+    dtype: torch.dtype
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    offset: int
+
+    @property
+    def end(self) -> int:
+        steps = zip(self.size, self.stride, strict=True)
+        return self.offset + 1 + sum((count - 1) * step for count, step in steps)
+
+
+@dataclass(frozen=True)
+class _Change:
+    """A change in place, and where it was made."""
+
+    call: Call
+    number: int
+    spot: _Spot | None
+
+
+def _memory(x: Tensor) -> Any:
+    """What all tensors hold that have elements in common; a sparse one has none with others."""
+    try:
+        return x.untyped_storage()
+    except RuntimeError:
+        return x
+
+
+def _spot(x: Tensor) -> _Spot | None:
+    try:
+        return _Spot(x.dtype, tuple(x.shape), tuple(x.stride()), int(x.storage_offset()))
+    except RuntimeError:  # sparse or nested: not told by strides
+        return None
+
+
+def _meet(one: _Spot | None, other: _Spot | None) -> bool:
+    """Whether tensors of one memory have elements in common; True where that is not known."""
+    if one is None or other is None or one == other or one.dtype != other.dtype:
+        return True
+    # The chunks of a tensor lie between each other, so limits would not do.
+    marked = torch.zeros(max(one.end, other.end, 0), dtype=torch.bool, device="cpu")
+    marked.as_strided(one.size, one.stride, one.offset).fill_(True)
+    return bool(marked.as_strided(other.size, other.stride, other.offset).any())
+
+
+def _first(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """What a module was called on, by whatever name."""
+    return next(iter([*args, *kwargs.values()]), None)
 
 
 def _frames() -> list[FrameType]:

@@ -188,6 +188,17 @@ def test_a_module_trains():
     assert module.betas.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("name", ["ReLU", "GELU", "x*tanh(x)", "PReLU", "x*sigmoid(beta*x)"])
+@pytest.mark.parametrize("channels", [4, None])
+def test_every_parameter_that_waits_for_a_gradient_gets_one(name, channels):
+    """DistributedDataParallel refuses the second step otherwise."""
+    module = Activation(name, channels, 1)
+    module(torch.randn(8, 4, requires_grad=True)).sum().backward()
+    trained = [p for p in module.parameters() if p.requires_grad]
+    assert len(trained) == (1 if resolve(name).starts else 0)
+    assert all(p.grad is not None for p in trained)
+
+
 @pytest.mark.parametrize(
     "name", ["ReLU", "LReLU", "ELU", "SELU", "GELU", "max(x, -x)", "min(x, 0)"]
 )

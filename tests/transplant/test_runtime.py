@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
 
 import pytest
@@ -11,7 +13,7 @@ from torch.nn import functional as F
 from torch.overrides import _get_current_function_mode
 from torch.utils.checkpoint import checkpoint
 
-from hybridsearch.transplant.runtime import OUTSIDE, Redirect
+from hybridsearch.transplant.runtime import _HELD, OUTSIDE, Redirect
 from hybridsearch.transplant.swap import swap
 
 SWISH = "x*sigmoid(beta*x)"
@@ -153,6 +155,24 @@ def test_a_stopped_forward_leaves_nothing_behind(error, where):
     assert not isinstance(_get_current_function_mode(), Redirect)
     assert model.act.calls == model.functional.calls == OUTSIDE
     torch._dynamo.reset()
+
+
+def test_a_model_can_be_copied_and_saved_after_an_interrupt():
+    model, x = Stopped(), torch.randn(2, 4)
+    swap(model, SWISH, x)
+    want = model(x)
+    model.child.error = KeyboardInterrupt
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            model(x)
+    (held,) = model.child.__dict__[_HELD].values()
+    assert len(held) == 1 and model.act.calls != OUTSIDE
+    model.child.error = None
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert other.act.calls == other.functional.calls == OUTSIDE
+        assert torch.equal(other(x), want)
+    assert torch.equal(model(x), want)
+    assert not model.child.__dict__[_HELD]
 
 
 def test_threads_get_a_right_result_or_an_error(build):

@@ -6,12 +6,15 @@ import copy
 import io
 import pickle
 import random
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import distributed, nn
 from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
 
 import hybridsearch
 from hybridsearch.errors import UserError
@@ -220,6 +223,148 @@ def test_in_place_with_an_input_read_again_is_refused():
     assert {"works in place, and its input is read again afterwards"} == {
         site.note for site in answer.could_not
     }
+
+
+class InPlace(nn.Module):
+    """An activation in place on the first of the parts of a layer's output; `rest` goes on with
+    that output, the parts and the result.
+    """
+
+    def __init__(self, call, parts, rest):
+        super().__init__()
+        self.linear, self.act = nn.Linear(4, 8), nn.ReLU(inplace=True)
+        self.call, self.parts, self.rest = call, parts, rest
+
+    def forward(self, x):
+        h = self.linear(x)
+        parts = self.parts(h)
+        return self.rest(h, parts, self.call(self, parts[0]))
+
+
+CALLS = pytest.mark.parametrize(
+    "call",
+    [
+        lambda model, part: part.relu_(),
+        lambda model, part: F.relu(part, inplace=True),
+        lambda model, part: model.act(part),
+        lambda model, part: model.act(input=part),
+    ],
+    ids=["method", "function", "module", "by name"],
+)
+# Of three axes, a dense layer's output is a view itself, of a tensor that nobody holds.
+SHAPES = pytest.mark.parametrize("shape", [(3, 4), (2, 3, 4)], ids=str)
+
+
+@CALLS
+@SHAPES
+@pytest.mark.parametrize(
+    ("parts", "rest"),
+    [
+        (lambda h: [h[..., :4]], lambda h, parts, out: h),
+        (lambda h: h.chunk(2, -1), lambda h, parts, out: h + 1),
+        (lambda h: [h.view(-1)], lambda h, parts, out: h.sum(-1) + out[0]),
+        (lambda h: [h], lambda h, parts, out: h.view(-1)),
+        (lambda h: [h[..., :4], h[..., 2:]], lambda h, parts, out: parts[1]),
+        (lambda h: h.chunk(2, -1), lambda h, parts, out: parts[0]),
+    ],
+    ids=["slice", "chunk", "view", "itself", "overlap", "old name"],
+)
+def test_in_place_on_a_view_with_its_base_read_again_is_refused(call, shape, parts, rest):
+    model, x = nn.Sequential(InPlace(call, parts, rest), nn.ReLU()).eval(), torch.randn(shape)
+    want = value(model, x)
+    answer = swap(model, "max(x, 0)", x)
+    assert [site.note for site in answer.could_not] == [
+        "works in place, and its input is read again afterwards"
+    ]
+    assert torch.equal(value(model, x), want)
+
+
+@CALLS
+@SHAPES
+@pytest.mark.parametrize(
+    ("parts", "rest"),
+    [
+        (lambda h: [h], lambda h, parts, out: out + 1),
+        (lambda h: [h.view(-1, 4)], lambda h, parts, out: out.view(-1)),
+        (lambda h: h.chunk(2, -1), lambda h, parts, out: out * parts[1].sigmoid()),
+        (lambda h: [h.transpose(0, 1)[:2]], lambda h, parts, out: out.add_(1).flatten()),
+    ],
+    ids=["itself", "view", "gate", "transposed"],
+)
+def test_in_place_on_a_view_is_replaced_where_only_the_result_is_read(call, shape, parts, rest):
+    model, x = nn.Sequential(InPlace(call, parts, rest), nn.ReLU()).eval(), torch.randn(shape)
+    want = value(model, x)
+    answer = swap(model, "max(x, 0)", x)
+    assert not answer.could_not and torch.equal(value(model, x), want)
+    assert any(site.shape is not None and site.name[0] == "0" for site in answer.replaced)
+
+
+class ByName(nn.Module):
+    """Calls its activations with the input by a name, which is not always torch's."""
+
+    class Quick(nn.Module):
+        def forward(self, hidden):
+            return hidden * torch.sigmoid(1.702 * hidden)
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two, self.three = nn.Linear(3, 4), nn.Linear(4, 5), nn.Linear(5, 6)
+        self.relu, self.quick = nn.ReLU(inplace=True), self.Quick()
+
+    def forward(self, x):
+        x = self.relu(input=self.two(self.relu(input=self.one(x))))
+        return self.quick(hidden=self.three(x))
+
+
+@pytest.mark.parametrize("betas", ["channel", "scalar"])
+def test_an_input_by_name_is_taken_by_whatever_name(betas):
+    model, x = ByName().eval(), torch.randn(2, 3)
+    want = value(model, x)
+    for replace in (["relu"], ["activation"]):  # what was swapped is called by that name again
+        answer = swap(model, "max(x, 0)", x, betas=betas, replace=replace)
+        assert sites(answer) == {"relu": (None, None)} and torch.equal(value(model, x), want)
+    model = ByName().eval()
+    answer = swap(model, SWISH, x, betas=betas, replace=["relu", ByName.Quick])
+    assert not answer.could_not
+    if betas == "channel":
+        assert sites(answer) == {"relu.0": (4, -1), "relu.1": (5, -1), "quick": (6, -1)}
+    model(x).sum().backward()
+    grads = [m.betas.grad for m in model.modules() if isinstance(m, Activation)]
+    assert all(g is not None and g.abs().sum() > 0 for g in grads)
+
+
+def test_hooks_on_a_replaced_module_go_on_until_their_handles_remove_them():
+    model, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.randn(5, 3)
+    plain, called, act = value(model, x), [], model[1]
+    handles = [
+        act.register_forward_hook(lambda module, args, out: 2 * out),
+        act.register_forward_pre_hook(lambda *_: called.append("pre"), with_kwargs=True),
+        act.register_full_backward_hook(lambda *_: called.append("backward")),
+        act.register_full_backward_pre_hook(lambda *_: called.append("backward pre")),
+    ]
+    want = value(model, x)
+    for function in ("max(x, 0)", "x-min(x, 0)"):  # swapped twice
+        swap(model, function, x)
+        called.clear()
+        out = model(x)
+        out.sum().backward()
+        torch.testing.assert_close(out.detach(), want)
+        assert called == ["pre", "backward pre", "backward"]
+    copied = copy.deepcopy(model)
+    for handle in handles:
+        handle.remove()
+    torch.testing.assert_close(value(model, x), plain)
+    torch.testing.assert_close(value(copied, x), want)
+
+
+def test_hooks_on_a_module_of_several_sites_see_every_call(build):
+    model, x = build("bottleneck")
+    called = []
+    model.relu.register_forward_hook(lambda *_: called.append(1))
+    swap(model, SWISH, x, skip="relu.1")
+    called.clear()
+    model(x)
+    assert len(called) == 3
 
 
 def test_a_module_called_past_its_place_is_refused():
@@ -472,6 +617,30 @@ def test_a_model_that_does_not_run(build):
             swap(one, SWISH, x)
     with pytest.raises(UserError, match=r"expected an nn.Module, got function"):
         swap(F.relu, SWISH, x)
+
+
+def test_a_model_that_is_wrapped_for_several_processes_is_refused(tmp_path, monkeypatch):
+    class Sharded(nn.Sequential):
+        """Stands for FSDP's, which shards what it is given."""
+
+    fsdp = SimpleNamespace(FullyShardedDataParallel=Sharded)
+    monkeypatch.setitem(sys.modules, "torch.distributed.fsdp", fsdp)
+    model, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU()), torch.randn(2, 3)
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path / 'meet'}", rank=0, world_size=1
+    )
+    try:
+        wrapped = DistributedDataParallel(model)
+        for one, got in (
+            (wrapped, "DistributedDataParallel, which"),
+            (nn.Sequential(wrapped, nn.ReLU()), r"DistributedDataParallel \(0\), which"),
+            (nn.Sequential(Sharded(model)), r"Sharded \(0\), which"),
+        ):
+            with pytest.raises(UserError, match=f"got {got} .*; swap first, then wrap") as caught:
+                swap(one, SWISH, x)
+            assert "\n" not in str(caught.value) and isinstance(model[1], nn.ReLU)
+    finally:
+        distributed.destroy_process_group()
 
 
 def test_the_trace_leaves_no_mark(build):
