@@ -52,7 +52,8 @@ def results(
         act.betas.copy_(betas)
     x = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
     y = act(x)
-    slopes = torch.autograd.grad(y, [x, act.betas], g, allow_unused=True)
+    wanted = [x, *(p for p in act.parameters() if p.requires_grad)]
+    slopes = torch.autograd.grad(y, wanted, g, allow_unused=True)
     return [y.detach(), *(s for s in slopes if s is not None and s.numel())]
 
 
