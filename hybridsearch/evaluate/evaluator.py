@@ -130,7 +130,7 @@ class TrainingEvaluator:
         self.objective = make_objective(config, data)
         self.measure, self.scale = self.objective.measure, self.objective.scale(config.fitness)
         self._network, self._others = self._identity(found), found.others if found else ()
-        self._data, self._code = data.digest, code_digest(self.config)
+        self.data_digest, self.code_digest = data.digest, code_digest(self.config)
         self.context = self._digest(data.digest)
         self._idle = _idle(config, data)
         self._timed = self._timing_digest(data.in_shape, data.outputs)
@@ -232,7 +232,7 @@ class TrainingEvaluator:
         context neither settings nor the machine change.
         """
         own = self._own_code()
-        return _hex({"data": self._data, "network": self._network, "own": own})
+        return _hex({"data": self.data_digest, "network": self._network, "own": own})
 
     def _timing_digest(self, shape: tuple[int, ...], outputs: int) -> str:
         """Everything but function and kernel that changes how long an activation takes: which
@@ -435,8 +435,8 @@ class TrainingEvaluator:
             self.device,
             longest,
             self.context,
-            self._data,
-            self._code,
+            self.data_digest,
+            self.code_digest,
         )
 
     def forget(self, tasks: Iterable[Task] | None = None) -> None:

@@ -41,6 +41,8 @@ class FollowJob:
     test_below: bool
     device: str
     limit: float  # seconds
+    data: str = ""  # digests of the data and of the user's code, as `trainer_for` wants them
+    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def _stack(job: FollowJob) -> list[Trajectory]:
 
 
 def _trainer(job: FollowJob) -> Trainer:
-    return trainer_for(job.config, job.device, job.tasks[0].context)
+    return trainer_for(job.config, job.device, job.tasks[0].context, job.data, job.code)
 
 
 def _splits(job: FollowJob, steps: int) -> list[Resident]:

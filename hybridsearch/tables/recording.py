@@ -321,6 +321,8 @@ class Recording:
                 self.config.record.test == "every",
                 evaluator.device,
                 limit * max(1, len(group[0].stack)),
+                evaluator.data_digest,
+                evaluator.code_digest,
             )
             for name, group in jobs_of(tasks).items()
         }

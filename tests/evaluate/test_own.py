@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import subprocess
 import sys
 import types
@@ -16,6 +17,7 @@ from hybridsearch.evaluate import worker
 from hybridsearch.evaluate.evaluator import TrainingEvaluator, _code
 from hybridsearch.evaluate.own import digest_of_code, import_callable
 from hybridsearch.evaluate.probe import probe
+from hybridsearch.evaluate.trajectory import FollowJob, follow
 from hybridsearch.session import resume, search
 from hybridsearch.types import Status
 
@@ -185,6 +187,19 @@ def test_a_worker_that_begins_after_an_edit_trains_nothing(own, tmp_path, tiny_s
     assert "\n" not in found.message
     own(8)
     assert train(2).status is Status.OK
+
+
+def test_nor_does_one_that_records_a_table(own, tmp_path, tiny_settings):
+    evaluator = TrainingEvaluator(settings(tiny_settings), tmp_path / "children")
+    digests = evaluator.data_digest, evaluator.code_digest
+    assert all(digests)
+    tasks = (evaluator.task("ReLU", "key", 2, 0),)
+    job = FollowJob(evaluator.config, tasks, (2,), False, "cpu", math.inf, *digests)
+    worker.trainer_for.cache_clear()
+    assert follow(job)[0].status is Status.OK
+    own(16)
+    worker.trainer_for.cache_clear()
+    assert "imported other code" in follow(job)[0].message
 
 
 def test_a_worker_looks_at_the_code_once(own, tmp_path, tiny_settings, monkeypatch):
