@@ -148,8 +148,8 @@ BUGS = (
     Bug(
         "a promotion that is lost",
         "fidelity.py",
-        "count = max(1, round(keep * len(every)))",
-        "count = max(1, round(keep * len(every)) - 1)",
+        "return max(1, round(keep * children))",
+        "return max(1, round(keep * children) - 1)",
         "test_fidelity.py test_engine.py",
     ),
     Bug(

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from hybridsearch.analysis.pictures import draw_run
 from hybridsearch.analysis.runs import CONFIG, ENVIRONMENT, LOG, SUMMARY, run_config
-from hybridsearch.config import Config, course, departures, make_config
+from hybridsearch.config import ENDS, Config, course, departures, make_config
 from hybridsearch.engine import Search
 from hybridsearch.environment import environment
 from hybridsearch.errors import UserError
@@ -117,7 +117,6 @@ def resume(
     folder = Path(folder)
     config = run_config(folder)
     expect_own(folder, "run")
-    _expect_as_begun(config, folder)
     if pool is not None:
         config = make_config({**config.model_dump(), "pool": pool}, "--pool")
     expect_searchable(config)
@@ -125,21 +124,29 @@ def resume(
     config = config.model_copy(update={"cache": str(cache_of(config.cache, folder))})
     config, evaluator = make_evaluator(config, folder)
     with hold(folder):
+        _take_up(config, folder)
         return _run(config, folder, evaluator, observer or Silent())
 
 
-def _expect_as_begun(config: Config, folder: Path) -> None:
-    """Raises: UserError when the run's config.yaml has been edited into that of another search.
-    Runs of older versions do not know what they began with.
+def _take_up(config: Config, folder: Path) -> None:
+    """Note the settings with which a run goes on. Runs of older versions have no note.
+
+    Raises: UserError when its config.yaml has been edited into that of another search, or that of
+    one that is over was edited at all.
     """
     path = folder / ENVIRONMENT
-    before = read_json(path).get(BEGAN_WITH) if path.exists() else None
-    for name, was, now in departures(before or {}, config):
-        raise UserError(
-            f"{folder / CONFIG} is not what the run began with: {name} was {was} and is {now}; "
-            f"take that back, or begin another run beside it, which finds in the "
-            "cache what this one has trained"
-        )
+    about = read_json(path) if path.exists() else {}
+    changed = departures(about.get(BEGAN_WITH, {}), config)
+    over = (folder / SUMMARY).exists()
+    for name, was, now in changed:
+        if over or name not in ENDS:
+            raise UserError(
+                f"{folder / CONFIG} is not what the run began with: {name} was {was} and is {now}; "
+                "take that back, or begin another run beside it, which finds in the cache what "
+                "this one has trained"
+            )
+    if changed:
+        write_json(path, {**about, BEGAN_WITH: course(config)})
 
 
 def _has_records(folder: Path) -> bool:

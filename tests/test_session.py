@@ -469,10 +469,26 @@ def test_a_run_goes_on_with_the_settings_that_it_began_with(finished):
     ):
         resume(summary["folder"])
     assert payloads(summary["folder"]) == records
+    edited(summary["folder"], seed=0, budget=100)
+    with pytest.raises(UserError, match="budget was"):
+        resume(summary["folder"])  # it is over
     settings = Path(summary["folder"], "environment.json")
     settings.write_text(settings.read_text().replace('"settings"', '"other"'), encoding="utf-8")
-    edited(summary["folder"], seed=0)
+    edited(summary["folder"], budget=config.budget)
     resume(summary["folder"])  # a run of before that was noted
+
+
+def test_a_search_that_is_not_over_may_be_given_another_end(finished):
+    config, summary = finished
+    folder = Path(summary["folder"])
+    for name in ("summary.json", "checkpoint.safetensors"):
+        (folder / name).unlink()
+    log = folder / "trials.jsonl"
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:5]))
+    log.with_suffix(".head").unlink()
+    edited(folder, budget=config.budget - 2)
+    for _ in range(2):
+        assert resume(folder)["budgets"]["distinct"] == config.budget - 2
 
 
 def test_a_folder_is_named_by_the_strategy_and_what_it_searches_on():

@@ -5,7 +5,7 @@ all fill this one typed tree. The default tree is the digits search that `make s
 """
 
 from hybridsearch.config.child import DataConfig, MetricConfig, NetworkConfig, TrainingConfig
-from hybridsearch.config.course import MACHINERY, course, departures
+from hybridsearch.config.course import ENDS, MACHINERY, course, departures
 from hybridsearch.config.effort import FidelityConfig, RaceConfig, RecordConfig, RetestConfig
 from hybridsearch.config.proposers import (
     ControllerConfig,
@@ -30,6 +30,7 @@ from hybridsearch.config.section import Named, Section
 from hybridsearch.config.space import SpaceConfig
 
 __all__ = [
+    "ENDS",
     "MACHINERY",
     "Config",
     "ControllerConfig",

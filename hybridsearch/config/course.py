@@ -11,6 +11,8 @@ from hybridsearch.config.run import Config
 MACHINERY = ("device", "workers", "pack", "pool", "cluster", "time_limit", "cache")
 # What comes after a search; the log tells of it, and does not take it up with other settings.
 AFTERWARDS = ("race", "retest", "record")
+# When a search ends; one that goes on may be given another end.
+ENDS = ("budget", "seconds", "patience")
 PLACES = {"data": {"folder"}}  # files may move: their digest is compared
 
 

@@ -68,7 +68,11 @@ def test_a_card_of_another_recording_says_what_that_one_is(table):
     text = write_card(other, "mine")
     assert "functions of one to two core units (and the " in text
     assert "the nine baselines" not in text
-    assert " steps of 64 examples" in text and "validation and test examples" in text
+    tested = {
+        "every": "validation and test examples at steps 9,",
+        "top": "test examples at step 200.",
+    }
+    assert " steps of 64 examples" in text and tested[table.config.record.test] in text
     assert "images" not in text.partition("## Recorded with")[0]
 
 
