@@ -142,7 +142,8 @@ class Follow:
                 return Stage("duel", 2 * seeds, self._tested - tests)
             return Stage("test", tests, self._tested)
         finalists = config.retest.finalists
-        wanted = max(config.race.candidates, finalists)  # as `Knowledge.entrants`
+        entering = config.race.entering(self._distinct, finalists)
+        wanted = max(entering, finalists)  # as `Knowledge.entrants`
         candidates = min(wanted, len(self._full) + self._stopped)
         races = candidates > finalists
         total = config.race.seeds * sum(rounds(candidates, finalists)) if races else 0

@@ -66,7 +66,7 @@ def _winner(run: Run) -> Function:
     if run.summary is None:
         raise UserError(f"{run.folder} is not finished; go on with `resume`, then ask again")
     if not run.summary["winner"]:
-        raise UserError(f"{run.folder} has no winner: nothing was trained to the end")
+        raise UserError(f"{run.folder} has no winner: {run.summary['verdict']}")
     winner = run.tested(run.summary["winner"])
     if winner.key in {f.key for f in baselines()}:
         raise UserError(f"{run.folder}: the winner is one of the baselines")

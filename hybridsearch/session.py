@@ -260,7 +260,9 @@ def _run(config: Config, folder: Path, evaluator: Evaluator, observer: Observer)
         table = evaluator.table if isinstance(evaluator, TableEvaluator) else None
         raced, answer = Race(()), None
         if table is None:
-            entrants = run.known.entrants(config.race.candidates, config.retest.finalists)
+            finalists = config.retest.finalists
+            candidates = config.race.entering(found.distinct, finalists)
+            entrants = run.known.entrants(candidates, finalists)
             raced = race(config, entrants, recorder, observer)
             answer = retest(config, raced.finalists, recorder, observer)
         summary = summarise(config, run, found, answer, ended, recorder.faults)
@@ -279,7 +281,9 @@ def _run(config: Config, folder: Path, evaluator: Evaluator, observer: Observer)
 
 def _outlook(config: Config, evaluator: TrainingEvaluator) -> str:
     """What comes after the search, of which neither its budget nor the time left tells anything."""
-    candidates, finalists = min(config.race.candidates, config.budget), config.retest.finalists
+    finalists = config.retest.finalists
+    known = config.budget if config.seconds is None else 0  # what time allows for, nobody knows
+    candidates = min(config.race.entering(known, finalists), config.budget)
     sizes = rounds(candidates, finalists) if candidates > finalists else []
     count = config.race.seeds * sum(sizes)
     parts = {"race": count} if count else {}

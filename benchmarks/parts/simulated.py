@@ -218,7 +218,15 @@ class Row:
 
 
 def simulate(setup: Setup) -> Row:
-    """Run a search of `FUNCTIONS` functions per worker over the space of up to three units."""
+    """What became of a search on a simulated cluster."""
+    search, evaluator, thought = searched(setup)
+    return _row(setup, search, evaluator, thought)
+
+
+def searched(setup: Setup) -> tuple[Search, SimulatedEvaluator, float]:
+    """A search of `FUNCTIONS` functions per worker over the space of up to three units, when it is
+    over, and the seconds for which its driver was busy.
+    """
     land = landscape(TABLE, UNITS)
     space = {"min_units": 1, "max_units": UNITS}
     config = make_config(
@@ -230,21 +238,21 @@ def simulate(setup: Setup) -> Row:
             "pipeline": setup.pipeline,
             "endgame": setup.endgame,
             "space": space,
+            "race": {"one_in": None},  # as in the rows that are kept: 24 candidates, see racing.py
         }
     )
     on_table = table_config(land.table, config)
     config = on_table.model_copy(update={"space": config.space})
-    evaluator = _evaluator(setup, land)
+    evaluator = idle(setup, land)
     began = time.process_time()
     with one_thread():
         recorder = MemoryRecorder(evaluator)
         search = Search(config, make_proposer(config), recorder, Silent(), None)
         search.run()
-    thought = time.process_time() - began - evaluator.looked_up
-    return _row(setup, search, evaluator, thought)
+    return search, evaluator, time.process_time() - began - evaluator.looked_up
 
 
-def _evaluator(setup: Setup, land: Landscape) -> SimulatedEvaluator:
+def idle(setup: Setup, land: Landscape) -> SimulatedEvaluator:
     """With idle workers."""
     cluster = Cluster(setup.workers, OVERHEAD)
     return SimulatedEvaluator(land, cluster, land.table.steps[-1], MINUTES)
@@ -271,12 +279,12 @@ def _row(setup: Setup, search: Search, evaluator: SimulatedEvaluator, thought: f
         so_far,
         float(np.nanmean(truths)),
         max(land.truth(keys[spec]) for spec in candidates),
-        land.truth(keys[_winner(search.config, candidates, _evaluator(setup, land))]),
+        land.truth(keys[winner(search.config, candidates, idle(setup, land))]),
         max(map(land.truth, trained)),
     )
 
 
-def _winner(config: Config, candidates: Sequence[str], evaluator: SimulatedEvaluator) -> str:
+def winner(config: Config, candidates: Sequence[str], evaluator: SimulatedEvaluator) -> str:
     """Whom race and retest name, by validation data, among candidates (token texts)."""
     recorder = MemoryRecorder(evaluator)
     steps, retest = config.training.steps, config.retest

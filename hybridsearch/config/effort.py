@@ -85,9 +85,22 @@ class RaceConfig(Section):
         "those that it stopped early and now expects most of; up to retest.finalists: no race, the "
         "finalists are the best by that score.",
     )
+    one_in: int | None = Field(
+        80,
+        ge=1,
+        description="In a long search one in so many of the functions that it evaluated enters, "
+        "where that is more: among many noisy scores chance decides which few are the best. A "
+        "fifth of the search is then raced, with the other defaults; null: no more enter.",
+    )
     seeds: int = Field(
         2, ge=1, description="Trainings of each, after which the better half trains again."
     )
+
+    def entering(self, functions: int, finalists: int) -> int:
+        """How many functions of a search that evaluated so many enter, at most."""
+        if self.candidates <= finalists or self.one_in is None:
+            return self.candidates
+        return max(self.candidates, functions // self.one_in)
 
 
 class RetestConfig(Section):

@@ -76,7 +76,11 @@ def read_settings(name: str | Path) -> dict[str, Any]:
 
 def saved_config(path: Path) -> Config:
     """The config that a run wrote into its folder. Raises: UserError when it cannot be read."""
-    return make_config(_saved_settings(path), str(path))
+    settings = _saved_settings(path)
+    race = settings.get("race")
+    if isinstance(race, dict):  # of before there was such a setting: goes on as it began
+        race.setdefault("one_in", None)
+    return make_config(settings, str(path))
 
 
 def recorded_config(saved: Path | Mapping[str, Any], source: str) -> Config:
