@@ -45,10 +45,21 @@ def same(mine, theirs):
             "race": {"candidates": 4, "seeds": 1},
             "retest": {"finalists": 1, "duel": True},
         },
+        {
+            "strategy": "random",
+            "race": {"candidates": 2, "seeds": 1, "one_in": 2},
+            "retest": {"finalists": 1, "duel": True},
+        },
         {"strategy": "random", "seconds": 10_000.0},
         {"strategy": "random", "retest": {"finalists": 5}, "fidelity": {"keep": 0.1, "first": 1}},
     ],
-    ids=["without a race", "with a race", "with a time limit", "with stopped finalists"],
+    ids=[
+        "without a race",
+        "with a race",
+        "with a race of a long search",
+        "with a time limit",
+        "with stopped finalists",
+    ],
 )
 def test_it_tells_what_an_observer_is_told(tiny, tmp_path, changes):
     seen, folder = Seen(), tmp_path / "runs" / "a"

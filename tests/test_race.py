@@ -6,9 +6,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import yaml
 
 from hybridsearch.analysis.runs import load_run
-from hybridsearch.config import make_config
+from hybridsearch.config import RaceConfig, make_config, saved_config
 from hybridsearch.errors import UserError
 from hybridsearch.evaluate.evaluator import TrainingEvaluator
 from hybridsearch.genome.function import baselines, resolve
@@ -55,6 +56,29 @@ def field():
         spec = str(Genome(Space().sample(rng)))
         found.setdefault(resolve(spec).key, spec)
     return list(found.values()), {key: 1 + k / 100 for k, key in enumerate(found)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "functions", "entering"),
+    [
+        ({}, 200, 24),
+        ({}, 1_999, 24),
+        ({}, 8_000, 100),
+        ({"one_in": None}, 8_000, 24),
+        ({"candidates": 0}, 8_000, 0),
+        ({"candidates": 5}, 8_000, 5),  # no more than there are finalists: no race
+    ],
+)
+def test_after_a_long_search_more_enter(settings, functions, entering):
+    assert RaceConfig(**settings).entering(functions, finalists=5) == entering
+
+
+def test_a_run_of_before_goes_on_with_as_many(tmp_path):
+    config = yaml.safe_dump({"race": {"candidates": 24, "seeds": 2}})
+    (tmp_path / "config.yaml").write_text(config)
+    assert saved_config(tmp_path / "config.yaml").race.one_in is None
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(make_config({}).model_dump(mode="json")))
+    assert saved_config(tmp_path / "config.yaml") == make_config({})
 
 
 def test_half_of_them_stay_until_the_finalists_are_left():

@@ -244,8 +244,9 @@ def test_a_finished_run_resumes_to_itself(finished, monkeypatch):
 
 
 def test_what_follows_a_search_is_told_before_it(tiny, tmp_path, notes):
-    race = {"candidates": 5, "seeds": 2}
-    done = search(tiny(race=race, retest={"duel": True}), tmp_path / "a", notes)
+    race = {"candidates": 3, "seeds": 2, "one_in": 2}  # of ten functions five enter
+    config = tiny(budget=10, race=race, retest={"duel": True})
+    done = search(config, tmp_path / "a", notes)
     assert done["race"]["trainings"] == 2 * (5 + 3)
     assert len(done["finalists"]) == 2
     (line,) = [line for line in notes.lines if line.startswith("after the search")]
