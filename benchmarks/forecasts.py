@@ -17,13 +17,11 @@ from dataclasses import asdict
 from unittest.mock import patch
 
 import numpy as np
+from repeated import mean_of, spelled
 from reporting import add_arguments, listed, print_table, write_json
 from scipy.stats import spearmanr
 
-from hybridsearch.comparison.summary import rng_for
 from hybridsearch.config import make_config
-from hybridsearch.evidence.resampling import Interval, two_way
-from hybridsearch.evidence.statistics import CONFIDENCE
 from hybridsearch.forecast import Ended, Forecast
 from hybridsearch.ladder import Ascent, Climb, Ladder
 from hybridsearch.tables.replay import TableEvaluator, table_config
@@ -31,7 +29,6 @@ from hybridsearch.tables.table import Table, load_table
 from hybridsearch.types import Json
 
 ROWS, BATCH, BEST = 64, 16, 1 / 30
-RESAMPLES = 4000
 Lessons = Callable[[Sequence[Ended]], Sequence[Ended]]
 
 
@@ -92,15 +89,7 @@ def replay(table: Table, seed: int, lessons: Lessons) -> dict[str, float]:
 
 def summarise(rows: Sequence[Mapping[str, float]], name: str) -> dict[str, Json]:
     """Means over seeds, with 95% intervals where there are several."""
-    return {key: asdict(_mean([row[key] for row in rows], f"{name} {key}")) for key in rows[0]}
-
-
-def _mean(values: Sequence[float], name: str) -> Interval:
-    return two_way(np.array(values)[:, None], CONFIDENCE, RESAMPLES, rng_for(name))
-
-
-def _spell(value: Mapping[str, float]) -> str:
-    return f"{value['mean']:.2f} ({value['low']:.2f} to {value['high']:.2f})"
+    return {key: asdict(mean_of([row[key] for row in rows], f"{name} {key}")) for key in rows[0]}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -121,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{name}: the second half of {len(table.genomes):,} functions in random order",
             ("the forecast learns from", "of the best thirtieth go on", "worth", "of the stopped"),
             [
-                (how, *(_spell(row[k]) for k in ("of_the_best", "worth", "worth_of_stopped")))
+                (how, *(spelled(row[k], 2) for k in ("of_the_best", "worth", "worth_of_stopped")))
                 for how, row in result[name].items()
             ],
             f"worth: mean true score, minus the loss; {len(seeds)} orders, 95% intervals",

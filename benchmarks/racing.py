@@ -17,19 +17,14 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from parts.simulated import FUNCTIONS, Setup, idle, searched, winner
+from repeated import mean_of, side_by_side, spelled
 from reporting import add_arguments, print_table, write_json
 
-from hybridsearch.comparison.summary import rng_for
-from hybridsearch.evidence.resampling import two_way
-from hybridsearch.evidence.statistics import CONFIDENCE
-from hybridsearch.pools.failure import Failure
-from hybridsearch.pools.loky import LokyPool
-from hybridsearch.race import rounds
+from hybridsearch.race import trainings
 from hybridsearch.types import Json
 
 # Functions of the search for every candidate; None: 24 candidates, however long it was.
 ONE_IN = (None, 160, 80, 40, 20)
-RESAMPLES = 4000
 
 
 @dataclass(frozen=True)
@@ -66,7 +61,7 @@ def races(job: Job) -> tuple[list[dict[str, float]], float]:
         rows.append(
             {
                 "candidates": len(candidates),
-                "trainings": config.race.seeds * sum(rounds(len(candidates), finalists)),
+                "trainings": trainings(config, len(candidates)),
                 "regret_of_candidates": best - max(land.truth(keys[c]) for c in candidates),
                 "regret_of_answer": float(np.mean(answers)),
             }
@@ -87,18 +82,12 @@ def summarise(found: Sequence[list[dict[str, float]]]) -> list[dict[str, Json]]:
                 "one_in": one_in,
                 **{k: float(np.mean([row[k] for row in rows])) for k in rows[0]},
                 **{
-                    key: asdict(
-                        two_way(v[:, None], CONFIDENCE, RESAMPLES, rng_for(f"{name} {key}"))
-                    )
+                    key: asdict(mean_of(v, f"{name} {key}"))
                     for key, v in {"regret_of_answer": values, "less_24": less}.items()
                 },
             }
         )
     return result
-
-
-def _spell(value: dict[str, float]) -> str:
-    return f"{value['mean']:.4f} ({value['low']:.4f} to {value['high']:.4f})"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -114,16 +103,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         workers, seeds, count = 8, range(2), 2
     jobs = {str(k): Job(Setup("regularized", workers, 1, 0, 0, k), count) for k in seeds}
     made: dict[str, tuple[list[dict[str, float]], float]] = {}
-    pool = LokyPool(options.processes)
-    try:
-        for name, result in pool.run(races, jobs, float("inf")):
-            if isinstance(result, Failure):
-                raise SystemExit(f"search {name}: {result.message}")
-            made[name] = result
-            told = ", ".join(f"{row['regret_of_answer']:.4f}" for row in result[0])
-            print(f"{len(made)} of {len(jobs)}: {told}", flush=True)
-    finally:
-        pool.close()
+    for name, result in side_by_side(races, jobs, options.processes):
+        made[name] = result
+        told = ", ".join(f"{row['regret_of_answer']:.4f}" for row in result[0])
+        print(f"{len(made)} of {len(jobs)}: {told}", flush=True)
     found, spent = zip(*(made[name] for name in jobs), strict=True)
     summary = summarise(found)
     print_table(
@@ -136,8 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"{row['candidates']:.0f}",
                 f"{row['trainings']:,.0f}",
                 row["regret_of_candidates"],
-                _spell(row["regret_of_answer"]),
-                _spell(row["less_24"]),
+                spelled(row["regret_of_answer"], 4),
+                spelled(row["less_24"], 4),
             )
             for row in summary
         ],

@@ -38,20 +38,18 @@ from pathlib import Path
 
 import numpy as np
 from parts.simulated import FUNCTIONS, MINUTES, Row, Setup, simulate
+from repeated import RESAMPLES, mean_of, side_by_side, spelled
 from reporting import add_arguments, listed, print_table, run_folder, write_json
 
 from hybridsearch.comparison.summary import rng_for
-from hybridsearch.evidence.resampling import Interval, tails, two_way
+from hybridsearch.evidence.resampling import Interval, tails
 from hybridsearch.evidence.statistics import CONFIDENCE
-from hybridsearch.pools.failure import Failure
-from hybridsearch.pools.loky import LokyPool
 from hybridsearch.types import Json
 
 CROWDS = {"pipelined": 3, "crowded": 16}  # functions under way per worker
 ENDGAME = 8  # of the last so many per worker all are under way, where they are pipelined
 MODES = ("waiting", "waiting for all", "sequential", "pipelined", "crowded")
 NEEDS = {"loky": "joblib", "dask": "distributed", "ray": "ray"}
-RESAMPLES = 4000
 ANSWER = "of the answer"
 # What a record says of regret, and of which of a row's scores.
 REGRETS = {
@@ -82,18 +80,12 @@ def rows_of(setups: Iterable[Setup], kept: Path | None, processes: int) -> dict[
             found[row.setup] = row
     wanted = list(dict.fromkeys(setups))
     jobs = {str(k): one for k, one in enumerate(wanted) if one not in found}
-    pool = LokyPool(processes)
-    try:
-        for done, (name, row) in enumerate(pool.run(simulate, jobs, float("inf")), 1):
-            if isinstance(row, Failure):
-                raise SystemExit(f"{jobs[name]}: {row.message}")
-            found[row.setup] = row
-            if kept:
-                with kept.open("a", encoding="ascii") as file:
-                    file.write(json.dumps(asdict(row)) + "\n")
-            print(f"{done} of {len(jobs)}: {row.setup}, {row.utilisation:.3f} used", flush=True)
-    finally:
-        pool.close()
+    for done, (_, row) in enumerate(side_by_side(simulate, jobs, processes), 1):
+        found[row.setup] = row
+        if kept:
+            with kept.open("a", encoding="ascii") as file:
+                file.write(json.dumps(asdict(row)) + "\n")
+        print(f"{done} of {len(jobs)}: {row.setup}, {row.utilisation:.3f} used", flush=True)
     return found
 
 
@@ -135,11 +127,6 @@ def best_met(rows: Mapping[Setup, Row]) -> dict[int, float]:
     for one, row in rows.items():
         best[one.workers] = max(row.met, best.get(one.workers, row.met))
     return best
-
-
-def mean_of(values: Sequence[float], name: str) -> Interval:
-    """With the interval of new seeds."""
-    return two_way(np.array(values)[:, None], CONFIDENCE, RESAMPLES, rng_for(name))
 
 
 def losses(rows: Mapping[Setup, Row], of: str) -> list[dict[str, Json]]:
@@ -193,13 +180,6 @@ def measured_before(path: Path) -> dict[str, Json]:
     """What an earlier run of this program measured on real clusters."""
     earlier = json.loads(path.read_text(encoding="utf-8"))
     return {k: earlier[k] for k in earlier if k.startswith("overhead") or "pools" in k}
-
-
-def spelled(value: dict[str, float], digits: int = 3) -> str:
-    """With its interval, which one seed has not."""
-    if value["low"] == value["high"]:
-        return f"{value['mean']:.{digits}f}"
-    return f"{value['mean']:.{digits}f} ({value['low']:.{digits}f} to {value['high']:.{digits}f})"
 
 
 def show(records: Sequence[dict[str, Json]], lost: Mapping[str, list[dict[str, Json]]]) -> None:

@@ -10,7 +10,7 @@ from hybridsearch.config import Config
 from hybridsearch.fidelity import rung_steps
 from hybridsearch.genome.function import BASELINES, baselines
 from hybridsearch.observe import Snapshot
-from hybridsearch.race import rounds
+from hybridsearch.race import trainings
 from hybridsearch.records import END, EVALUATION
 from hybridsearch.store.log import Record
 from hybridsearch.types import TEST, TIME, Json, numbers_for
@@ -146,7 +146,7 @@ class Follow:
         wanted = max(entering, finalists)  # as `Knowledge.entrants`
         candidates = min(wanted, len(self._full) + self._stopped)
         races = candidates > finalists
-        total = config.race.seeds * sum(rounds(candidates, finalists)) if races else 0
+        total = trainings(config, candidates)
         if races and self._raced < total and not self._retested:
             return Stage("race", total, self._raced)
         functions = len(BASELINES) + min(candidates, finalists)

@@ -43,7 +43,7 @@ def race(config: Config, candidates: Sequence[str], recorder: Records, observer:
     if len(candidates) <= wanted:
         return Race(tuple(candidates))
     sizes = rounds(len(candidates), wanted)
-    observer.stage("race", config.race.seeds * sum(sizes))
+    observer.stage("race", trainings(config, len(candidates)))
     functions = [resolve(spec) for spec in candidates]
     scale = recorder.evaluator.scale
     scores: dict[str, list[float]] = {f.key: [] for f in functions}
@@ -64,6 +64,14 @@ def race(config: Config, candidates: Sequence[str], recorder: Records, observer:
             scores[key] += [scale.score(results[task.hash]) for task in row]
         functions = sorted(functions, key=lambda f: -float(np.mean(scores[f.key])))
     return Race(tuple(f.spec for f in functions[:wanted]), len(candidates), done)
+
+
+def trainings(config: Config, candidates: int) -> int:
+    """How many a race of so many candidates has; none where it decides nothing."""
+    finalists = config.retest.finalists
+    if candidates <= finalists:
+        return 0
+    return config.race.seeds * sum(rounds(candidates, finalists))
 
 
 def _advance(observer: Observer, before: int, done: int) -> None:

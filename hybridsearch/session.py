@@ -36,7 +36,7 @@ from hybridsearch.propose.ppo import ControllerProposer
 from hybridsearch.propose.random import RandomProposer
 from hybridsearch.propose.regularized import RegularizedProposer
 from hybridsearch.propose.screen import Screen
-from hybridsearch.race import Race, race, rounds
+from hybridsearch.race import Race, race, trainings
 from hybridsearch.recorder import Recorder
 from hybridsearch.records import EVALUATION
 from hybridsearch.retest import Retest, retest
@@ -284,9 +284,8 @@ def _outlook(config: Config, evaluator: TrainingEvaluator) -> str:
     finalists = config.retest.finalists
     known = config.budget if config.seconds is None else 0  # what time allows for, nobody knows
     candidates = min(config.race.entering(known, finalists), config.budget)
-    sizes = rounds(candidates, finalists) if candidates > finalists else []
-    count = config.race.seeds * sum(sizes)
-    parts = {"race": count} if count else {}
+    raced = trainings(config, candidates)
+    parts = {"race": raced} if raced else {}
     parts["retest"] = (min(finalists, config.budget) + len(BASELINES)) * config.retest.seeds
     if config.retest.duel:
         parts["comparison"] = 2 * config.retest.seeds

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from hybridsearch.analysis.runs import ENVIRONMENT, load_run
@@ -12,7 +11,7 @@ from hybridsearch.errors import UserError
 from hybridsearch.genome.function import resolve
 from hybridsearch.observe import Observer, Silent
 from hybridsearch.paths import is_folder
-from hybridsearch.store.disk import hold, make_folder, write_json, write_text
+from hybridsearch.store.disk import hold, make_folder, read_json, write_json, write_text
 from hybridsearch.store.folders import expect_nothing_lost, expect_own
 from hybridsearch.tables.card import write_card
 from hybridsearch.tables.recording import Recording
@@ -20,14 +19,8 @@ from hybridsearch.tables.table import expect_replicates, load_table, pack
 from hybridsearch.types import Json
 
 TABLE, CARD = "table.safetensors", "card.md"
-RECORDED = (
-    "started",
-    "python",
-    "versions",
-    "processor",
-    "cores",
-    "git",
-)  # what a card says of the machine
+# What a card says of the machine.
+RECORDED = ("started", "python", "versions", "processor", "cores", "git")
 
 
 def record(
@@ -78,7 +71,7 @@ def _for_run(config: Config, run: Config) -> Config:
 def _recorded_with(folder: Path) -> dict[str, Json]:
     """What a card says of the machine: that on which the recording began."""
     path = folder / ENVIRONMENT
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    found = read_json(path) if path.exists() else {}
     return {name: found[name] for name in RECORDED if name in found}
 
 

@@ -3,12 +3,13 @@ from __future__ import annotations
 import json
 
 import racing
+import repeated
 
 
 def test_races_of_every_size_are_told(tmp_path, monkeypatch):
     monkeypatch.setattr(racing, "ONE_IN", (None, 4))
     arguments = ["--quick", "--processes", "1", "--json", str(tmp_path / "racing.json")]
-    monkeypatch.setattr(racing, "LokyPool", lambda processes: Here())
+    monkeypatch.setattr(repeated, "LokyPool", lambda processes: Here())
     assert racing.main(arguments) == 0
     found = json.loads((tmp_path / "racing.json").read_text())
     few, many = found["rows"]

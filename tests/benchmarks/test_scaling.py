@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import repeated
 import scaling
 from parts.landscape import landscape
 from parts.simulated import Cluster, Row, Setup, durations, simulate
@@ -163,7 +164,7 @@ def test_kept_rows_are_not_simulated_again_and_all_is_written(tmp_path, monkeypa
         def close(self):
             pass
 
-    monkeypatch.setattr(scaling, "LokyPool", Pool)
+    monkeypatch.setattr(repeated, "LokyPool", Pool)
     words = ["--only-simulated", "--workers", "4,1024", "--seeds", "3"]
     words += ["--rows", str(tmp_path / "rows"), "--json", str(tmp_path / "out.json")]
     assert scaling.main(words) == 0
